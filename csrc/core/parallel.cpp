@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "core/checked.hpp"
 #include "core/interrupt.hpp"
 
 #if defined(__x86_64__)
@@ -24,6 +25,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr int kChunksPerThread = 4;
+// A range is never longer than this many grains (a few milliseconds), so that Ctrl-C is answered.
+constexpr std::int64_t kMaxGrains = 64;
 // How long an idle worker watches for work before it sleeps: waking one costs about 30 us.
 constexpr auto kSpin = std::chrono::microseconds(200);
 
@@ -195,7 +198,8 @@ void parallel_for(std::int64_t count, std::int64_t grain, int threads, RangeBody
   const std::int64_t most = (count + grain - 1) / grain;
   threads = static_cast<int>(std::min<std::int64_t>(std::min(threads, kMaxThreads), most));
   const std::int64_t even = (count + threads * kChunksPerThread - 1) / (threads * kChunksPerThread);
-  Job job{body, count, std::max(grain, even), threads};
+  const std::int64_t chunk = std::max(grain, std::min(even, checked_multiply(grain, kMaxGrains)));
+  Job job{body, count, chunk, threads};
   if (threads == 1) {
     // In ranges all the same, so that a long serial call answers Ctrl-C too.
     job.drain(0, true);

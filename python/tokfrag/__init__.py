@@ -38,7 +38,7 @@ _HOME = {
 }
 _SUBMODULES = frozenset({"compare", "compat", "fragments", "nn", "reference", "sparse", "tokens"})
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,46 @@
+# `make` sets up and runs the main job; `make test` sets up and passes the tests. Neither needs an
+# activated environment. The environment is rebuilt when a source file changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SOURCES := pyproject.toml CMakeLists.txt README.md constraints.txt $(shell find csrc python -type f \
+	! -name '*.so' ! -name '*.pyc')
+
+.PHONY: demo test bench lint format clean
+demo: $(VENV)/.installed-demo
+	$(BIN)/tokfrag compare digits
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m pytest bench --benchmark-json=build/bench.json $(PYTEST_ARGS)
+	$(BIN)/python bench/report.py build/bench.json
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone: its pinned build must be chosen before anything asks for a range of it.
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	$(PIP) torch
+	touch $@
+
+$(VENV)/.installed-%: $(SOURCES) $(VENV)/.torch
+	@echo "Building and installing tokfrag with its '$*' extra: two to five minutes the first time."
+	$(PIP) ".[$*]"
+	touch $@
