@@ -1,4 +1,4 @@
-"""What a wheel must do in an environment with nothing but itself: run as a script, away from here."""
+"""What a wheel must do in an environment with nothing but itself: a script, run away from here."""
 
 from __future__ import annotations
 
