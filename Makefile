@@ -8,23 +8,23 @@ SOURCES := pyproject.toml CMakeLists.txt README.md constraints.txt $(shell find 
 	! -name '*.so' ! -name '*.pyc')
 
 .PHONY: demo test bench lint format clean
-demo: $(VENV)/.installed-demo
+demo: $(VENV)/.with-demo
 	$(BIN)/tokfrag compare digits
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.with-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.with-bench
 	$(BIN)/python -m pytest bench --benchmark-json=build/bench.json $(PYTEST_ARGS)
 	$(BIN)/python bench/report.py build/bench.json
 
-lint: $(VENV)/.installed-lint
+lint: $(VENV)/.with-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
 
-format: $(VENV)/.installed-lint
+format: $(VENV)/.with-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
@@ -40,7 +40,12 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 	$(PIP) torch
 	touch $@
 
-$(VENV)/.installed-%: $(SOURCES) $(VENV)/.torch
-	@echo "Building and installing tokfrag with its '$*' extra: two to five minutes the first time."
-	$(PIP) ".[$*]"
+$(VENV)/.built: $(SOURCES) $(VENV)/.torch
+	@echo "Building tokfrag: two to five minutes the first time."
+	$(PIP) .
+	touch $@
+
+# By name, not by path: what is built stays, and only the extra's packages are added.
+$(VENV)/.with-%: $(VENV)/.built
+	$(PIP) "tokfrag[$*]"
 	touch $@
