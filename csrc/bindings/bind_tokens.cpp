@@ -1,9 +1,363 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+
 #include "bindings/bindings.hpp"
+#include "core/checked.hpp"
+#include "core/huge_buffer.hpp"
+#include "core/parallel.hpp"
+#include "tokens/model.hpp"
+#include "tokens/tiktoken_file.hpp"
 
 namespace py = pybind11;
 
 namespace tokfrag {
 
-void bind_tokens(py::module_& module) { module.def_submodule("tokens"); }
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+// The text of a str or bytes, in place: valid while the object lives. Python strings are read by
+// their code units, because asking them for UTF-8 would leave a copy cached in each.
+Text text_of(py::handle object) {
+  PyObject* const raw = object.ptr();
+  if (PyUnicode_Check(raw)) {
+    const int unit = PyUnicode_IS_ASCII(raw) ? 0 : static_cast<int>(PyUnicode_KIND(raw));
+    return {PyUnicode_DATA(raw), PyUnicode_GET_LENGTH(raw), unit};
+  }
+  if (PyBytes_Check(raw)) return {PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), 0};
+  throw py::type_error("text: expected str or bytes, got " +
+                       std::string(py::str(py::type::of(object).attr("__name__"))));
+}
+
+std::vector<Text> texts_of(const py::list& objects) {
+  std::vector<Text> texts;
+  texts.reserve(objects.size());
+  std::size_t i = 0;
+  for (const py::handle object : objects) {
+    if (!PyUnicode_Check(object.ptr()) && !PyBytes_Check(object.ptr())) {
+      throw py::type_error("texts: item " + std::to_string(i) + " is a " +
+                           std::string(py::str(py::type::of(object).attr("__name__"))) +
+                           ", expected str or bytes");
+    }
+    texts.push_back(text_of(object));
+    ++i;
+  }
+  return texts;
+}
+
+// A byte a special token: which are allowed. None: no token; empty bytes: all.
+AllowedSpecial allowed_of(const py::object& flags) {
+  if (flags.is_none()) return {};
+  const auto* bytes = PyBytes_AS_STRING(flags.ptr());
+  if (PyBytes_GET_SIZE(flags.ptr()) == 0) return {true, nullptr};
+  return {true, reinterpret_cast<const std::uint8_t*>(bytes)};
+}
+
+py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
+  const std::int64_t count = ids.size();
+  if (count < 4096) {
+    py::array_t<std::uint32_t> array(count);
+    if (count > 0) {
+      std::memcpy(array.mutable_data(), ids.data(),
+                  static_cast<std::size_t>(count) * sizeof(std::uint32_t));
+    }
+    return array;
+  }
+  ids.shrink();
+  std::uint32_t* const data = ids.release();
+  const py::capsule owner(data, [](void* held) { std::free(held); });
+  return py::array_t<std::uint32_t>({count}, {std::int64_t{4}}, data, owner);
+}
+
+std::unique_ptr<Model> make_model(const py::bytes& bytes, const Array<std::int64_t>& offsets,
+                                  const Array<std::uint32_t>& ids, const py::object& merges,
+                                  bool whole_pieces, const std::string& pattern,
+                                  const std::vector<std::pair<std::string, std::uint32_t>>& special) {
+  std::optional<PatternFamily> family;
+  if (!pattern.empty()) {
+    PatternFamily found{};
+    if (!find_pattern(pattern, &found)) throw py::value_error("pattern: unknown name " + pattern);
+    family = found;
+  }
+  std::vector<SpecialTokens::Token> tokens;
+  for (const auto& [text, id] : special) tokens.push_back({text, id});
+  std::vector<Symbol> left;
+  std::vector<Symbol> right;
+  if (!merges.is_none()) {
+    const auto pairs = merges.cast<Array<std::uint32_t>>();
+    for (py::ssize_t i = 0; i < pairs.shape(0); ++i) {
+      left.push_back(pairs.at(i, 0));
+      right.push_back(pairs.at(i, 1));
+    }
+  }
+  const std::string blob = bytes;
+  const bool listed = !merges.is_none();
+  std::vector<std::int64_t> offset_list(offsets.data(), offsets.data() + offsets.size());
+  std::vector<std::uint32_t> id_list(ids.data(), ids.data() + ids.size());
+  const py::gil_scoped_release nogil;
+  Vocabulary vocabulary(blob, std::move(offset_list), std::move(id_list));
+  PairTable pairs = listed ? PairTable::from_merges(vocabulary, left, right)
+                           : PairTable::from_ranks(vocabulary);
+  return std::make_unique<Model>(std::move(vocabulary), std::move(pairs), whole_pieces, family,
+                                 std::move(tokens));
+}
+
+py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
+                                  const py::object& flags) {
+  const Text text = text_of(object);
+  const AllowedSpecial allowed = allowed_of(flags);
+  TokenBuffer ids;
+  {
+    const py::gil_scoped_release nogil;
+    const WorkerPool::Lease worker = model.encoder().workers().acquire();
+    model.encode(to_utf8(text, &worker->text), allowed, *worker, &ids);
+  }
+  return array_of(std::move(ids));
+}
+
+py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& object,
+                                         const Array<std::int64_t>& ends) {
+  const Text text = text_of(object);
+  TokenBuffer ids;
+  {
+    const py::gil_scoped_release nogil;
+    const WorkerPool::Lease worker = model.encoder().workers().acquire();
+    const Utf8 utf8 = to_utf8(text, &worker->text);
+    model.encoder().encode_pieces(utf8.data, ends.data(), ends.size(), *worker, &ids);
+  }
+  return array_of(std::move(ids));
+}
+
+py::tuple encode_batch(const Model& model, const py::list& objects, const py::object& flags,
+                       int threads) {
+  const std::vector<Text> texts = texts_of(objects);
+  const AllowedSpecial allowed = allowed_of(flags);
+  py::array_t<std::int64_t> offsets(static_cast<py::ssize_t>(texts.size()) + 1);
+  TokenBuffer ids;
+  std::int64_t* const place = offsets.mutable_data();
+  {
+    const py::gil_scoped_release nogil;
+    ids = model.encode_batch(texts, allowed, threads, place);
+  }
+  return py::make_tuple(array_of(std::move(ids)), offsets);
+}
+
+std::int64_t count(const Model& model, const py::object& object) {
+  const Text text = text_of(object);
+  const py::gil_scoped_release nogil;
+  const WorkerPool::Lease worker = model.encoder().workers().acquire();
+  return model.count(to_utf8(text, &worker->text), *worker);
+}
+
+py::array_t<std::int64_t> count_batch(const Model& model, const py::list& objects, int threads) {
+  const std::vector<Text> texts = texts_of(objects);
+  py::array_t<std::int64_t> counts(static_cast<py::ssize_t>(texts.size()));
+  std::int64_t* const place = counts.mutable_data();
+  const py::gil_scoped_release nogil;
+  model.count_batch(texts, threads, place);
+  return counts;
+}
+
+template <class Id>
+py::bytes decode(const Model& model, const Array<Id>& ids) {
+  const Id* const data = ids.data();
+  const std::int64_t count = ids.size();
+  std::int64_t size = 0;
+  {
+    const py::gil_scoped_release nogil;
+    size = model.decoder().measure(data, count);
+  }
+  if (size < 0) {
+    const std::int64_t at = -1 - size;
+    throw py::index_error("ids: no token has id " + std::to_string(data[at]) + ", at position " +
+                          std::to_string(at));
+  }
+  py::bytes out = py::reinterpret_steal<py::bytes>(PyBytes_FromStringAndSize(nullptr, size));
+  if (!out) throw py::error_already_set();
+  auto* const place = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(out.ptr()));
+  {
+    const py::gil_scoped_release nogil;
+    model.decoder().write(data, count, place, size);
+  }
+  return out;
+}
+
+py::array_t<std::int64_t> ends(const Model& model, const Array<std::uint32_t>& ids) {
+  py::array_t<std::int64_t> out(ids.size());
+  std::int64_t* const place = out.mutable_data();
+  const py::gil_scoped_release nogil;
+  model.decoder().ends(ids.data(), ids.size(), place);
+  return out;
+}
+
+// Rows of a batch as a matrix, and which of its places hold an id, in one pass.
+template <class Id>
+py::tuple pad(const Array<std::uint32_t>& ids, const Array<std::int64_t>& offsets,
+              std::int64_t length, Id pad_id, bool left) {
+  const std::int64_t rows = offsets.size() - 1;
+  checked_multiply(checked_multiply(rows, length), sizeof(Id));
+  py::array_t<Id> matrix({rows, length});
+  py::array_t<bool> mask({rows, length});
+  Id* const places = matrix.mutable_data();
+  bool* const used = mask.mutable_data();
+  const std::uint32_t* const data = ids.data();
+  const std::int64_t* const bounds = offsets.data();
+  const py::gil_scoped_release nogil;
+  advise_huge_pages(places, rows * length * static_cast<std::int64_t>(sizeof(Id)));
+  constexpr std::int64_t kGrainIds = 1 << 16;
+  parallel_for(rows, kGrainIds / (length + 1) + 1, 0,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 for (std::int64_t row = begin; row < end; ++row) {
+                   const std::int64_t count = std::min(bounds[row + 1] - bounds[row], length);
+                   const std::int64_t first = left ? length - count : 0;
+                   Id* const to = places + row * length;
+                   bool* const to_used = used + row * length;
+                   std::fill(to, to + first, pad_id);
+                   std::fill(to_used, to_used + first, false);
+                   std::copy(data + bounds[row], data + bounds[row] + count, to + first);
+                   std::fill(to_used + first, to_used + first + count, true);
+                   std::fill(to + first + count, to + length, pad_id);
+                   std::fill(to_used + first + count, to_used + length, false);
+                 }
+               });
+  return py::make_tuple(matrix, mask);
+}
+
+py::object find_special(const Model& model, const py::object& object, const py::object& flags) {
+  const Text text = text_of(object);
+  std::vector<std::uint8_t> scratch;
+  const Utf8 utf8 = to_utf8(text, &scratch);
+  const auto match = model.special().find(utf8.data, utf8.size, 0, allowed_of(flags).flags);
+  if (match.token < 0) return py::none();
+  return py::int_(match.token);
+}
+
+py::list all_special(const Model& model, const py::bytes& utf8, const py::object& flags) {
+  const auto view = static_cast<std::string_view>(utf8);
+  const auto* text = reinterpret_cast<const std::uint8_t*>(view.data());
+  const AllowedSpecial allowed = allowed_of(flags);
+  const auto size = static_cast<std::int64_t>(view.size());
+  py::list matches;
+  auto match = model.special().find(text, size, 0, allowed.flags);
+  while (match.token >= 0) {
+    matches.append(py::make_tuple(match.begin, match.end, match.token));
+    match = model.special().find(text, size, match.end, allowed.flags);
+  }
+  return matches;
+}
+
+py::object token_bytes(const Model& model, std::int64_t id) {
+  const std::uint8_t* bytes = nullptr;
+  std::int64_t length = 0;
+  if (!model.decoder().find(id, &bytes, &length)) return py::none();
+  return py::bytes(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
+}
+
+py::object token_id(const Model& model, const py::bytes& token) {
+  const auto view = static_cast<std::string_view>(token);
+  const auto& vocabulary = model.encoder().vocabulary();
+  const Symbol symbol = vocabulary.find(reinterpret_cast<const std::uint8_t*>(view.data()),
+                                        static_cast<std::int64_t>(view.size()));
+  if (symbol == kNoSymbol) return py::none();
+  return py::int_(vocabulary.id(symbol));
+}
+
+py::tuple vocabulary_arrays(const Model& model) {
+  const auto& vocabulary = model.encoder().vocabulary();
+  return py::make_tuple(py::bytes(vocabulary.all_bytes()), py::array(py::cast(vocabulary.all_offsets())),
+                        py::array_t<std::uint32_t>(vocabulary.size(), vocabulary.ids()));
+}
+
+py::tuple load_tiktoken(const py::bytes& file) {
+  const auto view = static_cast<std::string_view>(file);
+  RankedTokens tokens;
+  {
+    const py::gil_scoped_release nogil;
+    tokens = parse_tiktoken(view);
+  }
+  const auto array = [](const auto& values) {
+    using T = typename std::decay_t<decltype(values)>::value_type;
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+  };
+  return py::make_tuple(py::bytes(tokens.bytes), array(tokens.offsets), array(tokens.ranks),
+                        array(tokens.lines));
+}
+
+py::array_t<std::int64_t> scan_utf8(const std::string& pattern, Utf8 text) {
+  PatternFamily family{};
+  if (!find_pattern(pattern, &family)) throw py::value_error("pattern: unknown name " + pattern);
+  std::vector<std::int64_t> ends;
+  std::int64_t chunk[256];
+  Scanner scanner(family, text.data, text.size);
+  while (const std::int64_t count = scanner.next(chunk, 256)) {
+    ends.insert(ends.end(), chunk, chunk + count);
+  }
+  return py::array_t<std::int64_t>(static_cast<py::ssize_t>(ends.size()), ends.data());
+}
+
+py::array_t<std::int64_t> scan(const std::string& pattern, const py::object& object) {
+  std::vector<std::uint8_t> scratch;
+  return scan_utf8(pattern, to_utf8(text_of(object), &scratch));
+}
+
+}  // namespace
+
+void bind_tokens(py::module_& module) {
+  py::module_ tokens = module.def_submodule("tokens");
+
+  static PyObject* vocabulary_error = nullptr;
+  vocabulary_error = PyErr_NewException("tokfrag._core.tokens.VocabularyError", PyExc_ValueError,
+                                        nullptr);
+  tokens.attr("VocabularyError") = py::handle(vocabulary_error);
+  py::register_local_exception_translator([](std::exception_ptr raised) {
+    try {
+      if (raised) std::rethrow_exception(raised);
+    } catch (const VocabularyError& error) {
+      PyErr_SetObject(vocabulary_error, py::make_tuple(error.what(), error.token).ptr());
+    }
+  });
+
+  py::class_<Model>(tokens, "Model")
+      .def(py::init(&make_model), py::arg("bytes"), py::arg("offsets"), py::arg("ids"),
+           py::arg("merges").none(true), py::arg("whole_pieces"), py::arg("pattern"),
+           py::arg("special"))
+      .def("encode", &encode, py::arg("text"), py::arg("allowed") = py::none())
+      .def("encode_pieces", &encode_pieces, py::arg("text"), py::arg("ends"))
+      .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("allowed"), py::arg("threads"))
+      .def("count", &count, py::arg("text"))
+      .def("count_batch", &count_batch, py::arg("texts"), py::arg("threads"))
+      .def("decode", &decode<std::uint32_t>, py::arg("ids").noconvert())
+      .def("decode", &decode<std::int32_t>, py::arg("ids").noconvert())
+      .def("decode", &decode<std::int64_t>, py::arg("ids").noconvert())
+      .def("ends", &ends, py::arg("ids"))
+      .def("find_special", &find_special, py::arg("text"), py::arg("wanted"))
+      .def("all_special", &all_special, py::arg("utf8"), py::arg("wanted"))
+      .def_property_readonly("id_count",
+                             [](const Model& model) { return model.decoder().id_count(); })
+      .def("token_bytes", &token_bytes, py::arg("id"))
+      .def("token_id", &token_id, py::arg("token"))
+      .def("vocabulary", &vocabulary_arrays);
+
+  tokens.def("load_tiktoken", &load_tiktoken, py::arg("file"));
+  tokens.def("pad_i64", &pad<std::int64_t>, py::arg("ids"), py::arg("offsets"), py::arg("length"),
+             py::arg("pad_id"), py::arg("left"));
+  tokens.def("pad_i32", &pad<std::int32_t>, py::arg("ids"), py::arg("offsets"), py::arg("length"),
+             py::arg("pad_id"), py::arg("left"));
+  tokens.def("scan", &scan, py::arg("pattern"), py::arg("text"),
+             "Where the pieces of a pattern end, in UTF-8 bytes.");
+  tokens.def(
+      "scan_at",
+      [](const std::string& pattern, std::uintptr_t address, std::int64_t size) {
+        return scan_utf8(pattern, {reinterpret_cast<const std::uint8_t*>(address), size});
+      },
+      py::arg("pattern"), py::arg("address"), py::arg("size"),
+      "The same for text at an address: how the tests see that nothing outside it is read.");
+}
 
 }  // namespace tokfrag

@@ -1,0 +1,62 @@
+// Text to ids: pieces, words looked up in the cache, the rest merged.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "tokens/join_filter.hpp"
+#include "tokens/merge.hpp"
+#include "tokens/pair_table.hpp"
+#include "tokens/patterns.hpp"
+#include "tokens/scanner.hpp"
+#include "tokens/token_buffer.hpp"
+#include "tokens/vocabulary.hpp"
+#include "tokens/worker_pool.hpp"
+
+namespace tokfrag {
+
+// A stretch of text to encode by itself. A stretch cut out of a longer text may begin or end inside
+// a piece, but only where no token can span the cut.
+struct Stretch {
+  const std::uint8_t* text;
+  std::int64_t size;
+  bool begins_inside = false;
+  bool ends_inside = false;
+};
+
+class Encoder {
+ public:
+  // whole_pieces: a piece that is a token is that token, whatever merging would make of it
+  // (tiktoken; "ignore_merges" elsewhere). Without a family, text is one piece.
+  Encoder(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
+          std::optional<PatternFamily> family);
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  WorkerPool& workers() const { return workers_; }
+  std::optional<PatternFamily> family() const { return family_; }
+  bool whole_pieces() const { return whole_pieces_; }
+
+  // Appends the ids of a stretch to `out`. May stop early, at a piece, once `out` holds `limit`.
+  void encode(const Stretch& stretch, Worker& worker, TokenBuffer* out,
+              std::int64_t limit = INT64_MAX) const;
+  // The same for text already cut into pieces: piece i is text[ends[i - 1], ends[i]).
+  void encode_pieces(const std::uint8_t* text, const std::int64_t* ends, std::int64_t count,
+                     Worker& worker, TokenBuffer* out) const;
+  // How many ids a stretch has.
+  std::int64_t count(const Stretch& stretch, Worker& worker) const;
+
+ private:
+  template <class Pieces>
+  std::int64_t run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
+                   bool keep, std::int64_t limit) const;
+
+  Vocabulary vocabulary_;
+  PairTable pairs_;
+  JoinFilter joins_;
+  bool whole_pieces_;
+  std::optional<PatternFamily> family_;
+  mutable WorkerPool workers_;
+};
+
+}  // namespace tokfrag

@@ -1,0 +1,54 @@
+// Byte-pair merging: bytes to symbols, exactly.
+//
+// Formula: start from one symbol a byte; while some neighbouring pair has a rank, merge the pair of
+// the lowest rank (the leftmost of equals). Short inputs scan for the lowest rank, longer ones keep
+// a heap: O(n log n) for any input.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tokens/pair_table.hpp"
+#include "tokens/vocabulary.hpp"
+
+namespace tokfrag {
+
+// Memory that the heap keeps from one call to the next.
+class MergeScratch {
+ public:
+  // Gives back what a giant piece has taken.
+  void trim();
+
+ private:
+  friend class Merger;
+  struct Node {
+    Symbol symbol;  // kNoSymbol: merged into a neighbour
+    Rank rank;      // of the pair with the next node
+    std::int64_t previous;
+    std::int64_t next;
+  };
+  std::vector<Node> nodes_;
+  std::vector<std::uint64_t> heap_;
+};
+
+class Merger {
+ public:
+  Merger(const Vocabulary& vocabulary, const PairTable& pairs)
+      : vocabulary_(&vocabulary), pairs_(&pairs) {}
+
+  // Writes the ids of text[0, length) to ids (room for `length`) and returns how many; length >= 1.
+  std::int64_t operator()(const std::uint8_t* text, std::int64_t length, MergeScratch* scratch,
+                          std::uint32_t* ids) const;
+
+ private:
+  static constexpr std::int64_t kShort = 32;
+
+  std::int64_t merge_short(const std::uint8_t* text, int length, std::uint32_t* ids) const;
+  std::int64_t merge_long(const std::uint8_t* text, std::int64_t length, MergeScratch* scratch,
+                          std::uint32_t* ids) const;
+
+  const Vocabulary* vocabulary_;
+  const PairTable* pairs_;
+};
+
+}  // namespace tokfrag

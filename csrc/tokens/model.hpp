@@ -1,0 +1,47 @@
+// A tokenizer: encoder, special tokens and decoder, and texts encoded one by one or many at once.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tokens/decoder.hpp"
+#include "tokens/encoder.hpp"
+#include "tokens/special_tokens.hpp"
+#include "tokens/text.hpp"
+
+namespace tokfrag {
+
+// Which special tokens text may stand for: none, or all, or those with a byte that is not 0.
+struct AllowedSpecial {
+  bool any = false;
+  const std::uint8_t* flags = nullptr;
+};
+
+class Model {
+ public:
+  Model(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
+        std::optional<PatternFamily> family, std::vector<SpecialTokens::Token> special);
+
+  const Encoder& encoder() const { return encoder_; }
+  const SpecialTokens& special() const { return special_; }
+  const Decoder& decoder() const { return decoder_; }
+
+  // Appends the ids of UTF-8 text to `out`; may stop early once `out` holds `limit`.
+  void encode(Utf8 text, AllowedSpecial allowed, Worker& worker, TokenBuffer* out,
+              std::int64_t limit = INT64_MAX) const;
+  std::int64_t count(Utf8 text, Worker& worker) const;
+
+  // Encodes many texts on `threads` threads (0: default): text i has the ids from offsets[i] to
+  // offsets[i + 1], which this writes (offsets has one more than there are texts).
+  TokenBuffer encode_batch(const std::vector<Text>& texts, AllowedSpecial allowed, int threads,
+                           std::int64_t* offsets) const;
+  // Writes how many ids each text has.
+  void count_batch(const std::vector<Text>& texts, int threads, std::int64_t* counts) const;
+
+ private:
+  Encoder encoder_;
+  SpecialTokens special_;
+  Decoder decoder_;
+};
+
+}  // namespace tokfrag

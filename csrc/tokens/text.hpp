@@ -1,0 +1,29 @@
+// Text as callers hold it: UTF-8 bytes, or the code units of a Python string.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace tokfrag {
+
+struct Text {
+  const void* data;
+  std::int64_t length;  // in units
+  int unit;             // 0: UTF-8 bytes; 1, 2 or 4: bytes a code unit (Latin-1, UCS-2, UCS-4)
+};
+
+struct Utf8 {
+  const std::uint8_t* data;
+  std::int64_t size;
+};
+
+// The text as UTF-8: in place if it is, else written to `scratch`. A pair of surrogates becomes the
+// character it stands for, one alone U+FFFD, as tiktoken has it.
+Utf8 to_utf8(const Text& text, std::vector<std::uint8_t>* scratch);
+
+// An upper bound of its size in UTF-8.
+inline std::int64_t utf8_bound(const Text& text) {
+  return text.unit == 0 ? text.length : text.length * (text.unit == 1 ? 2 : text.unit == 2 ? 3 : 4);
+}
+
+}  // namespace tokfrag

@@ -1,0 +1,122 @@
+"""Pre-tokenisation patterns: names, regular expressions, and which of them run natively."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Every spelling here cuts every text in the same places as the scanner of that name.
+_R50K = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+_GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+_GPT2_CLASSES = r"""'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+_CL100K = (
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
+    r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+)
+_LLAMA3 = (
+    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
+    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_O200K = (
+    rf"""[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_SUFFIX}"""
+    rf"""|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_SUFFIX}"""
+    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+
+#: The regular expression of each native pattern, as its first publisher writes it.
+REGEX = {
+    "gpt2": _R50K,
+    "r50k": _R50K,
+    "p50k": _R50K,
+    "cl100k": _CL100K,
+    "o200k": _O200K,
+    "llama3": _LLAMA3,
+    "qwen2": _QWEN2,
+}
+_NATIVE = {regex: name for name, regex in reversed(REGEX.items())}
+_NATIVE[_GPT2] = _NATIVE[_GPT2_CLASSES] = "gpt2"
+
+
+def native_name(pattern: str) -> str | None:
+    """The native pattern that a name or regular expression stands for, or None."""
+    if pattern in REGEX:
+        return pattern
+    return _NATIVE.get(pattern)
+
+
+class RegexPattern:
+    """Cuts text by a regular expression that has no native scanner (the ``regex`` package's).
+
+    The expression must match every text from end to end, never an empty string; text it does not
+    cover is refused, not lost. A search that runs wild is stopped.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        import regex
+
+        try:
+            self._regex: Any = regex.compile(pattern)
+        except regex.error as error:
+            raise ValueError(
+                f"pattern: {pattern!r} is neither a known name ({', '.join(REGEX)}) "
+                f"nor a regular expression: {error}"
+            ) from None
+        if self._regex.fullmatch("") is not None:
+            raise ValueError(f"pattern: {pattern!r} matches the empty string")
+
+    def ends(self, text: str | bytes) -> tuple[bytes, NDArray[np.int64]]:
+        """The text in UTF-8 and where its pieces end there.
+
+        A byte outside well-formed UTF-8 is matched as one lone surrogate.
+        """
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        else:
+            text = replace_surrogates(text)
+        ends: list[int] = []
+        at = 0
+        try:
+            for match in self._regex.finditer(text, timeout=5.0 + 1e-5 * len(text)):
+                begin, end = match.span()
+                if begin != at or end == begin:
+                    break
+                at = end
+                ends.append(end)
+        except TimeoutError:
+            raise ValueError(
+                f"pattern: {self._regex.pattern!r} takes too long on a text of {len(text)} "
+                f"characters, at character {at}"
+            ) from None
+        if at != len(text):
+            raise ValueError(
+                f"pattern: {self._regex.pattern!r} does not match the text from character {at} on: "
+                f"{text[at : at + 20]!r}"
+            )
+        utf8 = text.encode("utf-8", "surrogateescape")
+        return utf8, _byte_ends(text, np.asarray(ends, dtype=np.int64))
+
+
+def replace_surrogates(text: str) -> str:
+    """Pairs of surrogates joined, those alone as U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _byte_ends(text: str, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    if text.isascii():
+        return ends
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    lengths = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
+    lengths[(codes >= 0xD800) & (codes < 0xE000)] = 1
+    totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    result: NDArray[np.int64] = totals[ends]
+    return result
