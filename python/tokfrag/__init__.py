@@ -14,28 +14,62 @@ from tokfrag._core import __version__
 
 if TYPE_CHECKING:
     from tokfrag.fragments import (
+        FragmentDataset as FragmentDataset,
         FragmentGrid as FragmentGrid,
-    )
-    from tokfrag.fragments import (
+        FragmentPlan as FragmentPlan,
+        aggregate as aggregate,
         extract as extract,
-    )
-    from tokfrag.fragments import (
+        fragment_features as fragment_features,
+        fragment_graph as fragment_graph,
+        knn_graph as knn_graph,
+        map_fragments as map_fragments,
         merge as merge,
+        plan_fragments as plan_fragments,
+        segment_merge as segment_merge,
+        unmerge as unmerge,
+    )
+    from tokfrag.sparse import (
+        GramLasso as GramLasso,
+        SparseEmbedding as SparseEmbedding,
+        SparseLinear as SparseLinear,
+        SparseLSTM as SparseLSTM,
+        regrow as regrow,
+        sparsify as sparsify,
     )
     from tokfrag.tokens import (
         TokenBatch as TokenBatch,
-    )
-    from tokfrag.tokens import (
         Tokenizer as Tokenizer,
+        TokenShards as TokenShards,
+        WordCounts as WordCounts,
     )
 
-_HOME = {
-    "FragmentGrid": "tokfrag.fragments",
-    "TokenBatch": "tokfrag.tokens",
-    "Tokenizer": "tokfrag.tokens",
-    "extract": "tokfrag.fragments",
-    "merge": "tokfrag.fragments",
+_NAMES = {
+    "tokfrag.fragments": (
+        "FragmentDataset",
+        "FragmentGrid",
+        "FragmentPlan",
+        "aggregate",
+        "extract",
+        "fragment_features",
+        "fragment_graph",
+        "knn_graph",
+        "map_fragments",
+        "merge",
+        "plan_fragments",
+        "segment_merge",
+        "unmerge",
+    ),
+    "tokfrag.sparse": (
+        "GramLasso",
+        "SparseEmbedding",
+        "SparseLSTM",
+        "SparseLinear",
+        "regrow",
+        "sparsify",
+    ),
+    "tokfrag.tokens": ("TokenBatch", "TokenShards", "Tokenizer", "WordCounts"),
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 _SUBMODULES = frozenset({"compare", "compat", "fragments", "nn", "reference", "sparse", "tokens"})
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -3,8 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fragments as fragments
-from . import tokens as tokens
+from . import (
+    features as features,
+    fragments as fragments,
+    segments as segments,
+    sparse as sparse,
+    tokens as tokens,
+    training as training,
+    wordpiece as wordpiece,
+)
 
 __version__: str
 
