@@ -1,0 +1,77 @@
+"""WordPiece encoding, bert-base-uncased, all scripts, one thread; ids are compared first.
+
+TOKFRAG_DATA=... pytest bench/bench_wordpiece.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tokfrag.tokens.wordpiece import WordPieceTokenizer
+
+CORPORA = ["english", "code", "multilingual", "chinese"]
+BYTES = 1_000_000
+
+
+@pytest.fixture(scope="module", params=CORPORA)
+def rows(request: pytest.FixtureRequest, data: Path) -> list[str]:
+    text = (data / f"{request.param}.txt").read_bytes()[:BYTES].decode("utf-8", "ignore")
+    return [row for row in text.split("\n") if row]
+
+
+def ours(path: str, rows: list[str]) -> tuple[Callable[[], Any], Callable[[Any], list[list[int]]]]:
+    tokenizer = WordPieceTokenizer.from_file(path)
+
+    def lists(result: tuple[Any, Any]) -> list[list[int]]:
+        return [part.tolist() for part in np.split(result[0], result[1][1:-1])]
+
+    return lambda: tokenizer.encode_batch(
+        rows, specials=True, add_special_tokens=True, threads=1
+    ), lists
+
+
+def hugging_face(
+    path: str, rows: list[str]
+) -> tuple[Callable[[], Any], Callable[[Any], list[list[int]]]]:
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = tokenizers.BertWordPieceTokenizer(path, lowercase=True)
+    return lambda: tokenizer.encode_batch(rows), lambda result: [row.ids for row in result]
+
+
+def flash(path: str, rows: list[str]) -> tuple[Callable[[], Any], Callable[[Any], list[list[int]]]]:
+    flash_tokenizer = pytest.importorskip("flash_tokenizer")
+    tokenizer = flash_tokenizer.BertTokenizerFlash(path, do_lower_case=True, model_max_length=512)
+
+    def encode() -> list[Any]:
+        return [tokenizer.tokenizer.encode(row, "longest", 1_000_000) for row in rows]
+
+    return encode, lambda result: [list(row) for row in result]
+
+
+PEERS = {"tokfrag": ours, "tokenizers": hugging_face, "flash-tokenizer": flash}
+
+
+@pytest.mark.benchmark(group="wordpiece")
+@pytest.mark.parametrize("peer", PEERS)
+def test_encode(benchmark: Any, data: Path, rows: list[str], peer: str) -> None:
+    path = str(data / "vocab" / "bert-base-uncased-vocab.txt")
+    call, lists = PEERS[peer](path, rows)
+    expected_call, expected_lists = hugging_face(path, rows)
+    expected = expected_lists(expected_call())
+    found = lists(call())
+    wrong = sum(a != b for a, b in zip(found, expected, strict=True))
+    if peer == "tokfrag":
+        assert wrong == 0
+    benchmark.extra_info.update(
+        bytes=sum(len(row.encode()) for row in rows),
+        rows=len(rows),
+        wrong_rows=wrong,
+        version=version(peer),
+    )
+    benchmark.pedantic(call, rounds=5, warmup_rounds=1)

@@ -1,0 +1,82 @@
+// How often each distinct word occurs: what byte-pair training needs of a corpus.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tokfrag {
+
+// Word -> 64-bit count, open-addressed. Words of up to 15 bytes are their own key, held in the
+// slot; longer ones lie in an arena, their slots hold a hash. Throws std::overflow_error where a
+// count exceeds 63 bits.
+class WordTable {
+ public:
+  struct Word {
+    std::string_view text;
+    std::int64_t count;
+  };
+
+  WordTable();
+  // `readable`: bytes that may be read from word->data() on; at least its size.
+  void add(std::string_view word, std::int64_t count, std::int64_t readable);
+  void add(std::string_view word, std::int64_t count) {
+    add(word, count, static_cast<std::int64_t>(word.size()));
+  }
+  void merge(const WordTable& other);
+
+  std::int64_t size() const { return n_short_ + static_cast<std::int64_t>(long_words_); }
+  std::int64_t total() const;  // the sum of the counts; throws std::overflow_error
+  std::int64_t bytes() const;  // the sum of count * length; throws std::overflow_error
+  std::int64_t memory() const;
+  // visit(text, count), in no particular order.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const ShortSlot& slot : short_) {
+      if (slot.count != 0) visit(text_of(slot), slot.count);
+    }
+    for (const LongSlot& slot : long_) {
+      if (slot.count != 0) visit(text_of(slot), slot.count);
+    }
+  }
+  // In byte order; the texts live as long as the table is not changed.
+  std::vector<Word> sorted() const;
+
+ private:
+  struct ShortSlot {
+    std::uint64_t low;   // bytes 0 to 7
+    std::uint64_t high;  // bytes 8 to 14, and the length
+    std::int64_t count;  // 0: empty
+  };
+  struct LongSlot {
+    std::uint64_t hash;
+    std::uint64_t offset;
+    std::uint64_t length;
+    std::int64_t count;
+  };
+  static std::string_view text_of(const ShortSlot& slot) {
+    return {reinterpret_cast<const char*>(&slot), static_cast<std::size_t>(slot.high >> 56)};
+  }
+  std::string_view text_of(const LongSlot& slot) const {
+    return {arena_.data() + slot.offset, static_cast<std::size_t>(slot.length)};
+  }
+  ShortSlot& find_short(std::uint64_t low, std::uint64_t high);
+  void add_long(std::string_view word, std::int64_t count);
+  void grow_short();
+  void grow_long();
+
+  std::vector<ShortSlot> short_;
+  std::int64_t n_short_ = 0;
+  std::vector<LongSlot> long_;
+  std::size_t long_words_ = 0;
+  std::string arena_;
+};
+
+// The words of `table` as bytes, and back: for each word in byte order its length and count as
+// base-128 numbers, then its text. Reading throws std::invalid_argument on anything else.
+std::string pack_words(const WordTable& table);
+WordTable unpack_words(std::string_view packed);
+
+}  // namespace tokfrag
