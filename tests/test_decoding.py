@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from token_cases import FILES, TEXTS, ranks_of, tokenizer
+from hypothesis import given, strategies as st
 
+from token_cases import FILES, TEXTS, ranks_of, tokenizer
 from tokfrag.reference import bpe
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import regex
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
+
 from support import run_python
 from token_cases import BYTES, FAMILIES, TEXTS
-
 from tokfrag import _core
 from tokfrag._core import tokens as native
 from tokfrag.reference.scanning import character_class, scan
@@ -77,8 +76,9 @@ def test_every_instruction_set(isa: str) -> None:
         from tokfrag._core import tokens as native
         from tokfrag.reference.scanning import FAMILIES, scan
 
-        turns = ["'s", "'LL", "don't", " ", "  ", "\\n", "\\r\\n", "\\t", "a", "Bc", "ABC", "12345",
-                 "!", "//", "/", "中文", "é", "É", "\\u0301", "٣", "\\u3000", "👍", "ſ", "'ſ", "ไทย"]
+        turns = ["'s", "'LL", "don't", " ", "  ", "\\n", "\\r\\n", "\\t", "a", "Bc", "ABC",
+                 "12345", "!", "//", "/", "中文", "é", "É", "\\u0301", "٣", "\\u3000", "👍",
+                 "ſ", "'ſ", "ไทย"]
         pick = random.Random(5)
         page = mmap.PAGESIZE
         block = mmap.mmap(-1, 2 * page)

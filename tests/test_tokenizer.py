@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from token_cases import BYTES, FAMILIES, FILES, SPECIAL, TEXTS, peer, ranks_of, tokenizer
+from hypothesis import given, settings, strategies as st
 
+from token_cases import BYTES, FAMILIES, FILES, SPECIAL, TEXTS, peer, ranks_of, tokenizer
 from tokfrag import TokenBatch, Tokenizer
 from tokfrag.reference import bpe
 
@@ -173,7 +172,7 @@ def test_large_batch_on_any_threads(data: Path, corpus: str, threads: int) -> No
     assert tok.decode_batch(batch) == texts
 
 
-@pytest.mark.parametrize("allowed", ["all", {"<|end|>"}, {"<|end|>", "<|endofprompt|>"}, ()])
+@pytest.mark.parametrize("allowed", ["all", {"<|end|>"}, {"<|end|>", "<|endofprompt|>"}, set()])
 def test_allowed_special_as_tiktoken(data: Path, allowed) -> None:
     tok, enc = tokenizer(data, "cl100k"), peer(data, "cl100k")
     for text in (
@@ -230,6 +229,74 @@ def test_special_tokens_leftmost_longest(special: list[str], text: str) -> None:
         special_tokens={name: 256 + i for i, name in enumerate(special)},
     )
     assert by_regex.encode(text, allowed_special="all").tolist() == expected
+
+
+@pytest.mark.parametrize("family", FILES)
+@given(text=TEXTS | BYTES)
+def test_offsets_tile_the_text(data: Path, family: str, text: str | bytes) -> None:
+    tok = tokenizer(data, family)
+    utf8 = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+    ids, offsets = tok.encode_with_offsets(utf8, unit="byte")
+    assert ids.tolist() == tok.encode(utf8).tolist()
+    for id, (begin, end) in zip(ids, offsets.tolist(), strict=True):
+        assert tok.id_to_token(int(id)) == utf8[begin:end]
+    if isinstance(text, str):
+        text = utf8.decode()
+        _, places = tok.encode_with_offsets(text)
+        starts = [i for i, byte in enumerate(utf8) if byte & 0xC0 != 0x80]
+        for (begin, end), (first, last) in zip(offsets.tolist(), places.tolist(), strict=True):
+            assert first == sum(start <= begin for start in starts) - 1
+            assert last == sum(start < end for start in starts)
+
+
+def test_offsets_of_special_tokens(data: Path) -> None:
+    tok = tokenizer(data, "cl100k")
+    ids, offsets = tok.encode_with_offsets("中<|end|>b", allowed_special="all")
+    assert ids.tolist()[-2:] == [300002, 65]
+    assert offsets.tolist()[-2:] == [[1, 8], [8, 9]]
+    with pytest.raises(ValueError, match="unit"):
+        tok.encode_with_offsets("a", unit="word")
+
+
+@pytest.mark.parametrize("family", FILES)
+@given(text=TEXTS | BYTES, limit=st.integers(0, 30))
+def test_truncate(data: Path, family: str, text: str | bytes, limit: int) -> None:
+    tok = tokenizer(data, family)
+    part = tok.truncate(text, limit)
+    assert type(part) is type(text)
+    assert tok.count(part) <= limit
+    if tok.count(text) <= limit:
+        assert part == text
+    elif isinstance(text, bytes):
+        assert text.startswith(part)
+    else:
+        assert text.encode("utf-8", "replace").decode().startswith(part) or max(text) >= "\ud800"
+
+
+def test_truncate_long_text(data: Path) -> None:
+    tok = tokenizer(data, "cl100k")
+    text = (data / "chinese.txt").read_text("utf-8")
+    part = tok.truncate(text, 1000)
+    assert text.startswith(part)
+    assert 990 <= tok.count(part) <= 1000
+    with pytest.raises(ValueError, match="max_tokens"):
+        tok.truncate(text, -1)
+
+
+@pytest.mark.parametrize("family", FILES)
+@pytest.mark.parametrize("corpus", ["english", "chinese_pure", "multilingual", "chinese"])
+def test_a_long_text_is_cut_for_threads(data: Path, family: str, corpus: str) -> None:
+    """From 512 KiB on one text is shared out; its ids are those of its pieces, one by one."""
+    from tokfrag._core import tokens as native
+
+    text = (data / f"{corpus}.txt").read_bytes()[:1_500_000]
+    tok = tokenizer(data, family)
+    expected = tok._model.encode_pieces(text, native.scan(family, text))
+    np.testing.assert_array_equal(tok.encode(text), expected)
+    assert tok.count(text) == len(expected)
+    dense = "".join(text.decode("utf-8", "ignore").split()).encode()
+    expected = tok._model.encode_pieces(dense, native.scan(family, dense))
+    np.testing.assert_array_equal(tok.encode(dense), expected)
 
 
 def test_out(data: Path) -> None:

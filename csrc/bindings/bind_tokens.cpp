@@ -75,10 +75,10 @@ py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
   return py::array_t<std::uint32_t>({count}, {std::int64_t{4}}, data, owner);
 }
 
-std::unique_ptr<Model> make_model(const py::bytes& bytes, const Array<std::int64_t>& offsets,
-                                  const Array<std::uint32_t>& ids, const py::object& merges,
-                                  bool whole_pieces, const std::string& pattern,
-                                  const std::vector<std::pair<std::string, std::uint32_t>>& special) {
+std::unique_ptr<Model> make_model(
+    const py::bytes& bytes, const Array<std::int64_t>& offsets, const Array<std::uint32_t>& ids,
+    const py::object& merges, bool whole_pieces, const std::string& pattern,
+    const std::vector<std::pair<std::string, std::uint32_t>>& special) {
   std::optional<PatternFamily> family;
   if (!pattern.empty()) {
     PatternFamily found{};
@@ -102,21 +102,26 @@ std::unique_ptr<Model> make_model(const py::bytes& bytes, const Array<std::int64
   std::vector<std::uint32_t> id_list(ids.data(), ids.data() + ids.size());
   const py::gil_scoped_release nogil;
   Vocabulary vocabulary(blob, std::move(offset_list), std::move(id_list));
-  PairTable pairs = listed ? PairTable::from_merges(vocabulary, left, right)
-                           : PairTable::from_ranks(vocabulary);
+  PairTable pairs =
+      listed ? PairTable::from_merges(vocabulary, left, right) : PairTable::from_ranks(vocabulary);
   return std::make_unique<Model>(std::move(vocabulary), std::move(pairs), whole_pieces, family,
                                  std::move(tokens));
 }
 
 py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
-                                  const py::object& flags) {
+                                  const py::object& flags, std::int64_t limit) {
   const Text text = text_of(object);
   const AllowedSpecial allowed = allowed_of(flags);
   TokenBuffer ids;
   {
     const py::gil_scoped_release nogil;
-    const WorkerPool::Lease worker = model.encoder().workers().acquire();
-    model.encode(to_utf8(text, &worker->text), allowed, *worker, &ids);
+    if (limit == INT64_MAX && utf8_bound(text) >= Model::kLong) {
+      std::vector<std::uint8_t> scratch;
+      ids = model.encode_long(to_utf8(text, &scratch), allowed, 0);
+    } else {
+      const WorkerPool::Lease worker = model.encoder().workers().acquire();
+      model.encode(to_utf8(text, &worker->text), allowed, *worker, &ids, limit);
+    }
   }
   return array_of(std::move(ids));
 }
@@ -151,6 +156,10 @@ py::tuple encode_batch(const Model& model, const py::list& objects, const py::ob
 std::int64_t count(const Model& model, const py::object& object) {
   const Text text = text_of(object);
   const py::gil_scoped_release nogil;
+  if (utf8_bound(text) >= Model::kLong) {
+    std::vector<std::uint8_t> scratch;
+    return model.count_long(to_utf8(text, &scratch), 0);
+  }
   const WorkerPool::Lease worker = model.encoder().workers().acquire();
   return model.count(to_utf8(text, &worker->text), *worker);
 }
@@ -188,11 +197,21 @@ py::bytes decode(const Model& model, const Array<Id>& ids) {
   return out;
 }
 
-py::array_t<std::int64_t> ends(const Model& model, const Array<std::uint32_t>& ids) {
-  py::array_t<std::int64_t> out(ids.size());
+// Where each token begins and ends in the text: in bytes, or in characters, where a token that
+// holds a part of a character has the whole of it.
+py::array_t<std::int64_t> offsets(const Model& model, const py::object& object,
+                                  const Array<std::uint32_t>& ids, bool characters) {
+  const Text text = text_of(object);
+  py::array_t<std::int64_t> out({static_cast<py::ssize_t>(ids.size()), py::ssize_t{2}});
   std::int64_t* const place = out.mutable_data();
-  const py::gil_scoped_release nogil;
-  model.decoder().ends(ids.data(), ids.size(), place);
+  const std::uint32_t* const data = ids.data();
+  const std::int64_t count = ids.size();
+  {
+    const py::gil_scoped_release nogil;
+    std::vector<std::uint8_t> scratch;
+    model.decoder().offsets(data, count, place);
+    if (characters) to_characters(to_utf8(text, &scratch), count, place);
+  }
   return out;
 }
 
@@ -208,24 +227,26 @@ py::tuple pad(const Array<std::uint32_t>& ids, const Array<std::int64_t>& offset
   bool* const used = mask.mutable_data();
   const std::uint32_t* const data = ids.data();
   const std::int64_t* const bounds = offsets.data();
-  const py::gil_scoped_release nogil;
-  advise_huge_pages(places, rows * length * static_cast<std::int64_t>(sizeof(Id)));
-  constexpr std::int64_t kGrainIds = 1 << 16;
-  parallel_for(rows, kGrainIds / (length + 1) + 1, 0,
-               [&](std::int64_t begin, std::int64_t end, int) {
-                 for (std::int64_t row = begin; row < end; ++row) {
-                   const std::int64_t count = std::min(bounds[row + 1] - bounds[row], length);
-                   const std::int64_t first = left ? length - count : 0;
-                   Id* const to = places + row * length;
-                   bool* const to_used = used + row * length;
-                   std::fill(to, to + first, pad_id);
-                   std::fill(to_used, to_used + first, false);
-                   std::copy(data + bounds[row], data + bounds[row] + count, to + first);
-                   std::fill(to_used + first, to_used + first + count, true);
-                   std::fill(to + first + count, to + length, pad_id);
-                   std::fill(to_used + first + count, to_used + length, false);
-                 }
-               });
+  {
+    const py::gil_scoped_release nogil;
+    advise_huge_pages(places, rows * length * static_cast<std::int64_t>(sizeof(Id)));
+    constexpr std::int64_t kGrainIds = 1 << 16;
+    parallel_for(rows, kGrainIds / (length + 1) + 1, 0,
+                 [&](std::int64_t begin, std::int64_t end, int) {
+                   for (std::int64_t row = begin; row < end; ++row) {
+                     const std::int64_t count = std::min(bounds[row + 1] - bounds[row], length);
+                     const std::int64_t first = left ? length - count : 0;
+                     Id* const to = places + row * length;
+                     bool* const to_used = used + row * length;
+                     std::fill(to, to + first, pad_id);
+                     std::fill(to_used, to_used + first, false);
+                     std::copy(data + bounds[row], data + bounds[row] + count, to + first);
+                     std::fill(to_used + first, to_used + first + count, true);
+                     std::fill(to + first + count, to + length, pad_id);
+                     std::fill(to_used + first + count, to_used + length, false);
+                   }
+                 });
+  }
   return py::make_tuple(matrix, mask);
 }
 
@@ -270,7 +291,8 @@ py::object token_id(const Model& model, const py::bytes& token) {
 
 py::tuple vocabulary_arrays(const Model& model) {
   const auto& vocabulary = model.encoder().vocabulary();
-  return py::make_tuple(py::bytes(vocabulary.all_bytes()), py::array(py::cast(vocabulary.all_offsets())),
+  return py::make_tuple(py::bytes(vocabulary.all_bytes()),
+                        py::array(py::cast(vocabulary.all_offsets())),
                         py::array_t<std::uint32_t>(vocabulary.size(), vocabulary.ids()));
 }
 
@@ -312,8 +334,8 @@ void bind_tokens(py::module_& module) {
   py::module_ tokens = module.def_submodule("tokens");
 
   static PyObject* vocabulary_error = nullptr;
-  vocabulary_error = PyErr_NewException("tokfrag._core.tokens.VocabularyError", PyExc_ValueError,
-                                        nullptr);
+  vocabulary_error =
+      PyErr_NewException("tokfrag._core.tokens.VocabularyError", PyExc_ValueError, nullptr);
   tokens.attr("VocabularyError") = py::handle(vocabulary_error);
   py::register_local_exception_translator([](std::exception_ptr raised) {
     try {
@@ -327,7 +349,8 @@ void bind_tokens(py::module_& module) {
       .def(py::init(&make_model), py::arg("bytes"), py::arg("offsets"), py::arg("ids"),
            py::arg("merges").none(true), py::arg("whole_pieces"), py::arg("pattern"),
            py::arg("special"))
-      .def("encode", &encode, py::arg("text"), py::arg("allowed") = py::none())
+      .def("encode", &encode, py::arg("text"), py::arg("allowed") = py::none(),
+           py::arg("limit") = INT64_MAX)
       .def("encode_pieces", &encode_pieces, py::arg("text"), py::arg("ends"))
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("allowed"), py::arg("threads"))
       .def("count", &count, py::arg("text"))
@@ -335,7 +358,7 @@ void bind_tokens(py::module_& module) {
       .def("decode", &decode<std::uint32_t>, py::arg("ids").noconvert())
       .def("decode", &decode<std::int32_t>, py::arg("ids").noconvert())
       .def("decode", &decode<std::int64_t>, py::arg("ids").noconvert())
-      .def("ends", &ends, py::arg("ids"))
+      .def("offsets", &offsets, py::arg("text"), py::arg("ids"), py::arg("characters"))
       .def("find_special", &find_special, py::arg("text"), py::arg("wanted"))
       .def("all_special", &all_special, py::arg("utf8"), py::arg("wanted"))
       .def_property_readonly("id_count",

@@ -70,9 +70,8 @@ struct Advance {
       c = at(position);
     }
     if (c.length == 0 || c.kind != kLower) return caseless_end;
-    return run(position, [](CharClass kind) {
-      return kind == kLower || kind == kLetter || kind == kMark;
-    });
+    return run(position,
+               [](CharClass kind) { return kind == kLower || kind == kLetter || kind == kMark; });
   }
 
   // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+ from `position`, where cased_word has failed; -1: no match.

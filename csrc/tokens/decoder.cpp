@@ -13,16 +13,15 @@ Decoder::Decoder(const Vocabulary& vocabulary) {
   entries_.resize(std::size_t{largest} + 1);
   lengths_.resize(std::size_t{largest} + 1);
   for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
-    add(vocabulary.id(symbol),
-        std::string(reinterpret_cast<const char*>(vocabulary.bytes(symbol)),
-                    static_cast<std::size_t>(vocabulary.length(symbol))));
+    add(vocabulary.id(symbol), std::string(reinterpret_cast<const char*>(vocabulary.bytes(symbol)),
+                                           static_cast<std::size_t>(vocabulary.length(symbol))));
   }
 }
 
 void Decoder::add(std::uint32_t id, const std::string& bytes) {
   if (id > kMaxId) {
-    throw std::invalid_argument("id " + std::to_string(id) +
-                                " is above the largest supported, " + std::to_string(kMaxId));
+    throw std::invalid_argument("id " + std::to_string(id) + " is above the largest supported, " +
+                                std::to_string(kMaxId));
   }
   if (id >= lengths_.size()) {
     entries_.resize(std::size_t{id} + 1);
@@ -84,8 +83,7 @@ std::int64_t Decoder::measure(const Id* ids, std::int64_t count) const {
 }
 
 template <class Id>
-void Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out,
-                    std::int64_t size) const {
+void Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const {
   std::uint8_t* const end = out + size;
   std::int64_t i = 0;
   // While 16 bytes may be written, a short token is one copy of known size.
@@ -106,9 +104,12 @@ void Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out,
   }
 }
 
-void Decoder::ends(const std::uint32_t* ids, std::int64_t count, std::int64_t* ends) const {
+void Decoder::offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t* offsets) const {
   std::int64_t total = 0;
-  for (std::int64_t i = 0; i < count; ++i) ends[i] = total += lengths_[ids[i]];
+  for (std::int64_t i = 0; i < count; ++i) {
+    offsets[2 * i] = total;
+    offsets[2 * i + 1] = total += lengths_[ids[i]];
+  }
 }
 
 template std::int64_t Decoder::measure(const std::uint32_t*, std::int64_t) const;

@@ -74,20 +74,17 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
   std::int64_t unit_end = 0;  // of that piece
   std::int64_t total = 0;
 
+  // A long piece that can be split is no token; only the others are worth looking up.
+  const auto is_token = [&](const std::uint8_t* bytes, std::int64_t length) {
+    return joins_.unit_end(bytes, 0, length) == length &&
+           vocabulary_.find(bytes, length) != kNoSymbol;
+  };
+
   // Encodes a word that the fast path has not found, and remembers it.
   const auto look_further = [&](const Word& word, std::uint32_t* ids) -> std::int64_t {
     const std::uint8_t* bytes = text + word.begin;
-    if (word.length > WordKey::kMaxLength) {
-      if (word.shunned == 0) {
-        const Symbol symbol = vocabulary_.find(bytes, word.length);
-        if (symbol != kNoSymbol) {
-          ids[0] = vocabulary_.id(symbol);
-          return 1;
-        }
-      }
-      return merger(bytes, word.length, &worker.merge, ids);
-    }
-    const WordCache::Entry* entry = cache.find(word.key, word.hash);
+    const bool cached = word.length <= WordKey::kMaxLength;
+    const WordCache::Entry* entry = cached ? cache.find(word.key, word.hash) : nullptr;
     if (entry != nullptr && (entry->ids[0] & word.shunned) == 0) {
       if (entry->count() == WordCache::kSpilled) {
         std::memcpy(ids, cache.spilled(*entry), entry->ids[1] * sizeof(*ids));
@@ -96,9 +93,19 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
       for (unsigned i = 0; i < entry->count(); ++i) ids[i] = entry->ids[i] & WordCache::kIdMask;
       return entry->count();
     }
+    const Symbol symbol = vocabulary_.find(bytes, word.length);
+    if (symbol != kNoSymbol && word.shunned == 0) {
+      ids[0] = vocabulary_.id(symbol);
+      const std::uint32_t seed = ids[0] | WordCache::kSeed;
+      if (cached) cache.insert(word.key, word.hash, &seed, 1);
+      return 1;
+    }
     const std::int64_t count = merger(bytes, word.length, &worker.merge, ids);
-    // A token that merging does not reach stays a seed: it answers for pieces, not for units.
-    if (entry == nullptr || count == 1) cache.insert(word.key, word.hash, ids, count);
+    // A token that merging does not reach is not remembered as its parts, which are right for a
+    // unit but not for a piece.
+    if (cached && (symbol == kNoSymbol || count == 1)) {
+      cache.insert(word.key, word.hash, ids, count);
+    }
     return count;
   };
 
@@ -120,13 +127,13 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
           if (piece_count == 0) break;
         }
         const std::int64_t end = ends[piece++];
-        const bool part = (stretch.begins_inside && begin == 0) ||
-                          (stretch.ends_inside && end == size);
+        const bool part =
+            (stretch.begins_inside && begin == 0) || (stretch.ends_inside && end == size);
         word.begin = begin;
         word.length = end - begin;
         word.shunned = whole_pieces_ && !part ? 0 : WordCache::kSeed;
         if (word.length > WordKey::kMaxLength &&
-            !(word.shunned == 0 && vocabulary_.find(text + begin, word.length) != kNoSymbol)) {
+            !(word.shunned == 0 && is_token(text + begin, word.length))) {
           unit = begin;
           unit_end = end;
           begin = end;
@@ -162,8 +169,8 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
                            1)) {
         std::uint64_t pairs[2];
         std::memcpy(pairs, entry->ids, sizeof pairs);
-        constexpr std::uint64_t kMask = (std::uint64_t{WordCache::kIdMask} << 32) |
-                                        WordCache::kIdMask;
+        constexpr std::uint64_t kMask =
+            (std::uint64_t{WordCache::kIdMask} << 32) | WordCache::kIdMask;
         pairs[0] &= kMask;
         pairs[1] &= kMask;
         std::memcpy(cursor, pairs, sizeof pairs);

@@ -33,6 +33,7 @@ class Encoder {
           std::optional<PatternFamily> family);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  const JoinFilter& joins() const { return joins_; }
   WorkerPool& workers() const { return workers_; }
   std::optional<PatternFamily> family() const { return family_; }
   bool whole_pieces() const { return whole_pieces_; }

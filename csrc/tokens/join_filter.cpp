@@ -32,11 +32,23 @@ std::size_t fragment_bit(std::uint8_t left_last, std::uint8_t right_first) {
   return static_cast<std::size_t>(left_last) * 256 + right_first;
 }
 
-// The length of the well-formed character at text[at]; 0 if there is none.
-std::int64_t well_formed(const std::uint8_t* text, std::int64_t end, std::int64_t at) {
-  if (text[at] < 0x80) return 1;
+// The well-formed character at text[at] as a number, and its length; length 0 if there is none.
+struct Packed {
+  std::uint64_t value;
+  std::int64_t length;
+};
+
+Packed read_packed(const std::uint8_t* text, std::int64_t end, std::int64_t at) {
+  const std::uint8_t* p = text + at;
+  if (p[0] < 0x80) return {p[0], 1};
+  // Three bytes, of a lead that any two continuation bytes may follow.
+  if (p[0] > 0xE0 && p[0] < 0xED && end - at >= 3 && is_continuation(p[1]) &&
+      is_continuation(p[2])) {
+    return {static_cast<std::uint64_t>(p[0]) << 16 | static_cast<std::uint64_t>(p[1]) << 8 | p[2],
+            3};
+  }
   const std::int64_t length = decode_utf8(text, end, at).length;
-  return length == 1 ? 0 : length;
+  return length == 1 ? Packed{0, 0} : Packed{pack(p, length), length};
 }
 
 }  // namespace
@@ -91,24 +103,31 @@ bool JoinFilter::fragments_join(const std::uint8_t* left, std::int64_t left_leng
   return false;
 }
 
+bool JoinFilter::may_join(const std::uint8_t* left, std::int64_t left_length,
+                          const std::uint8_t* right, std::int64_t right_length) const {
+  if (holds(pack(left, left_length), pack(right, right_length))) return true;
+  const std::size_t bit = fragment_bit(left[left_length - 1], right[0]);
+  return ((fragments_[bit >> 6] >> (bit & 63)) & 1) != 0 &&
+         fragments_join(left, left_length, right, right_length);
+}
+
 std::int64_t JoinFilter::unit_end(const std::uint8_t* text, std::int64_t begin,
                                   std::int64_t end) const {
-  std::int64_t left = begin;
-  std::int64_t left_length = well_formed(text, end, left);
+  std::int64_t at = begin;
+  Packed left = read_packed(text, end, at);
   for (;;) {
-    const std::int64_t right = left + (left_length != 0 ? left_length : 1);
-    if (right >= end) return end;
-    const std::int64_t right_length = well_formed(text, end, right);
-    if (left_length != 0 && right_length != 0 &&
-        !holds(pack(text + left, left_length), pack(text + right, right_length))) {
-      const std::size_t bit = fragment_bit(text[right - 1], text[right]);
+    const std::int64_t next = at + (left.length != 0 ? left.length : 1);
+    if (next >= end) return end;
+    const Packed right = read_packed(text, end, next);
+    if (left.length != 0 && right.length != 0 && !holds(left.value, right.value)) {
+      const std::size_t bit = fragment_bit(text[next - 1], text[next]);
       if (((fragments_[bit >> 6] >> (bit & 63)) & 1) == 0 ||
-          !fragments_join(text + left, left_length, text + right, right_length)) {
-        return right;
+          !fragments_join(text + at, left.length, text + next, right.length)) {
+        return next;
       }
     }
+    at = next;
     left = right;
-    left_length = right_length;
   }
 }
 

@@ -20,6 +20,10 @@ class JoinFilter {
   // spans, or one a little later (the filter never says "cut" wrongly; it may say "joined").
   std::int64_t unit_end(const std::uint8_t* text, std::int64_t begin, std::int64_t end) const;
 
+  // Whether a token may span the place between two neighbouring well-formed characters.
+  bool may_join(const std::uint8_t* left, std::int64_t left_length, const std::uint8_t* right,
+                std::int64_t right_length) const;
+
  private:
   struct Pair {
     std::uint64_t left;
@@ -27,8 +31,7 @@ class JoinFilter {
   };
 
   std::uint64_t place(std::uint64_t left, std::uint64_t right) const {
-    const std::uint64_t key = (left << 32 | right) * 0x9E3779B97F4A7C15ull;
-    return ((key ^ key >> 32) * 0xD6E8FEB86659FD93ull) >> shift_;
+    return ((left << 32 | right) * 0x9E3779B97F4A7C15ull) >> shift_;
   }
   bool holds(std::uint64_t left, std::uint64_t right) const {
     const std::uint64_t bit = place(left, right);

@@ -5,27 +5,67 @@
 #include <utility>
 
 #include "core/parallel.hpp"
+#include "tokens/cutting.hpp"
 
 namespace tokfrag {
 
 namespace {
 
-constexpr std::int64_t kBlockBytes = 1 << 16;  // of texts that one thread takes at a time
+constexpr std::int64_t kBlockBytes = 1 << 16;    // of texts that one thread takes at a time
+constexpr std::int64_t kStretchBytes = 1 << 17;  // of one long text
 
-// Cuts texts into blocks of about kBlockBytes: block i is texts [blocks[i], blocks[i + 1]).
-std::vector<std::int64_t> blocks_of(const std::vector<Text>& texts) {
-  std::vector<std::int64_t> blocks{0};
+// Texts [begin, end) of a batch; a long text is a block by itself.
+struct Block {
+  std::int64_t begin;
+  std::int64_t end;
+  bool is_long;
+};
+
+std::vector<Block> blocks_of(const std::vector<Text>& texts) {
+  std::vector<Block> blocks;
+  Block open{0, 0, false};
   std::int64_t bytes = 0;
+  const auto close = [&](std::int64_t at) {
+    open.end = at;
+    if (open.end > open.begin) blocks.push_back(open);
+    open = {at, at, false};
+    bytes = 0;
+  };
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    bytes += utf8_bound(texts[i]) + 16;
-    if (bytes >= kBlockBytes) {
-      blocks.push_back(static_cast<std::int64_t>(i) + 1);
-      bytes = 0;
+    const auto at = static_cast<std::int64_t>(i);
+    const std::int64_t size = utf8_bound(texts[i]);
+    if (size >= Model::kLong) {
+      close(at);
+      open.is_long = true;
+      close(at + 1);
+      continue;
     }
+    bytes += size + 16;
+    if (bytes >= kBlockBytes) close(at + 1);
   }
-  const auto count = static_cast<std::int64_t>(texts.size());
-  if (blocks.back() != count) blocks.push_back(count);
+  close(static_cast<std::int64_t>(texts.size()));
   return blocks;
+}
+
+void append(const TokenBuffer& part, TokenBuffer* all) {
+  if (part.size() == 0) return;
+  std::memcpy(all->data() + all->size(), part.data(),
+              static_cast<std::size_t>(part.size()) * sizeof(std::uint32_t));
+  all->set_size(all->size() + part.size());
+}
+
+// One array of many, each freed as soon as it is copied.
+TokenBuffer join(std::vector<TokenBuffer> parts) {
+  if (parts.size() == 1) return std::move(parts[0]);
+  std::int64_t total = 0;
+  for (const TokenBuffer& part : parts) total += part.size();
+  TokenBuffer all;
+  all.reserve_more(total);
+  for (TokenBuffer& part : parts) {
+    append(part, &all);
+    part = TokenBuffer();
+  }
+  return all;
 }
 
 }  // namespace
@@ -58,51 +98,95 @@ std::int64_t Model::count(Utf8 text, Worker& worker) const {
   return encoder_.count(Stretch{text.data, text.size}, worker);
 }
 
-TokenBuffer Model::encode_batch(const std::vector<Text>& texts, AllowedSpecial allowed,
-                                int threads, std::int64_t* offsets) const {
-  const std::vector<std::int64_t> blocks = blocks_of(texts);
-  const auto block_count = static_cast<std::int64_t>(blocks.size()) - 1;
-  std::vector<TokenBuffer> parts(static_cast<std::size_t>(block_count));
-  offsets[0] = 0;
-  parallel_for(block_count, 1, threads, [&](std::int64_t begin, std::int64_t end, int) {
-    const WorkerPool::Lease worker = encoder_.workers().acquire();
-    for (std::int64_t block = begin; block < end; ++block) {
-      TokenBuffer& ids = parts[static_cast<std::size_t>(block)];
-      const std::int64_t last = blocks[static_cast<std::size_t>(block) + 1];
-      for (std::int64_t i = blocks[static_cast<std::size_t>(block)]; i < last; ++i) {
-        const std::int64_t before = ids.size();
-        const Utf8 text = to_utf8(texts[static_cast<std::size_t>(i)], &worker->text);
-        encode(text, allowed, *worker, &ids);
-        offsets[i + 1] = ids.size() - before;
-      }
-    }
-  });
-  for (std::size_t i = 0; i < texts.size(); ++i) offsets[i + 1] += offsets[i];
-  if (block_count == 1) return std::move(parts[0]);
-  TokenBuffer all;
-  all.reserve_more(offsets[texts.size()]);
-  for (std::int64_t block = 0; block < block_count; ++block) {
-    TokenBuffer& part = parts[static_cast<std::size_t>(block)];
-    if (part.size() == 0) continue;
-    const std::int64_t place = offsets[blocks[static_cast<std::size_t>(block)]];
-    std::memcpy(all.data() + place, part.data(),
-                static_cast<std::size_t>(part.size()) * sizeof(std::uint32_t));
-    part = TokenBuffer();
+TokenBuffer Model::encode_long(Utf8 text, AllowedSpecial allowed, int threads) const {
+  std::vector<Stretch> stretches;
+  if (!allowed.any && text.size >= kLong) {
+    stretches = cut_text(encoder_, text.data, text.size, kStretchBytes);
   }
-  all.set_size(offsets[texts.size()]);
-  return all;
+  if (stretches.size() < 2) {
+    TokenBuffer ids;
+    const WorkerPool::Lease worker = encoder_.workers().acquire();
+    encode(text, allowed, *worker, &ids);
+    return ids;
+  }
+  std::vector<TokenBuffer> parts(stretches.size());
+  parallel_for(static_cast<std::int64_t>(stretches.size()), 1, threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 const WorkerPool::Lease worker = encoder_.workers().acquire();
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const auto at = static_cast<std::size_t>(i);
+                   encoder_.encode(stretches[at], *worker, &parts[at]);
+                 }
+               });
+  return join(std::move(parts));
+}
+
+std::int64_t Model::count_long(Utf8 text, int threads) const {
+  const std::vector<Stretch> stretches =
+      cut_text(encoder_, text.data, text.size, text.size < kLong ? kLong : kStretchBytes);
+  std::vector<std::int64_t> counts(stretches.size());
+  parallel_for(static_cast<std::int64_t>(stretches.size()), 1, threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 const WorkerPool::Lease worker = encoder_.workers().acquire();
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const auto at = static_cast<std::size_t>(i);
+                   counts[at] = encoder_.count(stretches[at], *worker);
+                 }
+               });
+  std::int64_t total = 0;
+  for (const std::int64_t count : counts) total += count;
+  return total;
+}
+
+TokenBuffer Model::encode_batch(const std::vector<Text>& texts, AllowedSpecial allowed, int threads,
+                                std::int64_t* offsets) const {
+  const std::vector<Block> blocks = blocks_of(texts);
+  std::vector<TokenBuffer> parts(blocks.size());
+  offsets[0] = 0;
+  for (std::size_t block = 0; block < blocks.size(); ++block) {
+    if (!blocks[block].is_long) continue;
+    std::vector<std::uint8_t> scratch;
+    const auto at = static_cast<std::size_t>(blocks[block].begin);
+    parts[block] = encode_long(to_utf8(texts[at], &scratch), allowed, threads);
+    offsets[at + 1] = parts[block].size();
+  }
+  parallel_for(static_cast<std::int64_t>(blocks.size()), 1, threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 const WorkerPool::Lease worker = encoder_.workers().acquire();
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const Block& block = blocks[static_cast<std::size_t>(i)];
+                   TokenBuffer& ids = parts[static_cast<std::size_t>(i)];
+                   for (std::int64_t at = block.begin; at < block.end && !block.is_long; ++at) {
+                     const Text& text = texts[static_cast<std::size_t>(at)];
+                     const std::int64_t before = ids.size();
+                     encode(to_utf8(text, &worker->text), allowed, *worker, &ids);
+                     offsets[at + 1] = ids.size() - before;
+                   }
+                 }
+               });
+  for (std::size_t i = 0; i < texts.size(); ++i) offsets[i + 1] += offsets[i];
+  return join(std::move(parts));
 }
 
 void Model::count_batch(const std::vector<Text>& texts, int threads, std::int64_t* counts) const {
-  const std::vector<std::int64_t> blocks = blocks_of(texts);
-  const auto block_count = static_cast<std::int64_t>(blocks.size()) - 1;
-  parallel_for(block_count, 1, threads, [&](std::int64_t begin, std::int64_t end, int) {
-    const WorkerPool::Lease worker = encoder_.workers().acquire();
-    const std::int64_t last = blocks[static_cast<std::size_t>(end)];
-    for (std::int64_t i = blocks[static_cast<std::size_t>(begin)]; i < last; ++i) {
-      counts[i] = count(to_utf8(texts[static_cast<std::size_t>(i)], &worker->text), *worker);
-    }
-  });
+  const std::vector<Block> blocks = blocks_of(texts);
+  for (const Block& block : blocks) {
+    if (!block.is_long) continue;
+    std::vector<std::uint8_t> scratch;
+    const Text& text = texts[static_cast<std::size_t>(block.begin)];
+    counts[block.begin] = count_long(to_utf8(text, &scratch), threads);
+  }
+  parallel_for(static_cast<std::int64_t>(blocks.size()), 1, threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 const WorkerPool::Lease worker = encoder_.workers().acquire();
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const Block& block = blocks[static_cast<std::size_t>(i)];
+                   for (std::int64_t at = block.begin; at < block.end && !block.is_long; ++at) {
+                     const Text& text = texts[static_cast<std::size_t>(at)];
+                     counts[at] = count(to_utf8(text, &worker->text), *worker);
+                   }
+                 }
+               });
 }
 
 }  // namespace tokfrag

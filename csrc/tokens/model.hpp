@@ -31,6 +31,11 @@ class Model {
               std::int64_t limit = INT64_MAX) const;
   std::int64_t count(Utf8 text, Worker& worker) const;
 
+  // The same for one text, which is cut and shared out between threads (0: default) if it is long.
+  TokenBuffer encode_long(Utf8 text, AllowedSpecial allowed, int threads) const;
+  std::int64_t count_long(Utf8 text, int threads) const;
+  static constexpr std::int64_t kLong = 1 << 19;  // bytes from which that is worth while
+
   // Encodes many texts on `threads` threads (0: default): text i has the ids from offsets[i] to
   // offsets[i + 1], which this writes (offsets has one more than there are texts).
   TokenBuffer encode_batch(const std::vector<Text>& texts, AllowedSpecial allowed, int threads,

@@ -45,8 +45,8 @@ PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
           vocabulary.find(bytes, static_cast<std::int64_t>(cut), mix_hash(prefix[cut]));
       if (left == kNoSymbol) continue;
       const std::uint64_t rest = prefix[length] - prefix[cut] * power[length - cut];
-      const Symbol right = vocabulary.find(bytes + cut, static_cast<std::int64_t>(length - cut),
-                                           mix_hash(rest));
+      const Symbol right =
+          vocabulary.find(bytes + cut, static_cast<std::int64_t>(length - cut), mix_hash(rest));
       if (right == kNoSymbol) continue;
       pairs.push_back({(static_cast<std::uint64_t>(left) << 21) | right, symbol});
     }
@@ -76,8 +76,7 @@ PairTable PairTable::from_merges(const Vocabulary& vocabulary, const std::vector
                                   " makes is not in the vocabulary");
     }
     merged.push_back(symbol);
-    pairs.push_back({(static_cast<std::uint64_t>(left[i]) << 21) | right[i],
-                     static_cast<Rank>(i)});
+    pairs.push_back({(static_cast<std::uint64_t>(left[i]) << 21) | right[i], static_cast<Rank>(i)});
   }
   PairTable table(vocabulary, pairs);
   table.merged_ = std::move(merged);

@@ -61,4 +61,16 @@ Utf8 to_utf8(const Text& text, std::vector<std::uint8_t>* scratch) {
   return {begin, end - begin};
 }
 
+void to_characters(Utf8 text, std::int64_t count, std::int64_t* offsets) {
+  std::int64_t at = 0;
+  std::int64_t characters = 0;  // that begin in text[0, at)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t end = offsets[2 * i + 1];
+    const bool whole = at >= text.size || (text.data[at] & 0xC0) != 0x80;
+    offsets[2 * i] = characters - (whole || characters == 0 ? 0 : 1);
+    for (; at < end; ++at) characters += (text.data[at] & 0xC0) != 0x80;
+    offsets[2 * i + 1] = characters;
+  }
+}
+
 }  // namespace tokfrag

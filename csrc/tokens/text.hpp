@@ -21,6 +21,10 @@ struct Utf8 {
 // character it stands for, one alone U+FFFD, as tiktoken has it.
 Utf8 to_utf8(const Text& text, std::vector<std::uint8_t>* scratch);
 
+// Turns byte offsets (count, 2), rising and end to end, into offsets in characters: the begin is
+// that of the character it lies in, the end is after the character that the last byte lies in.
+void to_characters(Utf8 text, std::int64_t count, std::int64_t* offsets);
+
 // An upper bound of its size in UTF-8.
 inline std::int64_t utf8_bound(const Text& text) {
   return text.unit == 0 ? text.length : text.length * (text.unit == 1 ? 2 : text.unit == 2 ? 3 : 4);

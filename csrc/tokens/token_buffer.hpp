@@ -7,6 +7,8 @@
 #include <new>
 #include <utility>
 
+#include "core/huge_buffer.hpp"
+
 namespace tokfrag {
 
 class TokenBuffer {
@@ -56,6 +58,7 @@ class TokenBuffer {
     void* block = std::realloc(data_, static_cast<std::size_t>(capacity) * sizeof(std::uint32_t));
     if (block == nullptr) throw std::bad_alloc();
     data_ = static_cast<std::uint32_t*>(block);
+    advise_huge_pages(data_ + size_, (capacity - size_) * std::int64_t{sizeof(std::uint32_t)});
     capacity_ = capacity;
   }
   void swap(TokenBuffer& other) {

@@ -1,4 +1,5 @@
-// The Unicode classes that pre-tokenisation patterns tell apart: \p{Lu}\p{Lt}, \p{Ll}, \p{Lm}\p{Lo},
+// The Unicode classes that pre-tokenisation patterns tell apart: \p{Lu}\p{Lt}, \p{Ll},
+// \p{Lm}\p{Lo},
 // \p{M}, \p{N}, \s and the rest, as tiktoken's regex engine has them (see unicode_tables.cpp).
 #pragma once
 

@@ -23,8 +23,8 @@ struct WordKey {
 
   std::uint64_t hash() const {
     __extension__ using Wide = unsigned __int128;
-    const Wide product = static_cast<Wide>(low ^ 0x2545F4914F6CDD1Dull) *
-                         (high ^ 0xC2B2AE3D27D4EB4Full);
+    const Wide product =
+        static_cast<Wide>(low ^ 0x2545F4914F6CDD1Dull) * (high ^ 0xC2B2AE3D27D4EB4Full);
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
   }
 };
@@ -41,13 +41,15 @@ inline WordKey word_key(const std::uint8_t* text, std::int64_t length) {
 
 // The same, but reads 16 bytes: for text with that much room.
 inline WordKey word_key_wide(const std::uint8_t* text, std::int64_t length) {
+  // A window on these, ending where the length begins: `length` bytes kept, the rest cleared.
+  static constexpr std::uint8_t kKept[32] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                             0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
   WordKey key;
+  WordKey kept;
   std::memcpy(&key, text, 16);
-  const auto bits = static_cast<unsigned>(length) * 8;
-  const std::uint64_t low_mask = bits >= 64 ? ~0ull : (1ull << bits) - 1;
-  const std::uint64_t high_mask = bits <= 64 ? 0 : (1ull << (bits - 64)) - 1;
-  key.low &= low_mask;
-  key.high = (key.high & high_mask) | (static_cast<std::uint64_t>(length) << 56);
+  std::memcpy(&kept, kKept + 16 - length, 16);
+  key.low &= kept.low;
+  key.high = (key.high & kept.high) | (static_cast<std::uint64_t>(length) << 56);
   return key;
 }
 
@@ -74,12 +76,11 @@ class WordCache {
   explicit WordCache(const Vocabulary& vocabulary);
 
   // The two entries a word is most likely in.
-  Entry* line(std::uint64_t hash) const {
-    return entries_.as<Entry>() + (hash & line_mask_) * 2;
-  }
+  Entry* line(std::uint64_t hash) const { return entries_.as<Entry>() + (hash & line_mask_) * 2; }
   // Looks further than the first line; null if the word is not there.
   Entry* find(const WordKey& key, std::uint64_t hash) const;
-  // Adds or replaces a word; entries found before are no longer valid.
+  // Adds or replaces a word, by its ids (with kSeed on the first, or not); entries found before
+  // are no longer valid. Words may be forgotten at any time.
   void insert(const WordKey& key, std::uint64_t hash, const std::uint32_t* ids, std::int64_t count);
 
   const std::uint32_t* spilled(const Entry& entry) const { return spill_.data() + entry.ids[0]; }

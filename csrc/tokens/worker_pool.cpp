@@ -35,7 +35,8 @@ WorkerPool::WorkerPool(const Vocabulary& vocabulary)
 WorkerPool::~WorkerPool() = default;
 
 WorkerPool::Lease::Lease(Lease&& other) noexcept
-    : worker_(std::exchange(other.worker_, nullptr)), state_(std::exchange(other.state_, nullptr)) {}
+    : worker_(std::exchange(other.worker_, nullptr)),
+      state_(std::exchange(other.state_, nullptr)) {}
 
 WorkerPool::Lease::~Lease() {
   if (state_ != nullptr) {

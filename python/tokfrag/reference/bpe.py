@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from tokfrag.reference.scanning import scan
@@ -18,7 +19,7 @@ def merge(piece: bytes, ranks: Mapping[bytes, int]) -> list[bytes]:
         best = min(
             (
                 (ranks[left + right], i)
-                for i, (left, right) in enumerate(zip(parts, parts[1:], strict=False))
+                for i, (left, right) in enumerate(itertools.pairwise(parts))
                 if left + right in ranks
             ),
             default=None,
@@ -33,8 +34,10 @@ def merge_listed(piece: bytes, merges: Mapping[tuple[bytes, bytes], int]) -> lis
     """The same where only listed pairs merge, by their place in the list."""
     parts = [piece[i : i + 1] for i in range(len(piece))]
     while True:
-        pairs = list(zip(parts, parts[1:], strict=False))
-        best = min(((merges[pair], i) for i, pair in enumerate(pairs) if pair in merges), default=None)
+        pairs = list(itertools.pairwise(parts))
+        best = min(
+            ((merges[pair], i) for i, pair in enumerate(pairs) if pair in merges), default=None
+        )
         if best is None:
             return parts
         i = best[1]

@@ -5,21 +5,24 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokfrag._core import tokens as _native
+from tokfrag.tokens.arguments import id_array, into, text_list, thread_count
 from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.conversions import Conversions
 from tokfrag.tokens.formats.gpt2_files import read_gpt2
 from tokfrag.tokens.formats.tiktoken_file import read_tiktoken
-from tokfrag.tokens.patterns import RegexPattern, native_name
+from tokfrag.tokens.patterns import RegexPattern, native_name, replace_surrogates
 
-_IDS = (np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.int64))
+if TYPE_CHECKING:
+    from tokfrag.tokens.training import CompressionCurve
 
 
-class Tokenizer:
+class Tokenizer(Conversions):
     """A byte-pair tokenizer: immutable, shared freely between threads, picklable.
 
     Made by :meth:`from_tiktoken`, :meth:`from_gpt2` and the other readers. Ids are exactly those of
@@ -36,8 +39,18 @@ class Tokenizer:
     'abc'
     """
 
-    __slots__ = ("_merges", "_model", "_pattern", "_regex", "_special", "_special_order", "_whole")
+    __slots__ = (
+        "_curve",
+        "_merges",
+        "_model",
+        "_pattern",
+        "_regex",
+        "_special",
+        "_special_order",
+        "_whole",
+    )
 
+    _curve: CompressionCurve | None
     _model: _native.Model
     _pattern: str | None
     _regex: RegexPattern | None
@@ -83,6 +96,7 @@ class Tokenizer:
             raise TypeError(f"pattern: expected str or None, got {type(pattern).__name__}")
         name = "" if pattern is None else native_name(pattern)
         self = cls.__new__(cls)
+        self._curve = None
         self._pattern = pattern
         self._regex = None
         if name is None:
@@ -287,7 +301,7 @@ class Tokenizer:
                 ids = self._model.encode(text, allowed)
             else:
                 ids = self._encode_by_regex(text, allowed)
-        return ids if out is None else _into(out, ids)
+        return ids if out is None else into(out, ids)
 
     def encode_batch(
         self,
@@ -297,11 +311,11 @@ class Tokenizer:
         threads: int | None = None,
     ) -> TokenBatch:
         """The ids of many texts, on several threads; the result does not depend on how many."""
-        items = _text_list(texts)
+        items = text_list(texts)
         allowed = self._flags(allowed_special, "allowed_special")
         if self._regex is None:
             return TokenBatch._trusted(
-                *self._model.encode_batch(items, allowed, _thread_count(threads))
+                *self._model.encode_batch(items, allowed, thread_count(threads))
             )
         parts = [self._encode_by_regex(text, allowed) for text in items]
         offsets = np.zeros(len(parts) + 1, np.int64)
@@ -316,10 +330,67 @@ class Tokenizer:
             if self._regex is None:
                 return self._model.count(texts)
             return len(self.encode(texts))
-        items = _text_list(texts)
+        items = text_list(texts)
         if self._regex is None:
-            return self._model.count_batch(items, _thread_count(threads))
+            return self._model.count_batch(items, thread_count(threads))
         return np.asarray([len(self.encode(text)) for text in items], dtype=np.int64)
+
+    def encode_with_offsets(
+        self,
+        text: str | bytes,
+        *,
+        unit: str = "char",
+        allowed_special: str | Collection[str] = (),
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The ids of a text and where each lies in it.
+
+        Parameters
+        ----------
+        text : str or bytes
+        unit : "char" or "byte"
+            "char": offsets index the text's characters; a token that holds part of a character
+            has the whole of it. "byte": they index its UTF-8, end to end.
+        allowed_special : "all" or collection of str
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        ids : array (tokens,), uint32
+        offsets : array (tokens, 2), int64
+            Begin and end.
+        """
+        if unit not in ("char", "byte"):
+            raise ValueError(f"unit: expected 'char' or 'byte', got {unit!r}")
+        ids = self.encode(text, allowed_special=allowed_special)
+        return ids, self._model.offsets(text, ids, unit == "char")
+
+    def truncate(self, text: str | bytes, max_tokens: int) -> Any:
+        """The longest beginning of a text found to have at most ``max_tokens`` tokens.
+
+        It ends at the end of a token and of a character; the text itself if it is short enough.
+        No more of the text is encoded than that takes.
+        """
+        if max_tokens < 0:
+            raise ValueError(f"max_tokens: expected at least 0, got {max_tokens}")
+        if self._regex is None:
+            ids = self._model.encode(text, None, max_tokens + 1)
+        else:
+            ids = self.encode(text)
+        if len(ids) <= max_tokens:
+            return text
+        utf8 = text if isinstance(text, bytes) else replace_surrogates(text).encode("utf-8")
+        ends = self._model.offsets(text, ids[:max_tokens], False)[:, 1]
+        # Alone, a beginning may have more tokens than it has in the text: then less of it is taken.
+        kept, step = max_tokens, 1
+        while kept > 0:
+            end = int(ends[kept - 1])
+            while end > 0 and utf8[end] & 0xC0 == 0x80:
+                end -= 1
+            part = utf8[:end] if isinstance(text, bytes) else utf8[:end].decode("utf-8")
+            if self.count(part) <= max_tokens:
+                return part
+            kept, step = kept - step, 2 * step
+        return text[:0]
 
     def _flags(self, names: str | Collection[str], argument: str) -> bytes | None:
         """Which special tokens a collection names: a byte each; None: none; empty: all."""
@@ -370,7 +441,7 @@ class Tokenizer:
         if allowed is None or not self._special:
             return [(text, None)]
         if isinstance(text, str):
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+            text = replace_surrogates(text).encode("utf-8")
         numbers = list(self._special.values())
         parts: list[tuple[str | bytes, int | None]] = []
         at = 0
@@ -391,7 +462,7 @@ class Tokenizer:
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
         """The bytes of ids: exactly those that were encoded."""
-        return self._model.decode(_id_array(ids))
+        return self._model.decode(id_array(ids))
 
     def decode_batch(
         self, batch: TokenBatch | Iterable[ArrayLike], *, errors: str = "replace"
@@ -442,46 +513,3 @@ def _rebuild(
         merges=merges,
         whole_pieces=whole_pieces,
     )
-
-
-def _text_list(texts: Iterable[str | bytes]) -> list[str | bytes]:
-    if isinstance(texts, list):
-        return texts
-    if isinstance(texts, (str, bytes)):
-        raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
-    return list(texts)
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is None:
-        return 0
-    if threads < 1:
-        raise ValueError(f"threads: expected at least 1, got {threads}")
-    return threads
-
-
-def _into(out: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    if not isinstance(out, np.ndarray) or out.ndim != 1 or out.dtype != np.uint32:
-        got = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"out: expected a (tokens,) uint32 array, got {got}")
-    if len(out) < len(ids):
-        raise ValueError(f"out: has room for {len(out)} ids, the text has {len(ids)}")
-    out[: len(ids)] = ids
-    return out[: len(ids)]
-
-
-def _id_array(ids: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(ids)
-    if array.ndim != 1:
-        raise ValueError(f"ids: expected one dimension, got shape {array.shape}")
-    if array.dtype in _IDS:
-        return np.ascontiguousarray(array)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind == "O" and all(isinstance(item, int) for item in array):
-        array = array.clip(-1, 1 << 62)
-    elif array.dtype.kind not in "iu":
-        raise TypeError(f"ids: expected integers, got {array.dtype}")
-    elif array.dtype.kind == "u":
-        array = np.minimum(array, np.iinfo(np.int64).max)
-    return array.astype(np.int64)

@@ -1,0 +1,54 @@
+"""What callers pass, checked and brought into the form that native code takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_IDS = (np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.int64))
+
+
+def text_list(texts: Iterable[str | bytes]) -> list[str | bytes]:
+    if isinstance(texts, list):
+        return texts
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
+    return list(texts)
+
+
+def thread_count(threads: int | None) -> int:
+    if threads is None:
+        return 0
+    if threads < 1:
+        raise ValueError(f"threads: expected at least 1, got {threads}")
+    return threads
+
+
+def into(out: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    if not isinstance(out, np.ndarray) or out.ndim != 1 or out.dtype != np.uint32:
+        got = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out: expected a (tokens,) uint32 array, got {got}")
+    if len(out) < len(ids):
+        raise ValueError(f"out: has room for {len(out)} ids, the text has {len(ids)}")
+    out[: len(ids)] = ids
+    return out[: len(ids)]
+
+
+def id_array(ids: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(ids)
+    if array.ndim != 1:
+        raise ValueError(f"ids: expected one dimension, got shape {array.shape}")
+    if array.dtype in _IDS:
+        return np.ascontiguousarray(array)
+    if array.size == 0:
+        return array.astype(np.int64)
+    if array.dtype.kind == "O" and all(isinstance(item, int) for item in array):
+        array = array.clip(-1, 1 << 62)
+    elif array.dtype.kind not in "iu":
+        raise TypeError(f"ids: expected integers, got {array.dtype}")
+    elif array.dtype == np.uint64:
+        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))
+    return array.astype(np.int64)
