@@ -1,8 +1,10 @@
-"""Text to tokens and back: byte-pair encoding, exact and fast."""
+"""Text to tokens and back: byte-pair encoding, WordPiece, training, token shards."""
 
 from __future__ import annotations
 
 from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.shards import TokenShards
 from tokfrag.tokens.tokenizer import StreamDecoder, Tokenizer
+from tokfrag.tokens.word_counts import WordCounts
 
-__all__ = ["StreamDecoder", "TokenBatch", "Tokenizer"]
+__all__ = ["StreamDecoder", "TokenBatch", "TokenShards", "Tokenizer", "WordCounts"]

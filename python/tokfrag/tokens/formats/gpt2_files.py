@@ -77,7 +77,8 @@ def read_gpt2(
         if left + right not in index:
             index[left + right] = len(names)
             names.append(name)
-    special = {name: ids[name] for name in ids if name not in set(names)}
+    ordinary = set(names)
+    special = {name: id for name, id in ids.items() if name not in ordinary}
     tokens = sorted(index, key=index.__getitem__)
     merges = np.asarray(pairs, dtype=np.uint32).reshape(-1, 2)
     return tokens, [ids[name] for name in names], merges, special

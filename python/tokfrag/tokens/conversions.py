@@ -1,0 +1,292 @@
+"""Ways into and out of a tokenizer: training, files, adapters. Each is imported when called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tokfrag.compat.huggingface import HuggingFaceTokenizer
+    from tokfrag.compat.tiktoken import Encoding
+    from tokfrag.tokens.calling import BatchEncoding
+    from tokfrag.tokens.tokenizer import Tokenizer
+    from tokfrag.tokens.training import CompressionCurve, Vocabulary
+    from tokfrag.tokens.word_counts import Source, WordCounts
+
+    FilePath = str | os.PathLike[str]
+
+
+class Conversions:
+    """The part of :class:`Tokenizer` that other modules do."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def train(
+        source: Source,
+        vocab_size: int,
+        *,
+        pattern: str | None = "cl100k",
+        special_tokens: Sequence[str] = (),
+        min_frequency: int = 0,
+        max_token_length: int | None = None,
+        threads: SupportsIndex | None = None,
+        progress: bool = False,
+    ) -> Tokenizer:
+        """Train byte-level BPE; the result is that of Hugging Face's ``BpeTrainer``.
+
+        Parameters
+        ----------
+        source
+            Path(s) of text files, whose lines are units of text with their newline; or an iterable
+            of texts.
+        vocab_size
+            Tokens wanted, special ones and the 256 bytes included.
+        pattern, special_tokens, min_frequency, max_token_length, progress
+            As in :func:`tokfrag.tokens.training.train_vocabulary`, which says what is exact.
+        threads
+            For counting words; the result does not depend on it.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> tok = Tokenizer.train(["low lower lowest"] * 9, 260, pattern="gpt2")
+        >>> [tok.id_to_token(id) for id in tok.encode("slow lower")]
+        [b's', b'low', b' low', b'er']
+        """
+        from tokfrag.tokens.word_counts import count_words
+
+        counts = count_words(source, pattern=pattern, threads=threads, progress=progress)
+        return Conversions.train_from_counts(
+            counts,
+            vocab_size,
+            special_tokens=special_tokens,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            progress=progress,
+        )
+
+    @staticmethod
+    def train_from_counts(
+        counts: WordCounts,
+        vocab_size: int,
+        *,
+        special_tokens: Sequence[str] = (),
+        min_frequency: int = 0,
+        max_token_length: int | None = None,
+        progress: bool = False,
+    ) -> Tokenizer:
+        """Train from :class:`WordCounts`, however and wherever they were counted; see `train`."""
+        from tokfrag.tokens.training import train_vocabulary
+
+        vocabulary = train_vocabulary(
+            counts,
+            vocab_size,
+            special_tokens=special_tokens,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            progress=progress,
+        )
+        return _of_vocabulary(vocabulary, counts.pattern, whole_pieces=False)
+
+    def extend(
+        self,
+        source: Source,
+        vocab_size: int,
+        *,
+        min_frequency: int = 0,
+        max_token_length: int | None = None,
+        threads: SupportsIndex | None = None,
+        progress: bool = False,
+    ) -> Tokenizer:
+        """Continue training on other text: ids and merges stay, new ones come after them.
+
+        The arguments are those of `train`.
+        """
+        from tokfrag.tokens.training import extend_vocabulary
+        from tokfrag.tokens.word_counts import count_words
+
+        tokenizer = _own(self)
+        counts = count_words(source, pattern=tokenizer.pattern, threads=threads, progress=progress)
+        extended = extend_vocabulary(
+            _vocabulary_of(tokenizer),
+            counts,
+            vocab_size,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            progress=progress,
+        )
+        return _of_vocabulary(extended, tokenizer.pattern, whole_pieces=tokenizer._whole)
+
+    def compression_curve(self) -> CompressionCurve:
+        """Tokens of the training text against vocabulary size, from the one training run.
+
+        Raises
+        ------
+        ValueError
+            The tokenizer was not trained in this process: files and pickles do not hold the curve.
+        """
+        curve = _own(self)._curve
+        if curve is None:
+            raise ValueError("the curve is known only to a tokenizer fresh from training")
+        return curve
+
+    @staticmethod
+    def from_file(path: FilePath) -> Tokenizer:
+        """Read a Hugging Face ``tokenizer.json``: byte-level BPE or WordPiece, plain or ``.gz``.
+
+        Raises
+        ------
+        ValueError
+            The file is malformed, or asks for what cannot be reproduced exactly; says where.
+        """
+        from tokfrag.tokens.formats.huggingface import read_huggingface
+        from tokfrag.tokens.prepared import PreparedTokenizer
+
+        return PreparedTokenizer.from_specification(read_huggingface(os.fspath(path)))
+
+    @staticmethod
+    def from_wordpiece(path: FilePath, lowercase: bool = True) -> Tokenizer:
+        """Read BERT's ``vocab.txt``: a token a line, its number its id."""
+        from tokfrag.tokens.formats.bert_vocab import read_bert
+        from tokfrag.tokens.prepared import PreparedTokenizer
+
+        return PreparedTokenizer.from_specification(read_bert(path, lowercase=lowercase))
+
+    @staticmethod
+    def adopt(tokenizer: object) -> Tokenizer:
+        """Make a tokenizer with the ids of another library's.
+
+        `tokenizer` is a ``tiktoken.Encoding``, a ``tokenizers.Tokenizer`` or a fast tokenizer of
+        ``transformers``; what cannot be reproduced exactly is refused with a ``ValueError``.
+        """
+        from tokfrag.compat import adopt
+
+        return adopt(tokenizer)
+
+    def save(self, path: FilePath) -> None:
+        """Write a ``tokenizer.json`` that Hugging Face's ``tokenizers`` reads."""
+        from tokfrag.tokens.description import specification_of
+        from tokfrag.tokens.formats.huggingface_writer import write_huggingface
+
+        write_huggingface(specification_of(_own(self)), os.fspath(path))
+
+    def save_tiktoken(self, path: FilePath) -> None:
+        """Write the ranks in tiktoken's format; with ``.gz`` at the end, packed."""
+        from tokfrag.tokens.description import specification_of
+        from tokfrag.tokens.formats.tiktoken_writer import write_tiktoken
+
+        write_tiktoken(specification_of(_own(self)), path)
+
+    def as_tiktoken(self) -> Encoding:
+        """An object that is called as ``tiktoken.Encoding`` is."""
+        from tokfrag.compat.tiktoken import Encoding
+
+        return Encoding(_own(self))
+
+    def as_huggingface(self) -> HuggingFaceTokenizer:
+        """An object that is called as a fast tokenizer of ``transformers`` is."""
+        from tokfrag.compat.huggingface import HuggingFaceTokenizer
+
+        return HuggingFaceTokenizer(_own(self))
+
+    def encode_files(
+        self,
+        paths: FilePath | Iterable[FilePath],
+        out: FilePath,
+        *,
+        end_of_text: str | int | None = None,
+        dtype: str = "auto",
+        field: str = "text",
+        layout: str = "tokfrag",
+        shard_bytes: int = 1 << 30,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> Path:
+        """Encode text files to token shards; see :func:`tokfrag.tokens.files.encode_files`."""
+        from tokfrag.tokens.files import encode_files
+
+        return encode_files(
+            _own(self),
+            paths,
+            out,
+            end_of_text=end_of_text,
+            dtype=dtype,
+            field=field,
+            layout=layout,
+            shard_bytes=shard_bytes,
+            threads=threads,
+            progress=progress,
+        )
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        text_pairs: str | Sequence[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str | None = None,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        return_offsets_mapping: bool = False,
+    ) -> BatchEncoding:
+        """The Hugging Face call: ``input_ids`` and ``attention_mask``.
+
+        See :func:`tokfrag.tokens.calling.call` for the arguments.
+        """
+        from tokfrag.tokens.calling import call
+
+        return call(
+            _own(self),
+            texts,
+            text_pairs,
+            add_special_tokens=add_special_tokens,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            return_tensors=return_tensors,
+            return_offsets_mapping=return_offsets_mapping,
+        )
+
+
+def _own(self: Any) -> Tokenizer:
+    # The mixin has one heir.
+    tokenizer: Tokenizer = self
+    return tokenizer
+
+
+def _of_vocabulary(vocabulary: Vocabulary, pattern: str | None, *, whole_pieces: bool) -> Tokenizer:
+    from tokfrag.tokens.tokenizer import Tokenizer
+
+    tokens, ids, merges = vocabulary.ranked()
+    tokenizer = Tokenizer._from_tokens(
+        tokens,
+        ids=ids,
+        pattern=pattern,
+        special_tokens=vocabulary.special_tokens,
+        merges=merges,
+        whole_pieces=whole_pieces,
+    )
+    tokenizer._curve = vocabulary.curve
+    return tokenizer
+
+
+def _vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    import numpy as np
+
+    from tokfrag.tokens.training import Vocabulary
+
+    blob, offsets, ids = tokenizer._model.vocabulary()
+    tokens = [blob[begin:end] for begin, end in pairwise(offsets.tolist())]
+    ranks = dict(zip(tokens, ids.tolist(), strict=True))
+    if tokenizer._merges is None:
+        return Vocabulary.from_ranks(ranks, tokenizer.special_tokens)
+    pairs = tokenizer._merges.tolist()
+    made = [ranks[tokens[left] + tokens[right]] for left, right in pairs]
+    merges = np.column_stack([ids[tokenizer._merges], np.array(made, np.uint32)])
+    return Vocabulary(ranks, merges.astype(np.uint32), tokenizer.special_tokens)

@@ -1,0 +1,146 @@
+r"""Pre-tokenizers of ``tokenizer.json``: which pattern of ours each one is.
+
+The files hold regular expressions for Oniguruma in its Ruby syntax, where some text means something
+else than in other engines: ``$`` matches before any newline, ``\p{N}{1,3}+`` repeats the group.
+So a pattern is taken over only if it is one of those known here, or made of parts that mean the
+same in both engines.
+"""
+
+from __future__ import annotations
+
+import regex
+
+from tokfrag.tokens.formats.json_place import Place, shorten
+
+_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+
+# As it is written to a file. Each equals the family's definition, spelled for Oniguruma.
+SPELLING = {
+    "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s+\z|\s*[\r\n]|\s+(?!\S)|\s",
+    "o200k": rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTIONS}?"
+    rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}",
+    "llama3": rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}"
+    rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}",
+    "qwen2": rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}"
+    rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}",
+}
+_FAMILY = {spelling: family for family, spelling in SPELLING.items()} | {
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+}
+# GPT-2's pattern on text that was cut at every digit before: a digit ends white space too.
+_GPT2_SINGLE_DIGITS = (
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
+)
+
+_PORTABLE = regex.compile(
+    r"""
+      (?P<fold> \(\?i:'s\|'t\|'re\|'ve\|'m\|'ll\|'d\) | \(\?i:\[sdmt\]\|ll\|ve\|re\) )
+    | (?P<open> \( (?: \?: | \?= | \?! | \?> | \?<= | \?<! )? (?! \? ) )
+    | \) | \|
+    | (?P<set> \[ \^? (?: \\[pP]\{[A-Z][a-z]{0,2}\} | \\[sSdDrnt] | \\[^\w\s] | [^\[\]\\&] )+ \] )
+    | (?P<class> \\[pP]\{[A-Z][a-z]{0,2}\} | \\[sSdDrnt] | \\[^\w\s] )
+    | (?P<literal> [^\[\]\\(){}|?*+.^$] )
+    | (?P<repeat> [?*+] [?+]? | \{ \d{1,4} (?: ,\d{0,4} )? \} )
+    """,
+    regex.VERBOSE,
+)
+
+
+def portable(pattern: str, *, braces_possess: bool = False) -> str | None:
+    """The part of an expression that may mean something else to another engine, or None.
+
+    ``braces_possess``: in that engine as in ours, ``{1,3}+`` does not give back what it matched.
+    """
+    position = 0
+    repeated = False
+    while position < len(pattern):
+        match = _PORTABLE.match(pattern, position)
+        # Two quantifiers in a row: "{1,3}+" and the like.
+        if match is None or (repeated and match["repeat"]):
+            return pattern[position : position + 12]
+        position = match.end()
+        repeated = match["repeat"] is not None
+        if repeated and braces_possess and pattern[position - 1] == "}":
+            position += pattern.startswith("+", position)
+    return None
+
+
+def family_of(pattern: str, place: Place) -> str:
+    """The family an expression defines, or the expression itself where it is safe to run."""
+    family = _FAMILY.get(pattern)
+    if family:
+        return family
+    unsure = portable(pattern)
+    if unsure is not None:
+        raise place.refusal(
+            f"the expression {shorten(pattern)} has {unsure!r}, which may mean something else"
+            " outside Hugging Face's engine"
+        )
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error as error:
+        raise place.refusal(f"{shorten(pattern)} is no regular expression ({error})") from None
+    if compiled.match("") is not None:
+        raise place.refusal(f"the expression {shorten(pattern)} can match nothing at all")
+    # What no match covers is a piece of its own there.
+    gap = rf"|(?:(?!{pattern})[\s\S])+"
+    return pattern if pattern.endswith("[\\s\\S])+") else f"{pattern}{gap}"
+
+
+def _byte_level(place: Place) -> tuple[bool, bool]:
+    place.only("type", "add_prefix_space", "trim_offsets", "use_regex")
+    return place.get("add_prefix_space", bool), place.get("use_regex", bool, True)
+
+
+def _split(place: Place) -> str:
+    place.only("type", "pattern", "behavior", "invert")
+    behavior = place.get("behavior", str)
+    inverted = place.get("invert", bool)
+    # Without gaps between the matches, all of these cut at the same places.
+    if (behavior, inverted) not in {("Isolated", False), ("Removed", True)}:
+        raise place.refusal(
+            f"got behavior={behavior!r} and invert={inverted}, takes 'Isolated' and false,"
+            " or 'Removed' and true"
+        )
+    pattern = place.at("pattern")
+    if "Regex" not in pattern.take(dict):
+        raise pattern.refusal(f"got {shorten(pattern.value)}, takes a 'Regex'")
+    family = family_of(pattern.get("Regex", str), pattern)
+    if behavior == "Removed" and family not in SPELLING:
+        raise place.refusal("behavior 'Removed' loses what the expression does not match")
+    return family
+
+
+def read_pre_tokenizer(place: Place) -> tuple[str | None, bool]:
+    """Our pattern (None: a text is one piece), and whether a space is put before a text."""
+    if place.value is None:
+        raise place.refusal("got null, takes ByteLevel, or a sequence that ends in it")
+    steps = [place]
+    if place.get("type", str) == "Sequence":
+        place.only("type", "pretokenizers")
+        steps = list(place.at("pretokenizers").items())
+    kinds = [step.get("type", str) for step in steps]
+    if kinds == ["ByteLevel"]:
+        prefix_space, by_regex = _byte_level(steps[0])
+        return ("gpt2" if by_regex else None), prefix_space
+    if kinds == ["Split", "ByteLevel"]:
+        prefix_space, by_regex = _byte_level(steps[1])
+        if prefix_space:
+            raise steps[1].refusal("add_prefix_space after Split puts a space before every piece")
+        if by_regex:
+            raise steps[1].refusal("use_regex after Split cuts the text by two expressions")
+        return _split(steps[0]), False
+    if kinds == ["Digits", "ByteLevel"]:
+        steps[0].only("type", "individual_digits")
+        if _byte_level(steps[1]) == (False, True) and steps[0].get("individual_digits", bool):
+            return _GPT2_SINGLE_DIGITS, False
+    raise place.refusal(
+        f"got {' and '.join(kinds) or 'an empty sequence'}, takes ByteLevel, Split and ByteLevel,"
+        " or individual Digits and ByteLevel"
+    )

@@ -1,0 +1,262 @@
+"""Write Hugging Face's ``tokenizer.json``: a file that gives the same ids there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tokfrag.tokens.formats import byte_level
+from tokfrag.tokens.formats.huggingface_patterns import SPELLING, portable
+from tokfrag.tokens.normalization import Form
+from tokfrag.tokens.patterns import native_name
+from tokfrag.tokens.shard_index import whole_file
+from tokfrag.tokens.specification import (
+    AddedToken,
+    BpeModel,
+    CallDefaults,
+    Pipeline,
+    Specification,
+    Template,
+    WordPieceModel,
+)
+
+Json = dict[str, Any]
+
+_FAMILY = {"r50k": "gpt2", "p50k": "gpt2"}
+
+
+def write_huggingface(specification: Specification, path: str | os.PathLike[str]) -> None:
+    """Write a ``tokenizer.json``.
+
+    Raises
+    ------
+    ValueError
+        Something that the format cannot say, or that would give other ids there.
+    """
+    data = json.dumps(describe(specification), ensure_ascii=False, separators=(",", ":"))
+    with whole_file(Path(path)) as file:
+        file.write(data.encode())
+
+
+def describe(specification: Specification) -> Json:
+    """The content of a ``tokenizer.json``."""
+    model, pipeline = specification.model, specification.pipeline
+    parts = _bpe(model, pipeline) if isinstance(model, BpeModel) else _wordpiece(model, pipeline)
+    vocab: dict[str, int] = parts["model"]["vocab"]
+    added = [_added_token(token) for token in pipeline.added_tokens]
+    _place_added_tokens(vocab, pipeline.added_tokens)
+    names = {id: text for text, id in vocab.items()}
+    names |= {token.id: token.content for token in pipeline.added_tokens}
+    return {
+        "version": "1.0",
+        "truncation": _truncation(pipeline.call),
+        "padding": _padding(pipeline.call, names),
+        "added_tokens": added,
+        "post_processor": _post_processor(pipeline, names),
+        **parts,
+    }
+
+
+def _bpe(model: BpeModel, pipeline: Pipeline) -> Json:
+    spelled = {id: byte_level.to_text(token) for token, id in model.tokens}
+    if model.merges is None:
+        pairs = list(_pairs_of_ranks(dict(model.tokens)))
+    else:
+        pairs = [(int(left), int(right)) for left, right in model.merges]
+    return {
+        "normalizer": _normalizer(pipeline.normalizers),
+        "pre_tokenizer": _pre_tokenizer(model.pattern, pipeline.prefix_space),
+        "decoder": _byte_level(),
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": model.whole_pieces,
+            "vocab": {text: id for id, text in spelled.items()},
+            "merges": [f"{spelled[left]} {spelled[right]}" for left, right in pairs],
+        },
+    }
+
+
+def _byte_level(*, space: bool = False, trims: bool = False, by_regex: bool = False) -> Json:
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": space,
+        "trim_offsets": trims,
+        "use_regex": by_regex,
+    }
+
+
+def _pre_tokenizer(pattern: str | None, prefix_space: bool) -> Json:
+    if pattern is None:
+        return _byte_level(space=prefix_space)
+    name = native_name(pattern)
+    family = _FAMILY.get(name, name) if name else None
+    if family == "gpt2":
+        return _byte_level(space=prefix_space, by_regex=True)
+    if prefix_space:
+        raise ValueError("tokenizer.json: cannot put a space before a text cut by an expression")
+    expression = SPELLING[family] if family else pattern
+    unsure = None if family else portable(expression)
+    if unsure is not None:
+        raise ValueError(
+            f"tokenizer.json: {unsure!r} in the pattern may mean something else to Hugging Face"
+        )
+    split: Json = {"type": "Split", "pattern": {"Regex": expression}}
+    split |= {"behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [split, _byte_level()]}
+
+
+def _normalizer(forms: tuple[Form, ...]) -> Json | None:
+    steps = [{"type": form} for form in forms]
+    if len(steps) < 2:
+        return steps[0] if steps else None
+    return {"type": "Sequence", "normalizers": steps}
+
+
+# Ranks to merges
+
+
+def _pairs_of_ranks(ids: Mapping[bytes, int]) -> Iterator[tuple[int, int]]:
+    """The pairs that merge by tiktoken's rule, the first merging first.
+
+    Every way to cut a token into two tokens is a pair, at the token's rank. There the leftmost pair
+    of a rank goes first, here each pair has a rank of its own; but for a token only one of its
+    pairs can ever occur: what merging makes of its bytes has two parts at one moment only.
+    """
+    for token in sorted(ids, key=ids.__getitem__):
+        for cut in range(1, len(token)):
+            left, right = ids.get(token[:cut]), ids.get(token[cut:])
+            if left is not None and right is not None:
+                yield left, right
+
+
+# Added tokens
+
+
+def _added_token(token: AddedToken) -> Json:
+    spelled = token.content.encode()
+    if byte_level.to_bytes(token.content) not in (None, spelled):
+        raise ValueError(
+            f"tokenizer.json: {token.content!r} would be decoded as other bytes than its own"
+        )
+    return {
+        "id": token.id,
+        "content": token.content,
+        "single_word": token.single_word,
+        "lstrip": token.lstrip,
+        "rstrip": token.rstrip,
+        "normalized": token.normalized,
+        "special": token.special,
+    }
+
+
+def _place_added_tokens(vocab: dict[str, int], added: tuple[AddedToken, ...]) -> None:
+    """Put added tokens into the vocabulary where loading would give them other ids."""
+    following = len(vocab)
+    for token in added:
+        known = vocab.get(token.content)
+        if known is not None and known != token.id:
+            raise ValueError(
+                f"tokenizer.json: {token.content!r} is an added token of id {token.id} and a token"
+                f" of id {known}"
+            )
+        if known is None and token.id != following:
+            vocab.update((token.content, token.id) for token in added)
+            return
+        following = max(following, token.id + 1)
+
+
+# After the model
+
+
+def _post_processor(pipeline: Pipeline, names: dict[int, str]) -> Json | None:
+    steps = []
+    if pipeline.trim_offsets:
+        steps.append(_byte_level(space=pipeline.trim_prefix_space, trims=True))
+    if pipeline.template != Template():
+        steps.append(_template(pipeline.template, names))
+    if len(steps) < 2:
+        return steps[0] if steps else None
+    return {"type": "Sequence", "processors": steps}
+
+
+def _template(template: Template, names: dict[int, str]) -> Json:
+    used = {item for item, _ in (*template.single, *template.pair) if isinstance(item, int)}
+    unnamed = used - set(names)
+    if unnamed:
+        raise ValueError(f"tokenizer.json: the template has ids of no token, {sorted(unnamed)}")
+
+    def piece(item: int | str, kind: int) -> Json:
+        if isinstance(item, int):
+            return {"SpecialToken": {"id": names[item], "type_id": kind}}
+        return {"Sequence": {"id": item, "type_id": kind}}
+
+    return {
+        "type": "TemplateProcessing",
+        "single": [piece(*entry) for entry in template.single],
+        "pair": [piece(*entry) for entry in template.pair],
+        "special_tokens": {
+            names[id]: {"id": names[id], "ids": [id], "tokens": [names[id]]} for id in sorted(used)
+        },
+    }
+
+
+def _truncation(call: CallDefaults) -> Json | None:
+    if call.max_length is None:
+        return None
+    return {
+        "direction": call.truncation_side.capitalize(),
+        "max_length": call.max_length,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+
+
+def _padding(call: CallDefaults, names: dict[int, str]) -> Json | None:
+    if call.padding is None:
+        return None
+    pad_id = call.pad_id or 0
+    return {
+        "strategy": "BatchLongest" if call.padding == "longest" else {"Fixed": call.padding},
+        "direction": call.padding_side.capitalize(),
+        "pad_to_multiple_of": call.pad_to_multiple_of,
+        "pad_id": pad_id,
+        "pad_type_id": call.pad_type_id,
+        "pad_token": names.get(pad_id, "[PAD]"),
+    }
+
+
+# WordPiece
+
+
+def _wordpiece(model: WordPieceModel, pipeline: Pipeline) -> Json:
+    return {
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": model.clean_text,
+            "handle_chinese_chars": model.split_chinese,
+            "strip_accents": model.strip_accents,
+            "lowercase": model.lowercase,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {
+            "type": "WordPiece",
+            "prefix": model.prefix,
+            "cleanup": pipeline.clean_up_decoding,
+        },
+        "model": {
+            "type": "WordPiece",
+            "unk_token": model.unknown_token,
+            "continuing_subword_prefix": model.prefix,
+            "max_input_chars_per_word": model.max_word_length,
+            "vocab": dict(model.tokens),
+        },
+    }

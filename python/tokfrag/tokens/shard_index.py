@@ -1,0 +1,168 @@
+"""The index of a folder of token shards, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import get_ident
+from typing import IO, Any
+
+from tokfrag.tokens.formats.json_place import Place, parse_json
+
+INDEX = "index.json"
+_FORMAT = "tokfrag-shards"
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input file, as it was when it was read."""
+
+    path: str
+    bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Source:
+        """The file as it is now."""
+        status = path.stat()
+        return cls(str(path), status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some inputs and the tokens they gave.
+
+    Attributes
+    ----------
+    name
+        Of the files: ``name.bin`` holds the ids, ``name.ends`` where documents end (int64).
+    sources
+        The inputs.
+    tokens, documents
+        How many there are; -1 where the shard is not written yet.
+    sha256
+        Of both files, the ids first.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    tokens: int = -1
+    documents: int = -1
+    sha256: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether its files are written."""
+        return self.tokens >= 0
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What a folder of shards holds, and by what settings it was made."""
+
+    dtype: str
+    vocab_size: int
+    tokenizer: str
+    end_of_text: int | None
+    field: str
+    shards: tuple[Shard, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is written."""
+        return all(shard.done for shard in self.shards)
+
+    def with_shard(self, number: int, shard: Shard) -> ShardIndex:
+        """The same with one shard replaced."""
+        return replace(self, shards=(*self.shards[:number], shard, *self.shards[number + 1 :]))
+
+    def write(self, folder: Path) -> None:
+        """Write ``index.json``."""
+        text = json.dumps({"format": _FORMAT, "version": 1, **asdict(self)}, indent=1)
+        with whole_file(folder / INDEX) as file:
+            file.write(text.encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardIndex:
+        """Read ``index.json``; ValueError names what is wrong with it."""
+        root = parse_json((folder / INDEX).read_bytes(), str(folder / INDEX))
+        if root.get("format", str, "") != _FORMAT or root.get("version", int, 0) != 1:
+            raise root.refusal(f"is no {_FORMAT} index of version 1")
+        dtype = root.get("dtype", str)
+        if dtype not in ("uint16", "uint32"):
+            raise root.at("dtype").refusal(f"got {dtype!r}, takes 'uint16' or 'uint32'")
+        return cls(
+            dtype,
+            root.get("vocab_size", int),
+            root.get("tokenizer", str),
+            root.get("end_of_text", int) if root.given("end_of_text") else None,
+            root.get("field", str),
+            tuple(_read_shard(place) for place in root.at("shards").items()),
+        )
+
+
+def _read_shard(place: Place) -> Shard:
+    name = place.get("name", str)
+    if Path(name).name != name:
+        raise place.refusal(f"name {name!r} is no plain file name")
+    sources = (
+        Source(item.get("path", str), item.get("bytes", int), item.get("modified_ns", int))
+        for item in place.at("sources").items()
+    )
+    return Shard(
+        name,
+        tuple(sources),
+        place.get("tokens", int),
+        place.get("documents", int),
+        place.get("sha256", str),
+    )
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes its name only when all of it is on disk, and else is removed."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}{_PARTIAL}")
+    try:
+        with temporary.open("wb", buffering=1 << 20) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what a writer that was killed has left."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+class HashedFile:
+    """A file whose content is hashed as it is written."""
+
+    def __init__(self, file: IO[bytes], digest: Any) -> None:
+        self._file = file
+        self._digest = digest
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write and hash."""
+        self._file.write(data)
+        self._digest.update(data)
+
+
+def shard_digest(folder: Path, shard: Shard) -> str:
+    """The SHA-256 of a shard's files as they are."""
+    digest = hashlib.sha256()
+    for suffix in (".bin", ".ends"):
+        with (folder / f"{shard.name}{suffix}").open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
