@@ -137,8 +137,7 @@ class Pool {
         std::unique_lock<std::mutex> lock(mutex_);
         if (generation_.load(std::memory_order_relaxed) == seen) {
           sleeping_.fetch_add(1);
-          wake_.wait(lock,
-                     [&] { return generation_.load(std::memory_order_relaxed) != seen; });
+          wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
           sleeping_.fetch_sub(1);
         }
         seen = generation_.load(std::memory_order_relaxed);

@@ -1,0 +1,169 @@
+#include "fragments/merge_kernel.hpp"
+
+#include "fragments/merge_numbers.hpp"
+
+namespace tokfrag {
+namespace TOKFRAG_ISA {
+
+namespace {
+
+template <class T>
+void set_scaled(double* __restrict row, const void* from, double weight, std::int64_t items) {
+  const T* __restrict values = static_cast<const T*>(from);
+  for (std::int64_t i = 0; i < items; ++i) row[i] = weight * widen(values[i]);
+}
+
+template <class T>
+void add_scaled(double* __restrict row, const void* from, double weight, std::int64_t items) {
+  const T* __restrict values = static_cast<const T*>(from);
+  for (std::int64_t i = 0; i < items; ++i) row[i] += weight * widen(values[i]);
+}
+
+template <class T>
+void store(void* to, const double* __restrict value, std::int64_t items) {
+  T* __restrict out = static_cast<T*>(to);
+  for (std::int64_t i = 0; i < items; ++i) narrow(value[i], out[i]);
+}
+
+inline bool exceeds(Half a, Half b) { return a.widened() > b.widened(); }
+inline bool exceeds(BFloat a, BFloat b) { return a.widened() > b.widened(); }
+template <class T>
+inline bool exceeds(T a, T b) {
+  return a > b;
+}
+inline bool is_nan(Half a) { return (a.bits & 0x7fffu) > 0x7c00u; }
+inline bool is_nan(BFloat a) { return (a.bits & 0x7fffu) > 0x7f80u; }
+template <class T>
+inline bool is_nan(T a) {
+  return a != a;
+}
+
+template <class T>
+void keep_max(void* best, std::int64_t step, const void* from, std::int64_t count,
+              std::int64_t width) {
+  T* __restrict kept = static_cast<T*>(best);
+  const T* __restrict values = static_cast<const T*>(from);
+  if (step == width) {
+    count *= width;
+    step = width = 1;
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    for (std::int64_t i = 0; i < width; ++i) {
+      const T value = values[k * width + i];
+      T& held = kept[k * step + i];
+      held = exceeds(value, held) || is_nan(value) ? value : held;
+    }
+  }
+}
+
+void add_weighted(double* __restrict sum, std::int64_t step, const double* __restrict row,
+                  const double* __restrict weights, std::int64_t weight_step, std::int64_t count,
+                  std::int64_t width) {
+  if (weights == nullptr) {
+    if (step == width) {
+      for (std::int64_t i = 0; i < count * width; ++i) sum[i] += row[i];
+      return;
+    }
+    for (std::int64_t k = 0; k < count; ++k) {
+      for (std::int64_t i = 0; i < width; ++i) sum[k * step + i] += row[k * width + i];
+    }
+  } else if (width == 1 && step == 1 && weight_step == 1) {
+    for (std::int64_t k = 0; k < count; ++k) sum[k] += weights[k] * row[k];
+  } else {
+    for (std::int64_t k = 0; k < count; ++k) {
+      const double weight = weights[k * weight_step];
+      for (std::int64_t i = 0; i < width; ++i) sum[k * step + i] += weight * row[k * width + i];
+    }
+  }
+}
+
+// Knuth's two-sum: high + low is the exact sum so far.
+inline void two_sum(double& high, double& low, double value) {
+  const double sum = high + value;
+  const double taken = sum - high;
+  low += (high - (sum - taken)) + (value - taken);
+  high = sum;
+}
+
+void add_exact(double* __restrict high, double* __restrict low, std::int64_t step,
+               const double* __restrict row, std::int64_t count, std::int64_t width) {
+  if (step == width) {
+    count *= width;
+    step = width = 1;
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    for (std::int64_t i = 0; i < width; ++i) {
+      two_sum(high[k * step + i], low[k * step + i], row[k * width + i]);
+    }
+  }
+}
+
+void multiply(double* __restrict value, double scale, const double* __restrict factors,
+              std::int64_t count, std::int64_t width) {
+  if (factors == nullptr) {
+    if (scale == 1.0) return;
+    for (std::int64_t i = 0; i < count * width; ++i) value[i] *= scale;
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double factor = scale * factors[k];
+    for (std::int64_t i = 0; i < width; ++i) value[k * width + i] *= factor;
+  }
+}
+
+void divide(double* __restrict value, double scale, const double* __restrict divisors,
+            std::int64_t count, std::int64_t width) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double divisor = divisors == nullptr ? scale : scale * divisors[k];
+    for (std::int64_t i = 0; i < width; ++i) value[k * width + i] /= divisor;
+  }
+}
+
+void divide_exact(double* __restrict high, const double* __restrict low, double scale,
+                  const double* __restrict divisors, std::int64_t count, std::int64_t width) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double divisor = divisors == nullptr ? scale : scale * divisors[k];
+    for (std::int64_t i = 0; i < width; ++i) {
+      const double sum = high[k * width + i];
+      const double quotient = sum / divisor;
+      const double rest = __builtin_fma(-quotient, divisor, sum) + low[k * width + i];
+      // No rest, or none that means anything (infinities): the quotient stands, sign of zero too.
+      const bool refine = rest != 0 && rest - rest == 0;
+      high[k * width + i] = refine ? quotient + rest / divisor : quotient;
+    }
+  }
+}
+
+template <class T>
+constexpr MergeLoops loops_for() {
+  return {&set_scaled<T>, &add_scaled<T>, &store<T>, &keep_max<T>};
+}
+
+// Sums of 64-bit integers would not be exact in float64: there is only their maximum.
+constexpr MergeLoops kInt64Loops{nullptr, nullptr, nullptr, &keep_max<std::int64_t>};
+
+}  // namespace
+
+extern const MergeKernels merge_kernels_table;
+const MergeKernels merge_kernels_table{
+    {
+        loops_for<std::uint8_t>(),  // bool
+        loops_for<std::uint8_t>(),
+        loops_for<std::int8_t>(),
+        loops_for<std::int16_t>(),
+        loops_for<std::int32_t>(),
+        kInt64Loops,
+        loops_for<Half>(),
+        loops_for<BFloat>(),
+        loops_for<float>(),
+        loops_for<double>(),
+    },
+    &add_weighted,
+    &add_exact,
+    &multiply,
+    &divide,
+    &divide_exact,
+};
+
+}  // namespace TOKFRAG_ISA
+}  // namespace tokfrag

@@ -1,0 +1,161 @@
+"""Two kinds of arrays, NumPy's and torch's, seen alike: types, numbers as bytes, fresh outputs.
+
+torch is never imported here: if the caller holds a tensor, it is in ``sys.modules``.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import TypeIs
+
+ArrayT = TypeVar("ArrayT", "NDArray[Any]", "torch.Tensor")
+
+#: The element types kernels compute with; a type's code (csrc/core/dtype.hpp) is its place here.
+KERNEL_DTYPES = (
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+)
+_HUGE_OUTPUT_BYTES = 1 << 20
+_codes: dict[Any, int] = {}
+
+
+def is_tensor(x: object) -> TypeIs[torch.Tensor]:
+    """True for a torch tensor; false, without importing torch, where it was never imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def check_array(x: object, name: str) -> None:
+    """Refuses what is neither a NumPy array nor a tensor."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, whose mask would be lost; takes plain arrays")
+    if not isinstance(x, np.ndarray) and not is_tensor(x):
+        raise TypeError(f"{name}: got {type(x).__name__}, takes a NumPy array or a torch tensor")
+
+
+def dtype_name(dtype: Any) -> str:
+    """``"float32"`` and the like, for either kind's type."""
+    return str(dtype).removeprefix("torch.")
+
+
+def dtype_code(dtype: Any) -> int:
+    """The kernels' code of a type of either kind; -1 if they do not compute with it."""
+    code = _codes.get(dtype)
+    if code is None:
+        name = dtype_name(dtype)
+        swapped = isinstance(dtype, np.dtype) and not dtype.isnative
+        code = KERNEL_DTYPES.index(name) if name in KERNEL_DTYPES and not swapped else -1
+        _codes[dtype] = code
+    return code
+
+
+def thread_count(threads: int | None) -> int:
+    """`threads` as the kernels take it: 0 for the default."""
+    if threads is None:
+        return 0
+    try:
+        count = operator.index(threads)
+    except TypeError:
+        raise TypeError(f"threads: got {threads!r}, takes an integer or None") from None
+    if not 1 <= count <= 2**31 - 1 or isinstance(threads, bool):
+        raise ValueError(f"threads: got {threads!r}, takes an integer of at least 1, or None")
+    return count
+
+
+def number_bytes(value: complex, dtype: Any, name: str) -> bytes:
+    """`value` as one number of `dtype` (either kind), refused if the type cannot hold it."""
+    kind = dtype_name(dtype)
+    try:
+        number: complex = value
+        if "int" in kind or kind == "bool":
+            number = int(value)  # type: ignore[call-overload]  # complex raises, as it should
+            if number != value or (kind == "bool" and number not in (0, 1)):
+                raise ValueError
+        if isinstance(dtype, np.dtype):
+            with np.errstate(over="ignore"):
+                return np.array([number], dtype).tobytes()
+        import torch
+
+        if isinstance(number, int) and "int" in kind:
+            limits = torch.iinfo(dtype)
+            if not limits.min <= number <= limits.max:
+                raise ValueError
+        return torch.tensor([number], dtype=dtype).view(torch.uint8).numpy().tobytes()
+    except (OverflowError, RuntimeError, TypeError, ValueError):
+        raise ValueError(f"{name}: got {value!r}, which {kind} cannot hold") from None
+
+
+def empty_tensor(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A fresh contiguous tensor of `like`'s type and device; when large, of reused memory."""
+    size = prod(shape) * like.itemsize
+    if size < _HUGE_OUTPUT_BYTES or not like.is_cpu:
+        return like.new_empty(shape)
+    import torch
+
+    from tokfrag._core.fragments import empty_bytes
+
+    return torch.from_numpy(empty_bytes(size)).view(like.dtype).view(shape)
+
+
+def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
+    """Refuses an `out` that is not a writable contiguous array of x's kind, of `shape`, apart."""
+    if is_tensor(x) != is_tensor(out) or not (is_tensor(out) or isinstance(out, np.ndarray)):
+        raise TypeError(
+            f"out: got {type(out).__name__}, takes the kind of {name}: {type(x).__name__}"
+        )
+    if tuple(out.shape) != tuple(shape):
+        raise ValueError(f"out: got shape {tuple(out.shape)}, takes {tuple(shape)}")
+    if out.dtype != x.dtype:
+        raise TypeError(f"out: got {dtype_name(out.dtype)}, takes {name}'s {dtype_name(x.dtype)}")
+    if is_tensor(out):
+        if out.device != x.device:
+            raise ValueError(
+                f"out: got a tensor on {out.device}, takes {name}'s device, {x.device}"
+            )
+        contiguous = out.is_contiguous()
+    else:
+        if not out.flags.writeable:
+            raise ValueError("out: got a read-only array, takes a writable one")
+        contiguous = out.flags.c_contiguous and out.flags.aligned
+    if not contiguous:
+        raise ValueError("out: got a strided or unaligned array, takes a C-contiguous one")
+    if _bounds_overlap(out, x):
+        raise ValueError(f"out: shares memory with {name}, takes an array apart from it")
+
+
+def _bounds_overlap(a: Any, b: Any) -> bool:
+    if not is_tensor(a):
+        return bool(np.may_share_memory(a, b))
+    import torch
+
+    if torch.compiler.is_compiling():
+        return False  # traced tensors have no address; the compiler knows which are aliases
+    if a.device.type != "cpu" and a.device.type != "cuda":
+        return False
+    (a_begin, a_end), (b_begin, b_end) = _bounds(a), _bounds(b)
+    return a_begin < b_end and b_begin < a_end
+
+
+def _bounds(x: torch.Tensor) -> tuple[int, int]:
+    begin = x.data_ptr()
+    if x.numel() == 0:
+        return begin, begin
+    reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
+    return begin, begin + (reach + 1) * x.itemsize

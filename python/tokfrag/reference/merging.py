@@ -1,0 +1,124 @@
+"""merge, one fragment position at a time, in the kernels' order of summation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag.reference.grid import position, source_position, taps, windows
+
+if TYPE_CHECKING:
+    from tokfrag.fragments.grid import FragmentGrid
+
+Where = tuple[int, ...]
+
+
+def axis_window(name: str, size: int) -> list[float]:
+    """The weights of a named window on one axis."""
+    weights = []
+    for k in range(size):
+        u = (k + 1) / (size + 1)
+        from_centre = (k - (size - 1) / 2) / (size / 8)
+        weights.append(
+            {
+                "uniform": 1.0,
+                "hann": float(np.sin(np.pi * u) ** 2),
+                "triangular": 1 - abs(2 * u - 1),
+                "gaussian": max(float(np.exp(-0.5 * from_centre**2)), 1e-3),
+            }[name]
+        )
+    return weights
+
+
+def merge(
+    fragments: NDArray[Any],
+    grid: FragmentGrid,
+    *,
+    window: Any = "uniform",
+    reduce: str = "mean",
+    channels_last: bool = False,
+    fill_value: float = 0,
+) -> NDArray[Any]:
+    """The weighted mean, sum or maximum of the fragments that hold each position."""
+    if channels_last:
+        first = merge(
+            np.moveaxis(fragments, -1, 2),
+            grid,
+            window=window,
+            reduce=reduce,
+            fill_value=fill_value,
+        )
+        return np.moveaxis(first, 1, -1)
+    out = np.full(
+        (fragments.shape[0], fragments.shape[2], *grid.shape), fill_value, fragments.dtype
+    )
+    # Batch and channels last, so that one index picks all of both.
+    out_moved = np.moveaxis(out, (0, 1), (-2, -1))
+    moved = np.moveaxis(fragments, (0, 2), (-2, -1))
+    held = _held(grid, fold=reduce == "sum")
+    for at, places in held.items():
+        values: list[NDArray[Any]] = [moved[i][tap] for i, tap in places]
+        weights = [_weight(grid, window, i, tap) for i, tap in places]
+        out_moved[at] = _reduced(values, weights, reduce, out.dtype)
+    return out
+
+
+def _held(grid: FragmentGrid, fold: bool) -> dict[Where, list[tuple[int, Where]]]:
+    """For each position, the (fragment, tap) pairs that hold it."""
+    held: dict[Where, list[tuple[int, Where]]] = {}
+    for i, start in windows(grid):
+        for tap in taps(grid):
+            at = position(grid, start, tap)
+            if any(p >= length for p, length in zip(at, grid.shape, strict=True)):
+                sources = [
+                    source_position(length, grid.pad_mode, p)
+                    for length, p in zip(grid.shape, at, strict=True)
+                ]
+                if not fold or None in sources:
+                    continue
+                at = tuple(s for s in sources if s is not None)
+            held.setdefault(at, []).append((i, tap))
+    return held
+
+
+def _weight(grid: FragmentGrid, window: Any, i: int, tap: Where) -> float:
+    if isinstance(window, str):
+        window = [axis_window(window, size) for size in grid.size]
+    if isinstance(window, (list, tuple)):
+        weight = 1.0
+        for vector, k in zip(window, tap, strict=True):
+            weight *= float(vector[k])
+        return weight
+    return float(window[i][tap] if window.ndim > len(tap) else window[tap])
+
+
+def _reduced(
+    values: list[NDArray[Any]], weights: list[float], reduce: str, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    if reduce == "max":
+        largest: NDArray[Any] = np.maximum.reduce(values)
+        return largest
+    # Sums without any rounding, so that this is the definition and not one more approximation.
+    result = np.empty(values[0].shape, np.float64)
+    for where in np.ndindex(result.shape):
+        numbers = [float(value[where]) for value in values]
+        if not np.isfinite(numbers).all():
+            result[where] = sum(w * v for w, v in zip(weights, numbers, strict=True))
+            continue
+        total = sum(
+            (Fraction(w) * Fraction(v) for w, v in zip(weights, numbers, strict=True)), Fraction()
+        )
+        if reduce == "mean":
+            total /= sum(map(Fraction, weights))
+        lone_zero = total == 0 and all(np.signbit(numbers))
+        result[where] = -0.0 if lone_zero else float(total)
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        result = np.clip(np.rint(result), limits.min, limits.max)
+    with np.errstate(over="ignore"):
+        return (
+            result.astype(np.float32).astype(dtype) if dtype == np.float16 else result.astype(dtype)
+        )
