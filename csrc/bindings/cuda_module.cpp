@@ -1,0 +1,290 @@
+// tokfrag._cuda: the CUDA kernels, called with addresses, shapes and strides. Needs no torch, and
+// touches no driver before the first call.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "fragments/cuda_kernels.hpp"
+
+namespace py = pybind11;
+
+namespace tokfrag {
+
+namespace {
+
+using Address = std::uintptr_t;
+using Extents = std::array<std::int64_t, kMaxAxes + 3>;  // batch, n, channels, *size
+
+const void* input(Address address) { return reinterpret_cast<const void*>(address); }
+void* output(Address address) { return reinterpret_cast<void*>(address); }
+cudaStream_t stream_of(Address handle) { return reinterpret_cast<cudaStream_t>(handle); }
+const char* bytes_of(const py::bytes& value) { return PyBytes_AS_STRING(value.ptr()); }
+
+Extents extents(const py::tuple& values, std::int64_t scale = 1) {
+  Extents result{};
+  if (values.size() > result.size()) throw std::invalid_argument("too many axes");
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    result[i] = scale * PyLong_AsLongLong(values[i].ptr());
+  }
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return result;
+}
+
+// A grid, as FragmentGrid gives it; the twin of _core.fragments.GridPlan.
+class GridPlan {
+ public:
+  GridPlan(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& size,
+           const std::vector<std::int64_t>& stride, const std::vector<std::int64_t>& dilation,
+           int edge, int pad_mode)
+      : grid_{static_cast<int>(shape.size()), static_cast<PadMode>(pad_mode), {}} {
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      grid_.axes[axis] =
+          make_axis(shape[axis], size[axis], stride[axis], dilation[axis], static_cast<Edge>(edge));
+      fragments_ *= grid_.axes[axis].count;
+    }
+  }
+
+  const GridShape& grid() const { return grid_; }
+  int rank() const { return grid_.rank; }
+
+  // Byte strides of contiguous fragments: (batch, n, channels, *size), or channels last.
+  Extents fragment_strides(std::int64_t channels, bool channels_last, std::int64_t item) const {
+    Extents shape{1, fragments_};
+    place_axes(shape, 2, channels, channels_last, [](const GridAxis& axis) { return axis.size; });
+    Extents strides{};
+    contiguous_strides(shape.data(), rank() + 3, item, strides.data());
+    return strides;
+  }
+
+  // Byte strides of contiguous data: (batch, channels, *space_time), or channels last.
+  Extents data_strides(std::int64_t channels, bool channels_last, std::int64_t item) const {
+    Extents shape{1};
+    place_axes(shape, 1, channels, channels_last, [](const GridAxis& axis) { return axis.length; });
+    Extents strides{};
+    contiguous_strides(shape.data(), rank() + 2, item, strides.data());
+    return strides;
+  }
+
+ private:
+  template <class Length>
+  void place_axes(Extents& shape, std::size_t at, std::int64_t channels, bool channels_last,
+                  const Length& length) const {
+    if (!channels_last) shape[at++] = channels;
+    for (int axis = 0; axis < grid_.rank; ++axis) shape[at++] = length(grid_.axes[axis]);
+    if (channels_last) shape[at] = channels;
+  }
+
+  GridShape grid_;
+  std::int64_t fragments_ = 1;
+};
+
+void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
+                const py::tuple& strides, std::int64_t item, bool channels_last,
+                const py::bytes& pad, Address out, int device, Address stream) {
+  const Extents sizes = extents(shape);
+  const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 1];
+  const GridLayout layout = make_layout(
+      plan.grid(), channels_last, item, sizes[0], channels, extents(strides, item).data(),
+      plan.fragment_strides(channels, channels_last, item).data(), nullptr);
+  const char* pad_value = bytes_of(pad);
+  const py::gil_scoped_release nogil;
+  set_cuda_device(device);
+  extract_cuda(layout, input(address), output(out), pad_value, stream_of(stream));
+}
+
+// A merge's weights on a grid; the twin of _core.fragments.WindowPlan. Its tables are numbers that
+// the caller copies to the device, as float32 for half and bfloat16, else as float64.
+class WindowPlan {
+ public:
+  WindowPlan(const GridPlan& plan, int reduce, const py::list& vectors, const py::object& whole,
+             bool per_fragment)
+      : plan_(plan) {
+    window_.reduce = static_cast<Reduce>(reduce);
+    window_.per_fragment = per_fragment;
+    for (const py::handle vector : vectors) {
+      window_.axes.emplace_back();
+      window_.axes.back().weights = numbers(vector);
+    }
+    window_.whole = numbers(whole);
+    int axis = 0;
+    if (!prepare(plan.grid(), window_, axis)) {
+      throw py::value_error("window: the weights of some positions on axis " +
+                            std::to_string(axis) +
+                            " sum to zero; a mean takes weights that do not");
+    }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(plan.rank()); ++i) {
+      const AxisWindow& own = window_.axes[i];
+      keep_axis_[i] = !window_.whole.empty() || !own.weights.empty();
+      append(own.weights, weights_[i]);
+      append(own.inverse, inverse_[i]);
+      append(own.sums, sums_[i]);
+    }
+    append(window_.whole, whole_);
+  }
+
+  py::array_t<double> tables() const {
+    return py::array_t<double>(static_cast<py::ssize_t>(tables_.size()), tables_.data());
+  }
+
+  void merge_at(Address address, const py::tuple& shape, const py::tuple& strides, int dtype,
+                std::int64_t item, bool channels_last, const py::bytes& fill, Address out,
+                Address tables, int device, Address stream) const {
+    const auto type = static_cast<Dtype>(dtype);
+    const std::int64_t number = type == Dtype::kF16 || type == Dtype::kBF16 ? 4 : 8;
+    const auto table = [&](std::int64_t begin) {
+      return begin < 0 ? nullptr : input(tables + static_cast<Address>(begin * number));
+    };
+    DeviceWindow window{};
+    window.reduce = window_.reduce;
+    window.uniform = window_.uniform;
+    window.per_fragment = window_.per_fragment;
+    window.whole = table(whole_);
+    for (int axis = 0; axis < plan_.rank(); ++axis) {
+      window.weights[axis] = table(weights_[axis]);
+      window.inverse[axis] = table(inverse_[axis]);
+      window.sums[axis] = table(sums_[axis]);
+    }
+    const Extents sizes = extents(shape);
+    const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 2];
+    const GridLayout layout = make_layout(plan_.grid(), channels_last, item, sizes[0], channels,
+                                          plan_.data_strides(channels, channels_last, item).data(),
+                                          extents(strides, item).data(), keep_axis_);
+    const char* fill_value = bytes_of(fill);
+    const py::gil_scoped_release nogil;
+    set_cuda_device(device);
+    merge_cuda(layout, plan_.grid(), window, type, input(address), output(out), fill_value,
+               stream_of(stream));
+  }
+
+ private:
+  static std::vector<double> numbers(const py::handle& values) {
+    if (values.is_none()) return {};
+    const auto array =
+        py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(values);
+    if (!array) throw py::error_already_set();
+    return {array.data(), array.data() + array.size()};
+  }
+
+  // Adds a table, and says where it begins; -1 if it is empty.
+  void append(const std::vector<double>& values, std::int64_t& begin) {
+    begin = values.empty() ? -1 : static_cast<std::int64_t>(tables_.size());
+    tables_.insert(tables_.end(), values.begin(), values.end());
+  }
+
+  GridPlan plan_;
+  MergeWindow window_;
+  bool keep_axis_[kMaxAxes] = {};
+  std::vector<double> tables_;
+  std::int64_t weights_[kMaxAxes] = {};
+  std::int64_t inverse_[kMaxAxes] = {};
+  std::int64_t sums_[kMaxAxes] = {};
+  std::int64_t whole_ = -1;
+};
+
+// One launch for the moments and up to kLagsAtOnce lags, more for the lags beyond.
+void features_at(const GridPlan& plan, Address address, const py::tuple& shape,
+                 const py::tuple& strides, int dtype, std::int64_t item, int time_axis,
+                 double pad_value, const std::vector<int>& columns,
+                 const std::vector<std::int64_t>& lags, Address out, int device, Address stream) {
+  const Extents sizes = extents(shape);
+  DeviceFeaturePlan task = make_feature_plan(plan.grid(), time_axis, pad_value, sizes[0], sizes[1],
+                                             extents(strides, item).data(), input(address),
+                                             output(out), static_cast<int>(columns.size()));
+  const std::vector<FeatureColumns> launches = split_columns(columns, lags);
+  const py::gil_scoped_release nogil;
+  set_cuda_device(device);
+  for (const FeatureColumns& launch : launches) {
+    task.columns = launch;
+    features_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
+  }
+}
+
+const std::int64_t* indices(Address address) {
+  return reinterpret_cast<const std::int64_t*>(address);
+}
+
+void reduce(int dtype, Address x, std::int64_t x_batch_stride, std::int64_t x_row_stride,
+            Address offsets, Address order, Address weight, Address y, Address weight_sum,
+            std::int64_t batch, std::int64_t rows, std::int64_t segments, std::int64_t columns,
+            bool mean, int device, Address stream) {
+  const SegmentReduceTask task{input(x),
+                               x_batch_stride,
+                               x_row_stride,
+                               indices(offsets),
+                               indices(order),
+                               input(weight),
+                               output(y),
+                               output(weight_sum),
+                               batch,
+                               rows,
+                               segments,
+                               columns,
+                               mean};
+  const py::gil_scoped_release nogil;
+  set_cuda_device(device);
+  segment_reduce_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
+}
+
+void gather(int dtype, Address y, std::int64_t y_batch_stride, std::int64_t y_row_stride,
+            Address index, Address scale, Address x, std::int64_t batch, std::int64_t rows,
+            std::int64_t segments, std::int64_t columns, int device, Address stream) {
+  const SegmentGatherTask task{input(y),     y_batch_stride, y_row_stride, indices(index),
+                               input(scale), output(x),      batch,        rows,
+                               segments,     columns};
+  const py::gil_scoped_release nogil;
+  set_cuda_device(device);
+  segment_gather_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
+}
+
+}  // namespace
+
+}  // namespace tokfrag
+
+PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
+  using namespace tokfrag;
+  py::register_exception<CudaError>(module, "CudaError", PyExc_RuntimeError);
+
+  py::class_<GridPlan>(module, "GridPlan", "A grid's arithmetic, ready for the kernels.")
+      .def(py::init<const std::vector<std::int64_t>&, const std::vector<std::int64_t>&,
+                    const std::vector<std::int64_t>&, const std::vector<std::int64_t>&, int, int>(),
+           py::arg("shape"), py::arg("size"), py::arg("stride"), py::arg("dilation"),
+           py::arg("edge"), py::arg("pad_mode"))
+      .def("extract_at", &extract_at, py::arg("address"), py::arg("shape"), py::arg("strides"),
+           py::arg("item"), py::arg("channels_last"), py::arg("pad"), py::arg("out"),
+           py::arg("device"), py::arg("stream"),
+           "Cuts the array at a device address; strides in items.")
+      .def("features_at", &features_at, py::arg("address"), py::arg("shape"), py::arg("strides"),
+           py::arg("dtype"), py::arg("item"), py::arg("time_axis"), py::arg("pad_value"),
+           py::arg("columns"), py::arg("lags"), py::arg("out"), py::arg("device"),
+           py::arg("stream"), "Statistics of the fragments of the array at a device address.");
+
+  py::class_<WindowPlan>(module, "WindowPlan", "A merge's weights on a grid.")
+      .def(py::init<const GridPlan&, int, const py::list&, const py::object&, bool>(),
+           py::arg("plan"), py::arg("reduce"), py::arg("vectors"), py::arg("whole"),
+           py::arg("per_fragment"))
+      .def_property_readonly("tables", &WindowPlan::tables,
+                             "What merge_at wants on the device, in the accumulator's type.")
+      .def("merge_at", &WindowPlan::merge_at, py::arg("address"), py::arg("shape"),
+           py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("channels_last"),
+           py::arg("fill"), py::arg("out"), py::arg("tables"), py::arg("device"), py::arg("stream"),
+           "Merges the fragments at a device address; strides in items.");
+
+  module.def("check_device", &check_cuda_device, py::arg("device"),
+             py::call_guard<py::gil_scoped_release>(),
+             "Raises CudaError unless these kernels run on the device.");
+  module.def("reduce", &reduce, py::arg("dtype"), py::arg("x"), py::arg("x_batch_stride"),
+             py::arg("x_row_stride"), py::arg("offsets"), py::arg("order"), py::arg("weight"),
+             py::arg("y"), py::arg("weight_sum"), py::arg("batch"), py::arg("rows"),
+             py::arg("segments"), py::arg("columns"), py::arg("mean"), py::arg("device"),
+             py::arg("stream"), "Sums of the rows of each segment; 0 stands for no array.");
+  module.def("gather", &gather, py::arg("dtype"), py::arg("y"), py::arg("y_batch_stride"),
+             py::arg("y_row_stride"), py::arg("index"), py::arg("scale"), py::arg("x"),
+             py::arg("batch"), py::arg("rows"), py::arg("segments"), py::arg("columns"),
+             py::arg("device"), py::arg("stream"), "Every row's segment; 0 stands for no array.");
+}

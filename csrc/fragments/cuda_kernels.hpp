@@ -1,0 +1,51 @@
+// The CUDA twins of the fragment kernels, as the host calls them.
+//
+// All arrays lie on the device that is current when the call is made. Calls put their work on
+// `stream` and return at once; they read no result back, so nothing waits. Errors of the CUDA
+// runtime are thrown as CudaError.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "core/dtype.hpp"
+#include "fragments/features_device.hpp"
+#include "fragments/grid_layout.hpp"
+#include "fragments/merge_device.hpp"
+#include "fragments/segment_merge_device.hpp"
+
+using cudaStream_t = struct CUstream_st*;
+
+namespace tokfrag {
+
+// A call of the CUDA runtime failed; the message names it.
+class CudaError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// The device that this thread's calls go to.
+void set_cuda_device(int device);
+
+// Throws unless the driver is new enough, the device is there, and these kernels hold code for it.
+void check_cuda_device(int device);
+
+// See extract.hpp. Strides must not be negative. `pad_value` lies on the host.
+void extract_cuda(const GridLayout& layout, const void* data, void* fragments,
+                  const void* pad_value, cudaStream_t stream);
+
+// See merge.hpp; the weights of `window` lie on the device, in float for half and bfloat16, else in
+// double. Weights of a covered position that sum to zero give what a division by zero gives. `out`
+// is contiguous, `fill` lies on the host: one number of type `dtype`.
+void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWindow& window,
+                Dtype dtype, const void* fragments, void* out, const void* fill,
+                cudaStream_t stream);
+
+// See features_device.hpp; integers give float32.
+void features_cuda(const DeviceFeaturePlan& plan, Dtype dtype, cudaStream_t stream);
+
+// See segment_merge_device.hpp; float16, bfloat16, float32 or float64.
+void segment_reduce_cuda(const SegmentReduceTask& task, Dtype dtype, cudaStream_t stream);
+void segment_gather_cuda(const SegmentGatherTask& task, Dtype dtype, cudaStream_t stream);
+
+}  // namespace tokfrag

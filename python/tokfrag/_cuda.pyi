@@ -1,0 +1,111 @@
+"""CUDA kernels: device addresses, shapes and strides in; nothing waits, nothing is read back.
+
+There only where tokfrag was built with nvcc. The caller has made `device` torch's current device
+too; `stream` is a stream's handle as an integer.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+class CudaError(RuntimeError): ...
+
+class GridPlan:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        size: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        edge: int,
+        pad_mode: int,
+    ) -> None: ...
+    def extract_at(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        item: int,
+        channels_last: bool,
+        pad: bytes,
+        out: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    def features_at(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: int,
+        item: int,
+        time_axis: int,
+        pad_value: float,
+        columns: Sequence[int],
+        lags: Sequence[int],
+        out: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+
+class WindowPlan:
+    def __init__(
+        self,
+        plan: GridPlan,
+        reduce: int,
+        vectors: list[NDArray[np.float64] | None],
+        whole: NDArray[np.float64] | None,
+        per_fragment: bool,
+    ) -> None: ...
+    @property
+    def tables(self) -> NDArray[np.float64]: ...
+    def merge_at(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: int,
+        item: int,
+        channels_last: bool,
+        fill: bytes,
+        out: int,
+        tables: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+
+def check_device(device: int) -> None: ...
+def reduce(
+    dtype: int,
+    x: int,
+    x_batch_stride: int,
+    x_row_stride: int,
+    offsets: int,
+    order: int,
+    weight: int,
+    y: int,
+    weight_sum: int,
+    batch: int,
+    rows: int,
+    segments: int,
+    columns: int,
+    mean: bool,
+    device: int,
+    stream: int,
+) -> None: ...
+def gather(
+    dtype: int,
+    y: int,
+    y_batch_stride: int,
+    y_row_stride: int,
+    index: int,
+    scale: int,
+    x: int,
+    batch: int,
+    rows: int,
+    segments: int,
+    columns: int,
+    device: int,
+    stream: int,
+) -> None: ...

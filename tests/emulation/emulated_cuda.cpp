@@ -1,0 +1,150 @@
+// The kernels that csrc/bindings/cuda_module.cpp calls, their threads run on the host one after the
+// other: with it, tests/test_cuda_emulated.py tries all of the CUDA path but the device itself.
+#include <stdexcept>
+
+#include "fragments/cuda_kernels.hpp"
+#include "fragments/extract_device.hpp"
+
+namespace tokfrag {
+
+namespace {
+
+template <int kBytes>
+void run_extract(const DeviceExtractPlan<std::uint32_t>& plan) {
+  constexpr std::uint32_t kThreads = 32;
+  for (std::uint32_t block = 0; block < plan.units; block += kExtractUnits * kThreads) {
+    for (std::uint32_t thread = 0; thread < kThreads; ++thread) {
+      extract_units<kBytes, std::uint32_t>(plan, block + thread, kThreads);
+    }
+  }
+}
+
+struct MergeCall {
+  const GridLayout& layout;
+  const GridShape& grid;
+  const DeviceWindow& window;
+  Dtype dtype;
+  const void* fragments;
+  void* out;
+  const void* fill;
+};
+
+template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
+void run_merge(const MergeCall& call) {
+  const auto plan =
+      make_merge_plan<Index, AccumulatorOf<T>>(call.layout, call.grid, call.window, call.dtype,
+                                               kNumbers, call.fragments, call.out, call.fill);
+  for (Index unit = 0; unit < plan.units; ++unit) {
+    merge_unit<T, kNumbers, kMethod, kOuter, Index>(plan, unit);
+  }
+}
+
+template <class T>
+void choose_merge(const MergeCall& call) {
+  constexpr int kWide = kMaxUnit / static_cast<int>(sizeof(T));
+  const auto method = choose_merge_method(call.window, call.dtype);
+  const bool wide = merge_numbers(call.layout, call.window, call.fragments, call.out) == kWide &&
+                    merge_outer_axes(call.layout, call.window) <= 2 && merge_is_narrow(call.layout);
+  if constexpr (!std::is_integral_v<T>) {
+    if (wide && method == DeviceMergeMethod::kScaled) {
+      return run_merge<T, kWide, DeviceMergeMethod::kScaled, 2, std::uint32_t>(call);
+    }
+    if (wide && method == DeviceMergeMethod::kWhole) {
+      return run_merge<T, kWide, DeviceMergeMethod::kWhole, 2, std::uint32_t>(call);
+    }
+  }
+  run_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(call);
+}
+
+template <class T, class Out>
+void run_features(const DeviceFeaturePlan& plan) {
+  constexpr std::uint32_t kLanes = 4;
+  for (std::int64_t item = 0; item < plan.batch * plan.windows * plan.channels; ++item) {
+    const FeatureWindow at = find_window(plan, item);
+    FirstSums first = first_pass<T>(plan, at, 0, kLanes);
+    for (std::uint32_t lane = 1; lane < kLanes; ++lane) {
+      add_sums(first, first_pass<T>(plan, at, lane, kLanes));
+    }
+    const double mean = window_mean<T>(plan, at, first);
+    SecondSums second = second_pass<T>(plan, at, mean, 0, kLanes);
+    for (std::uint32_t lane = 1; lane < kLanes; ++lane) {
+      add_sums(second, second_pass<T>(plan, at, mean, lane, kLanes));
+    }
+    write_features<Out>(plan, at, mean, first, second);
+  }
+}
+
+template <class T>
+void run_rows(const SegmentReduceTask& task) {
+  const auto units = make_row_units<std::uint32_t>(task.batch, task.segments, task.columns);
+  for (std::uint32_t i = 0; i < units.total; ++i) reduce_unit<T, 1, std::uint32_t>(task, units, i);
+}
+
+template <class T>
+void run_rows(const SegmentGatherTask& task) {
+  const auto units = make_row_units<std::uint32_t>(task.batch, task.rows, task.columns);
+  for (std::uint32_t i = 0; i < units.total; ++i) gather_unit<T, 1, std::uint32_t>(task, units, i);
+}
+
+template <class Task>
+void choose_rows(const Task& task, Dtype dtype) {
+  if (dtype == Dtype::kF16) return run_rows<Half>(task);
+  if (dtype == Dtype::kBF16) return run_rows<BFloat16>(task);
+  if (dtype == Dtype::kF32) return run_rows<float>(task);
+  run_rows<double>(task);
+}
+
+}  // namespace
+
+void set_cuda_device(int) {}
+void check_cuda_device(int) {}
+
+void extract_cuda(const GridLayout& layout, const void* data, void* fragments,
+                  const void* pad_value, cudaStream_t) {
+  if (is_empty(layout)) return;
+  const int unit = extract_unit(layout, data, fragments);
+  const auto plan = make_extract_plan<std::uint32_t>(layout, unit, data, fragments, pad_value);
+  if (unit == 16) return run_extract<16>(plan);
+  if (unit == 8) return run_extract<8>(plan);
+  if (unit == 4) return run_extract<4>(plan);
+  if (unit == 2) return run_extract<2>(plan);
+  run_extract<1>(plan);
+}
+
+void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWindow& window,
+                Dtype dtype, const void* fragments, void* out, const void* fill, cudaStream_t) {
+  bool empty = layout.batch == 0;
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    empty = empty || layout.axes[axis].grid.length == 0;
+  }
+  if (empty) return;
+  const MergeCall call{layout, grid, window, dtype, fragments, out, fill};
+  if (dtype == Dtype::kU8) return choose_merge<std::uint8_t>(call);
+  if (dtype == Dtype::kI16) return choose_merge<std::int16_t>(call);
+  if (dtype == Dtype::kI32) return choose_merge<std::int32_t>(call);
+  if (dtype == Dtype::kI64) return choose_merge<std::int64_t>(call);
+  if (dtype == Dtype::kF16) return choose_merge<Half>(call);
+  if (dtype == Dtype::kBF16) return choose_merge<BFloat16>(call);
+  if (dtype == Dtype::kF32) return choose_merge<float>(call);
+  if (dtype == Dtype::kF64) return choose_merge<double>(call);
+  throw std::invalid_argument("dtype: not emulated");
+}
+
+void features_cuda(const DeviceFeaturePlan& plan, Dtype dtype, cudaStream_t) {
+  if (dtype == Dtype::kBool) return run_features<bool, float>(plan);
+  if (dtype == Dtype::kI32) return run_features<std::int32_t, float>(plan);
+  if (dtype == Dtype::kF16) return run_features<Half, Half>(plan);
+  if (dtype == Dtype::kF32) return run_features<float, float>(plan);
+  if (dtype == Dtype::kF64) return run_features<double, double>(plan);
+  throw std::invalid_argument("dtype: not emulated");
+}
+
+void segment_reduce_cuda(const SegmentReduceTask& task, Dtype dtype, cudaStream_t) {
+  if (task.batch * task.segments * task.columns > 0) choose_rows(task, dtype);
+}
+
+void segment_gather_cuda(const SegmentGatherTask& task, Dtype dtype, cudaStream_t) {
+  if (task.batch * task.rows * task.columns > 0) choose_rows(task, dtype);
+}
+
+}  // namespace tokfrag
