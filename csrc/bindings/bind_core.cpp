@@ -35,10 +35,8 @@ py::array_t<std::uint8_t> empty_bytes(std::int64_t count) {
 }  // namespace
 
 void bind_core(py::module_& module) {
-  main_thread = py::module_::import("threading")
-                    .attr("main_thread")()
-                    .attr("ident")
-                    .cast<unsigned long>();
+  main_thread =
+      py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
   set_interrupt_check(&check_signals);
 
   module.attr("__version__") = TOKFRAG_VERSION;

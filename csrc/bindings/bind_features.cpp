@@ -1,0 +1,62 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <tuple>
+#include <vector>
+
+#include "bindings/bindings.hpp"
+#include "fragments/features.hpp"
+
+namespace py = pybind11;
+
+namespace tokfrag {
+
+namespace {
+
+using Table = py::array_t<std::int64_t, py::array::c_style>;
+// length, size, dilation, bytes between neighbours, starts, source
+using Axis = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, Table, Table>;
+
+void bound_features(int type, int out_type, std::uintptr_t x, std::int64_t batch,
+                    std::int64_t channels, std::int64_t batch_stride, std::int64_t channel_stride,
+                    const std::vector<Axis>& axes, int time_axis, double pad_value,
+                    const std::vector<int>& columns, const std::vector<std::int64_t>& lags,
+                    std::uintptr_t out, int threads) {
+  std::vector<Feature> features;
+  for (const int column : columns) features.push_back(static_cast<Feature>(column));
+  FeatureTask task = {static_cast<Dtype>(type),
+                      static_cast<Dtype>(out_type),
+                      reinterpret_cast<const void*>(x),
+                      batch,
+                      channels,
+                      batch_stride,
+                      channel_stride,
+                      static_cast<int>(axes.size()),
+                      {},
+                      time_axis,
+                      pad_value,
+                      features.data(),
+                      static_cast<std::int64_t>(features.size()),
+                      lags.data(),
+                      static_cast<std::int64_t>(lags.size()),
+                      reinterpret_cast<void*>(out)};
+  for (std::size_t a = 0; a < axes.size(); ++a) {
+    const auto& [length, size, dilation, stride, starts, source] = axes[a];
+    task.axes[a] = {length, size, dilation, starts.size(), stride, starts.data(), source.data()};
+  }
+  const py::gil_scoped_release nogil;
+  fragment_features(task, threads);
+}
+
+}  // namespace
+
+void bind_features(py::module_& module) {
+  py::module_ features = module.def_submodule("features");
+  features.def("fragment_features", &bound_features, py::arg("type"), py::arg("out_type"),
+               py::arg("x"), py::arg("batch"), py::arg("channels"), py::arg("batch_stride"),
+               py::arg("channel_stride"), py::arg("axes"), py::arg("time_axis"),
+               py::arg("pad_value"), py::arg("columns"), py::arg("lags"), py::arg("out"),
+               py::arg("threads"));
+}
+
+}  // namespace tokfrag

@@ -1,0 +1,157 @@
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.hpp"
+#include "sparse/descent.hpp"
+#include "sparse/descent_kernel.hpp"
+#include "sparse/layout.hpp"
+#include "sparse/products.hpp"
+
+namespace py = pybind11;
+
+namespace tokfrag {
+
+namespace {
+
+using sparse::Batch;
+using sparse::Element;
+using sparse::Layout;
+using sparse::Pattern;
+
+// Arrays come as addresses: Python has checked their sizes, types and contiguity.
+using Address = std::uintptr_t;
+
+template <class T = void>
+const T* in(Address address) {
+  return reinterpret_cast<const T*>(address);
+}
+template <class T = void>
+T* out(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+const std::uint8_t* bytes(Address address) { return in<std::uint8_t>(address); }
+
+}  // namespace
+
+void bind_sparse(py::module_& parent) {
+  using release = py::call_guard<py::gil_scoped_release>;
+  py::module_ module = parent.def_submodule("sparse");
+  module.attr("TILE") = sparse::kTile;
+
+  module.def(
+      "encode_runs",
+      [](Address mask, std::int64_t rows, std::int64_t columns, Address runs) {
+        return sparse::encode_runs(bytes(mask), rows, columns, out<std::uint8_t>(runs));
+      },
+      py::arg("mask"), py::arg("rows"), py::arg("columns"), py::arg("runs"), release());
+  module.def(
+      "encode_columns",
+      [](Address mask, std::int64_t rows, std::int64_t columns, Address runs, Address local) {
+        sparse::encode_columns(bytes(mask), rows, columns, bytes(runs), out<std::uint8_t>(local));
+      },
+      py::arg("mask"), py::arg("rows"), py::arg("columns"), py::arg("runs"), py::arg("local"),
+      release());
+
+  py::class_<Pattern>(module, "Pattern")
+      .def(py::init([](Address local, Address runs, std::int64_t rows, std::int64_t columns,
+                       std::int64_t nnz) {
+             return std::make_unique<Pattern>(bytes(local), bytes(runs), rows, columns, nnz);
+           }),
+           py::arg("local"), py::arg("runs"), py::arg("rows"), py::arg("columns"), py::arg("nnz"),
+           release())
+      .def_property_readonly("rows", &Pattern::rows)
+      .def_property_readonly("columns", &Pattern::columns)
+      .def_property_readonly("nnz", &Pattern::nnz)
+      .def_property_readonly("nbytes", &Pattern::bytes)
+      .def(
+          "positions",
+          [](const Pattern& self, Address local, Address runs, Address positions) {
+            sparse::decode_positions(self.layout(bytes(local), bytes(runs)),
+                                     out<std::int64_t>(positions));
+          },
+          py::arg("local"), py::arg("runs"), py::arg("positions"), release())
+      .def(
+          "expand",
+          [](const Pattern& self, Address local, Address runs, Address values, int size,
+             Address dense) {
+            sparse::expand(self.layout(bytes(local), bytes(runs)), in(values), size, out(dense));
+          },
+          py::arg("local"), py::arg("runs"), py::arg("values"), py::arg("size"), py::arg("dense"),
+          release())
+      .def(
+          "multiply",
+          [](const Pattern& self, int element, Address local, Address runs, Address x,
+             std::int64_t batch, Address values, Address bias, Address y, int threads) {
+            const auto type = static_cast<Element>(element);
+            const Layout layout = sparse::masks_pay(type, self, batch)
+                                      ? self.masked(bytes(local), bytes(runs))
+                                      : self.layout(bytes(local), bytes(runs));
+            sparse::multiply(type, layout, Batch{in(x), batch}, in(values), in(bias), out(y),
+                             threads);
+          },
+          py::arg("element"), py::arg("local"), py::arg("runs"), py::arg("x"), py::arg("batch"),
+          py::arg("values"), py::arg("bias"), py::arg("y"), py::arg("threads"), release())
+      .def(
+          "multiply_transposed",
+          [](const Pattern& self, int element, Address local, Address runs, Address x,
+             std::int64_t batch, Address values, Address y, int threads) {
+            sparse::multiply_transposed(static_cast<Element>(element), self,
+                                        self.layout(bytes(local), bytes(runs)), Batch{in(x), batch},
+                                        in(values), out(y), threads);
+          },
+          py::arg("element"), py::arg("local"), py::arg("runs"), py::arg("x"), py::arg("batch"),
+          py::arg("values"), py::arg("y"), py::arg("threads"), release())
+      .def(
+          "sample",
+          [](const Pattern& self, int element, Address local, Address runs, Address grad,
+             std::int64_t batch, Address x, Address values, int threads) {
+            sparse::sample(static_cast<Element>(element), self.layout(bytes(local), bytes(runs)),
+                           Batch{in(grad), batch}, in(x), out(values), threads);
+          },
+          py::arg("element"), py::arg("local"), py::arg("runs"), py::arg("grad"), py::arg("batch"),
+          py::arg("x"), py::arg("values"), py::arg("threads"), release());
+
+  module.attr("DESCENT_BLOCK") = sparse::kDescentBlock;
+  module.def(
+      "descend_block",
+      [](bool wide, Address weights, std::int64_t stride, Address residual, Address gram,
+         Address mask, std::int64_t mask_stride, double alpha, std::int64_t rows,
+         std::int64_t width, std::int64_t passes, Address progress, int threads) {
+        if (wide) {
+          sparse::descend_block(out<double>(weights), stride, in<double>(residual),
+                                in<double>(gram), bytes(mask), mask_stride, alpha, rows, width,
+                                passes, out<double>(progress), threads);
+        } else {
+          sparse::descend_block(out<float>(weights), stride, in<float>(residual), in<float>(gram),
+                                bytes(mask), mask_stride, alpha, rows, width, passes,
+                                out<float>(progress), threads);
+        }
+      },
+      py::arg("wide"), py::arg("weights"), py::arg("stride"), py::arg("residual"), py::arg("gram"),
+      py::arg("mask"), py::arg("mask_stride"), py::arg("alpha"), py::arg("rows"), py::arg("width"),
+      py::arg("passes"), py::arg("progress"), py::arg("threads"), release());
+  module.def(
+      "lookup",
+      [](int element, Address offsets, Address local, Address values, std::int64_t columns,
+         Address ids, std::int64_t count, Address result, int threads) {
+        sparse::lookup(static_cast<Element>(element), in<std::int64_t>(offsets),
+                       in<std::int16_t>(local), in(values), columns, in<std::int64_t>(ids), count,
+                       out(result), threads);
+      },
+      py::arg("element"), py::arg("offsets"), py::arg("local"), py::arg("values"),
+      py::arg("columns"), py::arg("ids"), py::arg("count"), py::arg("out"), py::arg("threads"),
+      release());
+  module.def(
+      "lookup_gradient",
+      [](int element, Address offsets, Address local, std::int64_t rows, std::int64_t columns,
+         Address ids, std::int64_t count, Address grad, Address result, int threads) {
+        sparse::lookup_gradient(static_cast<Element>(element), in<std::int64_t>(offsets),
+                                in<std::int16_t>(local), rows, columns, in<std::int64_t>(ids),
+                                count, in(grad), out(result), threads);
+      },
+      py::arg("element"), py::arg("offsets"), py::arg("local"), py::arg("rows"), py::arg("columns"),
+      py::arg("ids"), py::arg("count"), py::arg("grad"), py::arg("out"), py::arg("threads"),
+      release());
+}
+
+}  // namespace tokfrag

@@ -1,0 +1,112 @@
+// Statistics of every fragment of a grid, without a fragment being written anywhere.
+//
+// With y the values of a fragment, W their number, m their mean, t running along the time axis:
+//   mean         m
+//   std          sqrt(sum (y - m)^2 / W)
+//   min, max     NaN if the fragment holds one
+//   diff_energy  mean of (y[t + 1] - y[t])^2 over the pairs; 0 if there are none
+//   lag_corr(l)  sum (y[t] - m) (y[t + l] - m) / sum (y - m)^2; 0 if the fragment is constant
+//
+// All arithmetic is in double, on values less a local median. Rows are summed once, in pieces that
+// windows share; a value that is not finite spoils only the fragments that hold it. Windows whose
+// variance is mostly rounding are done again, directly. Dilated windows are all done directly.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.hpp"
+#include "core/isa.hpp"
+
+namespace tokfrag {
+
+enum class Feature : int { kMean, kStd, kMin, kMax, kDiffEnergy, kLagCorr };
+
+constexpr int kMaxFeatureAxes = 4;
+
+struct FeatureAxis {
+  std::int64_t length;  // of the data
+  std::int64_t size;    // window
+  std::int64_t dilation;
+  std::int64_t count;          // windows
+  std::int64_t stride;         // bytes between neighbours in the data
+  const std::int64_t* starts;  // count, ascending
+  const std::int64_t* source;  // where each padded position lies on the axis; -1: the pad value
+};
+
+// Column k of the result is columns[k]; kLagCorr columns take the lags one after the other. Lags
+// are at least 1 and less than the window along the time axis.
+struct FeatureTask {
+  Dtype type;
+  Dtype out_type;  // a floating one
+  const void* x;   // (batch, channels, *axes)
+  std::int64_t batch, channels;
+  std::int64_t batch_stride, channel_stride;  // bytes
+  int rank;
+  FeatureAxis axes[kMaxFeatureAxes];
+  int time_axis;
+  double pad_value;
+  const Feature* columns;
+  std::int64_t column_count;
+  const std::int64_t* lags;
+  std::int64_t lag_count;
+  void* out;  // (batch, windows, channels, column_count), contiguous
+};
+
+void fragment_features(const FeatureTask& task, int threads);
+
+// Where each sum lies among the sums of a window; -1: not wanted. `products` and `edges` are
+// followed by those of the other lags.
+struct SumSlots {
+  int sum = 0;
+  int squares = -1;
+  int least = -1;
+  int greatest = -1;
+  int differences = -1;
+  int products = -1;  // sum y[t] y[t + lag]
+  int edges = -1;     // sum y[t] + y[t + lag] over the same pairs
+  int count = 1;
+};
+
+// One row and the windows on it. `y` has kRowSlack values to spare past the row.
+constexpr std::int64_t kRowSlack = 8;
+struct RowTask {
+  const double* y;
+  const double* raw;           // y without the shift, for least and greatest; null if not wanted
+  const std::int64_t* starts;  // ascending, relative to y
+  std::int64_t count;
+  std::int64_t size;
+  const std::int64_t* lags;  // ascending
+  std::int64_t lag_count;
+  SumSlots slots;
+  double* sums;  // (slots.count, sums_stride)
+  std::int64_t sums_stride;
+  std::int64_t ring;          // as row_ring() says
+  double* pieces;             // workspace: row_workspace() doubles, 64-byte aligned
+  std::int64_t* first_piece;  // workspace: count
+};
+
+// Pieces a window spans at most, rounded up to a power of two; 0 if windows share too little for
+// pieces to pay.
+std::int64_t row_ring(const std::int64_t* starts, std::int64_t count, std::int64_t size);
+inline std::int64_t row_workspace(std::int64_t ring, std::int64_t lag_count) {
+  return (ring + 1) * (5 + lag_count) * 8;
+}
+
+struct FeatureKernels {
+  // out[i] = value(data + i * stride) - shift.
+  void (*load[kDtypes])(const void* data, std::int64_t stride, std::int64_t count, double shift,
+                        double* out);
+  // All sums of a row's windows, lags running along the row.
+  void (*row_sums)(const RowTask& task);
+  // sums[i] = sum over window i of a * b, or of (b - a)^2; rows have kRowSlack values to spare.
+  void (*pair_sums)(const double* a, const double* b, const std::int64_t* starts,
+                    std::int64_t count, std::int64_t size, bool difference, double* sums);
+  void (*add)(double* into, const double* from, std::int64_t count);
+  void (*add_scaled)(double* into, const double* from, double factor, std::int64_t count);
+  void (*keep_least)(double* into, const double* from, std::int64_t count);
+  void (*keep_greatest)(double* into, const double* from, std::int64_t count);
+};
+
+TOKFRAG_ISA_TABLE(FeatureKernels, feature_kernel_table, feature_kernels)
+
+}  // namespace tokfrag

@@ -1,0 +1,236 @@
+"""Merging rows that share a destination (irregular fragments, token merging), and the way back."""
+
+from __future__ import annotations
+
+import math
+from operator import index as as_int
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag import _arrays
+from tokfrag._core import segments as _native
+
+if TYPE_CHECKING:
+    import torch
+
+
+def segment_merge(
+    x: NDArray[Any] | torch.Tensor,
+    index: NDArray[Any] | torch.Tensor,
+    n: int,
+    *,
+    weight: NDArray[Any] | torch.Tensor | None = None,
+    threads: int | None = None,
+) -> tuple[Any, Any]:
+    """Average the rows of ``x`` that ``index`` sends to the same place.
+
+    ``y[d] = sum(weight[i] * x[i]) / sum(weight[i])`` over the ``i`` with ``index[i] == d``, added
+    in source order: the same bits for any number of threads. Where no row arrives, or the weights
+    sum to zero, ``y`` is 0. Gradients reach ``x`` and ``weight``.
+
+    Parameters
+    ----------
+    x : (m, *features) or (batch, m, *features)
+        float16, bfloat16, float32 or float64. Half precision is added in float32, and long sums in
+        float64.
+    index : (m,) or (batch, m)
+        Integers in ``[0, n)``; its rank says whether there is a batch.
+    n : int
+        Rows of the result.
+    weight : same shape as ``index``
+        Any floating dtype; all ones if not given.
+    threads : int, optional
+        At most so many threads; one per processor if not given.
+
+    Returns
+    -------
+    y : (n, *features) or (batch, n, *features)
+        The dtype and device of ``x``.
+    weight_sum : (n,) or (batch, n)
+        What each row of ``y`` was divided by; float64 for float64 ``x``, else float32.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError
+        A shape, a dtype or an index that does not fit; the message names the argument.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [3.0], [10.0]])
+    >>> y, weight_sum = segment_merge(x, np.array([0, 0, 2]), 3)
+    >>> y.ravel().tolist(), weight_sum.tolist()
+    ([2.0, 0.0, 10.0], [2.0, 0.0, 1.0])
+    """
+    n = _check_size(n)
+    count = _arrays.thread_count(threads)
+    if _arrays.is_tensor(x):
+        from tokfrag.fragments import _segment_ops as ops
+
+        ops.check(x, index, weight, "x")
+        if weight is not None:
+            weight = cast("torch.Tensor", weight).to(ops.accumulator(x))
+        return ops.reduce(x, cast("torch.Tensor", index), weight, n, True, count)
+    x, index, weight = _check_arrays(x, index, weight, "x")
+    y = np.empty((*index.shape[:-1], n, *x.shape[index.ndim :]), x.dtype)
+    weight_sum = np.empty(
+        (*index.shape[:-1], n), np.float64 if x.dtype == np.float64 else np.float32
+    )
+    run_reduce(x, index, weight, y, weight_sum, mean=True, threads=count)
+    return y, weight_sum
+
+
+def unmerge(
+    y: NDArray[Any] | torch.Tensor,
+    index: NDArray[Any] | torch.Tensor,
+    *,
+    threads: int | None = None,
+) -> Any:
+    """Give every source row the merged row it went into: ``x[i] = y[index[i]]``.
+
+    Parameters
+    ----------
+    y : (n, *features) or (batch, n, *features)
+        float16, bfloat16, float32 or float64.
+    index : (m,) or (batch, m)
+        Integers in ``[0, n)``, as given to :func:`segment_merge`.
+    threads : int, optional
+        At most so many threads; one per processor if not given.
+
+    Returns
+    -------
+    x : (m, *features) or (batch, m, *features)
+        The dtype and device of ``y``; gradients reach ``y``.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError
+        A shape, a dtype or an index that does not fit; the message names the argument.
+
+    Examples
+    --------
+    >>> unmerge(np.array([2.0, 0.0, 10.0]), np.array([0, 0, 2])).tolist()
+    [2.0, 2.0, 10.0]
+    """
+    count = _arrays.thread_count(threads)
+    if _arrays.is_tensor(y):
+        from tokfrag.fragments import _segment_ops as ops
+
+        ops.check(y, index, None, "y", rows=False)
+        return ops.gather(y, cast("torch.Tensor", index), None, count)
+    y, index, _ = _check_arrays(y, index, None, "y", rows=False)
+    x = np.empty((*index.shape, *y.shape[index.ndim :]), y.dtype)
+    run_gather(y, index, None, x, threads=count)
+    return x
+
+
+def check_shapes(
+    x: tuple[int, ...],
+    index: tuple[int, ...],
+    weight: tuple[int, ...] | None,
+    x_name: str,
+    rows: bool,
+) -> None:
+    """Raise ValueError unless the shapes go together; ``rows``: ``x`` has a row for each index."""
+    if len(index) not in (1, 2):
+        raise ValueError(f"index: got shape {index}, takes (m,) or (batch, m)")
+    lead = index if rows else index[:-1]
+    if len(x) < len(index) or x[: len(lead)] != lead:
+        wanted = f"{index} + features" if rows else f"{index[:-1]} + (n,) + features"
+        raise ValueError(f"{x_name}: got shape {x}, takes {wanted} with an index of shape {index}")
+    if weight is not None and weight != index:
+        raise ValueError(f"weight: got shape {weight}, takes that of index, {index}")
+
+
+def run_reduce(
+    x: Any, index: Any, weight: Any, y: Any, weight_sum: Any, *, mean: bool, threads: int
+) -> None:
+    """Call the native kernel on checked arrays or CPU tensors; ``index``, ``weight`` contiguous."""
+    x, batch_stride, row_stride = _as_rows(x, index.ndim)
+    batch = index.shape[0] if index.ndim == 2 else 1
+    _native.reduce(
+        _arrays.dtype_code(x.dtype),
+        _address(x),
+        batch_stride,
+        row_stride,
+        _address(index),
+        0 if weight is None else _address(weight),
+        _address(y),
+        0 if weight_sum is None else _address(weight_sum),
+        batch,
+        index.shape[-1],
+        y.shape[index.ndim - 1],
+        math.prod(y.shape[index.ndim :]),
+        mean,
+        threads,
+    )
+
+
+def run_gather(y: Any, index: Any, scale: Any, x: Any, *, threads: int) -> None:
+    """Call the native gather on checked arrays or CPU tensors; ``index``, ``scale`` contiguous."""
+    y, batch_stride, row_stride = _as_rows(y, index.ndim)
+    _native.gather(
+        _arrays.dtype_code(y.dtype),
+        _address(y),
+        batch_stride,
+        row_stride,
+        _address(index),
+        0 if scale is None else _address(scale),
+        _address(x),
+        index.shape[0] if index.ndim == 2 else 1,
+        index.shape[-1],
+        y.shape[index.ndim - 1],
+        math.prod(x.shape[index.ndim :]),
+        threads,
+    )
+
+
+def _as_rows(x: Any, lead: int) -> tuple[Any, int, int]:
+    """``x`` with the elements of a row next to each other, and its two strides in elements."""
+    if isinstance(x, np.ndarray):
+        rows = x.reshape((*x.shape[:lead], math.prod(x.shape[lead:])))
+        size = x.itemsize
+        if rows.strides[-1] != size or any(step % size for step in rows.strides):
+            rows = np.ascontiguousarray(rows)
+        strides = [step // size for step in rows.strides]
+    else:
+        rows = x.reshape((*x.shape[:lead], math.prod(x.shape[lead:])))
+        if rows.stride(-1) != 1:
+            rows = rows.contiguous()
+        strides = list(rows.stride())
+    return rows, (strides[0] if lead == 2 else 0), strides[lead - 1]
+
+
+def _address(array: Any) -> int:
+    if isinstance(array, np.ndarray):
+        return int(array.__array_interface__["data"][0])
+    return int(array.data_ptr())
+
+
+def _check_size(n: int) -> int:
+    try:
+        size = as_int(n)
+    except TypeError:
+        raise TypeError(f"n: got {n!r}, takes an integer") from None
+    if size < 0:
+        raise ValueError(f"n: got {size}, takes 0 or more")
+    return size
+
+
+def _check_arrays(
+    x: Any, index: Any, weight: Any, x_name: str, rows: bool = True
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any] | None]:
+    x, index = np.asarray(x), np.asarray(index)
+    if x.dtype.kind != "f" or _arrays.dtype_code(x.dtype) < 0:
+        raise TypeError(f"{x_name}: got {x.dtype}, takes float16, float32 or float64")
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"index: got {index.dtype}, takes integers")
+    if weight is not None:
+        weight = np.asarray(weight)
+        if weight.dtype.kind != "f":
+            raise TypeError(f"weight: got {weight.dtype}, takes a floating dtype")
+    check_shapes(x.shape, index.shape, None if weight is None else weight.shape, x_name, rows)
+    if weight is not None:
+        weight = np.ascontiguousarray(weight, np.float64 if x.dtype == np.float64 else np.float32)
+    return x, np.ascontiguousarray(index, np.int64), weight

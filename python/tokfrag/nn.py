@@ -1,0 +1,161 @@
+"""torch modules.
+
+>>> import torch
+>>> from tokfrag.nn import FragmentExtract, FragmentMerge
+>>> cut = FragmentExtract(4, 2)
+>>> x = torch.randn(2, 3, 10)
+>>> torch.equal(FragmentMerge(4, 2)(cut(x), x.shape[2:]), x)
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from tokfrag.fragments.extraction import extract
+from tokfrag.fragments.grid import Edge, FragmentGrid, PadMode, PerAxis
+from tokfrag.fragments.merging import Reduce, Window, merge
+
+__all__ = ["FragmentExtract", "FragmentMerge"]
+
+
+class _OnGrid(nn.Module):
+    """A module that holds the windows of a grid, whatever the shape they come to lie on."""
+
+    def __init__(
+        self,
+        size: PerAxis,
+        stride: PerAxis | None,
+        edge: Edge,
+        pad_mode: PadMode,
+        pad_value: float,
+        dilation: PerAxis,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.size, self.stride, self.dilation = size, stride, dilation
+        self.edge: Edge = edge
+        self.pad_mode: PadMode = pad_mode
+        self.pad_value = pad_value
+        self.channels_last = channels_last
+
+    def grid(self, shape: Sequence[int]) -> FragmentGrid:
+        """The grid on space-time axes of these lengths."""
+        return FragmentGrid(
+            tuple(shape),
+            self.size,
+            self.stride,
+            edge=self.edge,
+            pad_mode=self.pad_mode,
+            pad_value=self.pad_value,
+            dilation=self.dilation,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"size={self.size}, stride={self.stride}, edge={self.edge!r}, "
+            f"channels_last={self.channels_last}"
+        )
+
+
+class FragmentExtract(_OnGrid):
+    """:func:`tokfrag.extract` as a layer: ``(batch, channels, *space_time)`` in.
+
+    Parameters
+    ----------
+    size, stride, edge, pad_mode, pad_value, dilation :
+        As :class:`tokfrag.FragmentGrid` takes them; the shape is the input's.
+    channels_last : bool
+        Takes ``(batch, *space_time, channels)``.
+    flatten : bool
+        Return ``(batch * n, channels, *size)``, what a model of fragments takes, instead of
+        ``(batch, n, channels, *size)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> FragmentExtract(8, 4, flatten=True)(torch.zeros(2, 3, 16, 16)).shape
+    torch.Size([18, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        size: PerAxis,
+        stride: PerAxis | None = None,
+        *,
+        edge: Edge = "pad",
+        pad_mode: PadMode = "constant",
+        pad_value: float = 0,
+        dilation: PerAxis = 1,
+        channels_last: bool = False,
+        flatten: bool = False,
+    ) -> None:
+        super().__init__(size, stride, edge, pad_mode, pad_value, dilation, channels_last)
+        self.flatten = flatten
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The fragments of ``x``; differentiable."""
+        shape = x.shape[1:-1] if self.channels_last else x.shape[2:]
+        fragments = extract(x, self.grid(shape), channels_last=self.channels_last)
+        return fragments.flatten(0, 1) if self.flatten else fragments
+
+
+class FragmentMerge(_OnGrid):
+    """:func:`tokfrag.merge` as a layer: fragments and the shape they were cut from in.
+
+    Parameters
+    ----------
+    size, stride, edge, pad_mode, dilation :
+        Those of the :class:`FragmentExtract` that cut the fragments.
+    window, reduce, fill_value :
+        As :func:`tokfrag.merge` takes them.
+    channels_last : bool
+        Takes ``(batch, n, *size, channels)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> FragmentMerge(8, 4, window="hann")(torch.zeros(18, 3, 8, 8), (16, 16)).shape
+    torch.Size([2, 3, 16, 16])
+    """
+
+    def __init__(
+        self,
+        size: PerAxis,
+        stride: PerAxis | None = None,
+        *,
+        window: Window = "uniform",
+        reduce: Reduce = "mean",
+        edge: Edge = "pad",
+        pad_mode: PadMode = "constant",
+        dilation: PerAxis = 1,
+        channels_last: bool = False,
+        fill_value: float = 0,
+    ) -> None:
+        super().__init__(size, stride, edge, pad_mode, 0, dilation, channels_last)
+        self.window: Window = window
+        self.reduce: Reduce = reduce
+        self.fill_value = fill_value
+
+    def forward(self, fragments: Tensor, shape: Sequence[int]) -> Tensor:
+        """One array of the given space-time ``shape``; differentiable.
+
+        ``fragments`` are ``(batch, n, channels, *size)``, or with batch and n flattened.
+        """
+        grid = self.grid(shape)
+        if fragments.ndim == 2 + len(grid.shape):
+            if grid.n == 0 or fragments.shape[0] % grid.n:
+                raise ValueError(
+                    f"fragments: got {fragments.shape[0]}, takes a multiple of the grid's {grid.n}"
+                )
+            fragments = fragments.reshape(-1, grid.n, *fragments.shape[1:])
+        return merge(
+            fragments,
+            grid,
+            window=self.window,
+            reduce=self.reduce,
+            channels_last=self.channels_last,
+            fill_value=self.fill_value,
+        )

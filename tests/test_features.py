@@ -1,0 +1,247 @@
+"""fragment_features against its twin, over shapes, edges, dtypes, strides and offsets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from tokfrag import _core
+from tokfrag.fragments.features import FEATURES, fragment_features
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.reference import features as reference
+
+torch = pytest.importorskip("torch")
+
+NUMPY_MODE = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
+
+
+def twin(x, grid, names, lags, axis):
+    """The reference on a padded copy."""
+    width = [(0, 0), (0, 0)]
+    width += [(0, p - s) for p, s in zip(grid.padded_shape, grid.shape, strict=True)]
+    options = {"constant_values": grid.pad_value} if grid.pad_mode == "constant" else {}
+    padded = np.pad(x.astype(np.float64), width, mode=NUMPY_MODE[grid.pad_mode], **options)
+    return reference.fragment_features(
+        padded, grid.starts, grid.size, names, lags=lags, axis=axis, dilation=grid.dilation
+    )
+
+
+@st.composite
+def problems(draw):
+    """x, grid, names, lags, axis: series long enough for several chunks; up to 4 axes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    rank = draw(st.integers(1, 4))
+    most = {1: draw(st.sampled_from([6, 60, 9000])), 2: 14, 3: 7, 4: 5}[rank]
+    shape = tuple(int(v) for v in rng.integers(1, most + 1, rank))
+    dilation = (
+        tuple(int(v) for v in rng.integers(1, 3, rank)) if draw(st.booleans()) else (1,) * rank
+    )
+    size = tuple(
+        int(rng.integers(1, min(300, (length - 1) // step + 1) + 1))
+        for length, step in zip(shape, dilation, strict=True)
+    )
+    stride = tuple(
+        int(rng.integers(max(1, length // 60), w + length // 20 + 3))
+        for w, length in zip(size, shape, strict=True)
+    )
+    grid = FragmentGrid(
+        shape,
+        size,
+        stride,
+        edge=draw(st.sampled_from(["pad", "shift"])),
+        pad_mode=draw(st.sampled_from(sorted(NUMPY_MODE))),
+        pad_value=3,
+        dilation=dilation,
+    )
+    dtype = draw(st.sampled_from(DTYPES))
+    channels = draw(st.integers(1, 3))
+    x = rng.standard_normal((draw(st.integers(1, 2)), channels, *shape))
+    if "float" not in dtype or draw(st.booleans()):
+        x = np.round(x * 2)  # constant fragments, equal extremes
+    x = (x + draw(st.sampled_from([0, 0, 100]))).astype(dtype)
+    axis = draw(st.integers(0, rank - 1))
+    lags = tuple(
+        int(v) for v in rng.permutation(np.arange(1, size[axis]))[: draw(st.integers(0, 9))]
+    )
+    names = draw(st.permutations(FEATURES if lags else FEATURES[:-1]))
+    return x, grid, names[: draw(st.integers(1, len(names)))], lags, axis
+
+
+@given(problems())
+def test_equals_the_twin(problem):
+    x, grid, names, lags, axis = problem
+    got = fragment_features(x, grid, names, lags=lags, axis=axis)
+    want = twin(x, grid, names, lags if "lag_corr" in names else (), axis)
+    assert got.dtype == (x.dtype if x.dtype.kind == "f" else np.float32)
+    assert got.shape == want.shape
+    tolerance = {"float64": 1e-9, "float16": 2e-3}.get(x.dtype.name, 1e-6)
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+@given(problems(), st.integers(2, 5))
+def test_strides_threads_and_kind_of_array_change_no_bit(problem, threads):
+    x, grid, names, lags, axis = problem
+    want = fragment_features(x, grid, names, lags=lags, axis=axis, threads=1).tobytes()
+    swapped = np.ascontiguousarray(x.swapaxes(1, -1)[::-1]).swapaxes(1, -1)[::-1]
+    for given_x in (swapped, np.repeat(x, 2, axis=-1)[..., ::2]):
+        got = fragment_features(given_x, grid, names, lags=lags, axis=axis, threads=threads)
+        assert got.tobytes() == want
+    tensor = fragment_features(torch.from_numpy(x.copy()), grid, names, lags=lags, axis=axis)
+    assert tensor.numpy().tobytes() == want
+
+
+CODE = """
+import hashlib, numpy as np
+from tokfrag.fragments.features import fragment_features
+from tokfrag.fragments.grid import FragmentGrid
+rng = np.random.default_rng(1)
+digest = hashlib.sha256()
+for dtype in ("uint8", "float16", "float32", "float64"):
+    for shape, size, stride in (((9000,), 256, 64), ((500,), 17, 5), ((40, 30), (16, 8), (8, 3))):
+        x = (rng.standard_normal((2, 3, *shape)) * 40 + 100).astype(dtype)
+        for axis in range(len(shape)):
+            y = fragment_features(x, FragmentGrid(shape, size, stride), lags=range(1, 7), axis=axis)
+            digest.update(y.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_every_instruction_set_gives_the_same_bits():
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", CODE],
+            env={**os.environ, "TOKFRAG_ISA": isa},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for isa in _core.supported_isas()
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, -3e6])
+@pytest.mark.parametrize(("size", "stride"), [(256, 64), (100, 33), (64, 1)])
+def test_offsets_and_drifts_cost_no_accuracy(offset, size, stride):
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.standard_normal((1, 2, 5000)), axis=-1) + offset
+    x = walk.astype(np.float32)
+    grid = FragmentGrid((5000,), size, stride, edge="shift")
+    lags = (1, 2, 8)
+    got = fragment_features(x.astype(np.float64), grid, lags=lags)
+    np.testing.assert_allclose(got, twin(x, grid, FEATURES, lags, 0), rtol=1e-8, atol=1e-9)
+    rounded = fragment_features(x, grid, lags=lags)
+    np.testing.assert_array_equal(rounded, got.astype(np.float32))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("shape", [(5000,), (60, 80)])
+def test_a_wild_value_spoils_only_its_own_fragments(bad, shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 1, *shape))
+    grid = FragmentGrid(shape, 32, 8, edge="shift")
+    clean = fragment_features(x, grid, lags=(1, 3))
+    x[0, 0, 40] = bad
+    with np.errstate(all="ignore"):
+        got = fragment_features(x, grid, lags=(1, 3))
+    hit = (grid.origins[:, 0] <= 40) & (grid.origins[:, 0] + 32 > 40)
+    np.testing.assert_allclose(got[0, ~hit], clean[0, ~hit], rtol=1e-9)
+    if np.isnan(bad):
+        assert np.isnan(got[0, hit]).all()
+    elif np.isinf(bad):
+        extreme = FEATURES.index("max" if bad > 0 else "min")
+        assert (got[0, hit, 0, extreme] == bad).all()
+        assert (got[0, hit, 0, 0] == bad).all()
+
+
+def test_constant_fragments_have_neither_spread_nor_correlation():
+    x = np.full((1, 1, 1000), 0.1)
+    x[..., 500:] = 1e5 / 3
+    grid = FragmentGrid((1000,), 50, 25)
+    got = fragment_features(x, grid, ("std", "diff_energy", "lag_corr"), lags=(1, 49))
+    steps = (grid.origins[:, 0] < 500) & (grid.origins[:, 0] + 50 > 500)
+    assert (got[0, ~steps] == 0).all()
+    assert (got[0, steps] != 0).all()
+
+
+def test_empty_arrays_have_empty_features():
+    assert fragment_features(np.zeros((0, 2, 8)), FragmentGrid((8,), 4)).shape == (0, 2, 2, 6)
+    assert fragment_features(np.zeros((2, 0, 8)), FragmentGrid((8,), 4)).shape == (2, 2, 0, 6)
+    assert fragment_features(np.zeros((2, 3, 0)), FragmentGrid((0,), 4)).shape == (2, 0, 3, 6)
+    assert fragment_features(np.zeros((2, 3, 8)), FragmentGrid((8,), 4), ()).shape == (2, 2, 3, 0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_gradients_flow_through_the_torch_formula(axis):
+    x = torch.randn(2, 2, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    grid = FragmentGrid((9, 7), (4, 3), (2, 2), pad_mode="reflect")
+    lags = (1, 2)
+    plain = fragment_features(x, grid, lags=lags, axis=axis)
+    tracked = fragment_features(x.requires_grad_(), grid, lags=lags, axis=axis)
+    torch.testing.assert_close(tracked, plain)
+    assert torch.autograd.gradcheck(
+        lambda x: fragment_features(x, grid, ("mean", "std", "diff_energy", "lag_corr"), axis=axis),
+        (x,),
+    )
+    with torch.no_grad():
+        assert not fragment_features(x, grid).requires_grad
+    constant = torch.ones(1, 1, 9, 7, requires_grad=True)
+    fragment_features(constant, grid).sum().backward()
+    assert torch.isfinite(constant.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.uint8])
+def test_other_dtypes_of_torch(dtype):
+    x = (torch.rand(1, 2, 40, generator=torch.Generator().manual_seed(0)) * 100).to(dtype)
+    grid = FragmentGrid((40,), 10, 4, pad_value=2)
+    got = fragment_features(x, grid)
+    want = twin(x.double().numpy(), grid, FEATURES, (1,), 0)
+    assert got.dtype == (dtype if dtype.is_floating_point else torch.float32)
+    np.testing.assert_allclose(got.double().numpy(), want, rtol=1e-2, atol=1e-2)
+
+
+def test_the_operator_passes_opcheck_and_compiles():
+    x = torch.randn(2, 3, 30)
+    fragment_features(x, FragmentGrid((30,), 8, 4))
+    arguments = (x, [8], [4], [1], "pad", "constant", 0.0, [0, 1, 5, 5], [1, 3], 0, 0)
+    torch.library.opcheck(torch.ops.tokfrag.fragment_features.default, arguments)
+
+    @torch.compile(fullgraph=True)
+    def compiled(x):
+        return fragment_features(x, grid, ("mean", "lag_corr"), lags=(2,)) * 2
+
+    grid = FragmentGrid((30,), 8, 4)
+    torch.testing.assert_close(
+        compiled(x), fragment_features(x, grid, ("mean", "lag_corr"), lags=(2,)) * 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": np.zeros((1, 1, 11))}, ValueError, "x: got shape \\(1, 1, 11\\)"),
+        ({"x": np.zeros((1, 1, 10), complex)}, TypeError, "x: got dtype complex128"),
+        ({"x": torch.zeros(1, 1, 10, dtype=torch.complex64)}, TypeError, "x: got torch.complex64"),
+        ({"grid": 3}, TypeError, "grid: got int"),
+        ({"features": ("mean", "mode")}, ValueError, "features: got 'mode'"),
+        ({"features": ("mean", "mean")}, ValueError, "features: got \\('mean', 'mean'\\)"),
+        ({"lags": (0,)}, ValueError, "lags: got \\(0,\\), takes 1 to 3"),
+        ({"lags": (4,)}, ValueError, "lags: got \\(4,\\), takes 1 to 3"),
+        ({"lags": ()}, ValueError, "lags: got none"),
+        ({"lags": (1.5,)}, TypeError, "lags, axis: got"),
+        ({"axis": 1}, ValueError, "axis: got 1"),
+        ({"threads": 0}, ValueError, "threads: got 0"),
+        ({"grid": FragmentGrid((10,), 4, pad_value=1j)}, TypeError, "grid: got pad_value 1j"),
+    ],
+)
+def test_bad_input_gets_one_clear_exception(change, error, message):
+    arguments = {"x": np.zeros((1, 1, 10)), "grid": FragmentGrid((10,), 4), **change}
+    with pytest.raises(error, match=message):
+        fragment_features(arguments.pop("x"), arguments.pop("grid"), **arguments)
