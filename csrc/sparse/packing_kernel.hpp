@@ -1,0 +1,40 @@
+// Between arrays as users hold them and the batch tiles that products work on.
+//
+// Tiles are float, or double for double; half and bfloat16 are widened on the way in and rounded to
+// nearest on the way out. One function an element type, one table an instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.hpp"
+
+namespace tokfrag::sparse {
+
+enum Element : int { kFloat32 = 0, kFloat64 = 1, kFloat16 = 2, kBFloat16 = 3 };
+constexpr int kElements = 4;
+
+struct PackingKernels {
+  // panel[c, l] = x[l, c] for l < valid, 0 for the other lanes.  x has `stride` elements a line.
+  using Pack = void (*)(const void* x, std::int64_t stride, std::int64_t valid,
+                        std::int64_t columns, std::int64_t lanes, void* panel);
+  Pack pack[kElements];
+  // y[l, r] = rows[r, l] + bias[r] for l < valid; bias (of the element type) may be null.
+  using Unpack = void (*)(const void* rows, std::int64_t count, std::int64_t lanes,
+                          const void* bias, std::int64_t valid, std::int64_t stride, void* y);
+  Unpack unpack[kElements];
+  // y[r] = sum of rows[r, 0..15] + bias[r].
+  using UnpackVector = void (*)(const void* rows, std::int64_t count, const void* bias, void* y);
+  UnpackVector unpack_vector[kElements];
+  // to[i] = from[i], widened; narrow is the way back.
+  void (*widen[kElements])(const void* from, std::int64_t count, void* to);
+  void (*narrow[kElements])(const void* from, std::int64_t count, void* to);
+  // to[i] = from[sources[i]], widened.
+  void (*gather[kElements])(const void* from, const std::uint16_t* sources, std::int64_t count,
+                            void* to);
+};
+
+}  // namespace tokfrag::sparse
+
+namespace tokfrag {
+TOKFRAG_ISA_TABLE(sparse::PackingKernels, sparse_packing_kernels, packing_kernels)
+}

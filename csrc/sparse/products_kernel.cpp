@@ -1,0 +1,356 @@
+#include "sparse/products_kernel.hpp"
+
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define TOKFRAG_INLINE inline __attribute__((always_inline))
+
+namespace tokfrag::TOKFRAG_ISA {
+
+using sparse::ProductKernels;
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T>
+struct Simd {
+  typedef T Native __attribute__((vector_size(kVectorBytes), may_alias));
+  typedef T Eight __attribute__((vector_size(8 * sizeof(T)), may_alias, aligned(sizeof(T))));
+  static constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
+};
+
+// Adds values[n] * panel[local[n]] for n in [begin, end) of one run to its accumulators.
+template <class T, int kVectors>
+TOKFRAG_INLINE void add_run(const typename Simd<T>::Native* panel, const T* values,
+                            const std::uint8_t* local, int begin, int end,
+                            typename Simd<T>::Native* sum) {
+  for (int n = begin; n < end; ++n) {
+    const auto* in = panel + local[n] * kVectors;
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; ++v) sum[v] += in[v] * values[n];
+  }
+}
+
+// The run shared by kRows rows: enough independent sums to hide the latency of an addition. Runs
+// are sorted by length, so what neighbours do not share is short.
+template <class T, int kVectors, int kRows>
+TOKFRAG_INLINE void multiply_rows(const typename Simd<T>::Native* panel, const T* values,
+                                  const std::uint8_t* local, const std::uint8_t* runs,
+                                  typename Simd<T>::Native* rows) {
+  using V = typename Simd<T>::Native;
+  V sum[kRows][kVectors];
+  int start[kRows];
+  int total = 0;
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    start[r] = total;
+    total += runs[2 * r + 1];
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = rows[runs[2 * r] * kVectors + v];
+  }
+  const int shared = runs[1];
+  int n = 0;
+  for (; n + 4 <= shared; n += 4) {  // four indices in one load: loads are what is short
+    std::uint32_t quad[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) std::memcpy(&quad[r], local + start[r] + n, 4);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const V* in = panel + ((quad[r] >> (8 * k)) & 0xff) * kVectors;
+        const T value = values[start[r] + n + k];
+#pragma GCC unroll 32
+        for (int v = 0; v < kVectors; ++v) sum[r][v] += in[v] * value;
+      }
+    }
+  }
+  for (; n < shared; ++n) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const V* in = panel + local[start[r] + n] * kVectors;
+      const T value = values[start[r] + n];
+#pragma GCC unroll 32
+      for (int v = 0; v < kVectors; ++v) sum[r][v] += in[v] * value;
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    add_run<T, kVectors>(panel, values + start[r], local + start[r], n, runs[2 * r + 1], sum[r]);
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; ++v) rows[runs[2 * r] * kVectors + v] = sum[r][v];
+  }
+}
+
+template <class T, int kLanes>
+void multiply(const void* panel_address, const void* values_address, const std::uint8_t* local,
+              const std::uint8_t* runs, std::int64_t block_rows, void* rows_address) {
+  using V = typename Simd<T>::Native;
+  constexpr int kVectors = kLanes / Simd<T>::kWidth;
+  constexpr int kRows = kVectors >= 8 ? 1 : kVectors >= 4 ? 2 : 4;
+  const auto* panel = static_cast<const V*>(panel_address);
+  const auto* values = static_cast<const T*>(values_address);
+  auto* rows = static_cast<V*>(rows_address);
+  std::int64_t i = 0;
+  while (i < block_rows && runs[2 * i + 1] == 0) ++i;  // empty runs come first
+  for (; i + kRows <= block_rows; i += kRows) {
+    multiply_rows<T, kVectors, kRows>(panel, values, local, runs + 2 * i, rows);
+    for (int r = 0; r < kRows; ++r) {
+      local += runs[2 * (i + r) + 1];
+      values += runs[2 * (i + r) + 1];
+    }
+  }
+  for (; i < block_rows; ++i) {
+    multiply_rows<T, kVectors, 1>(panel, values, local, runs + 2 * i, rows);
+    local += runs[2 * i + 1];
+    values += runs[2 * i + 1];
+  }
+}
+
+// Sums of eight vectors of eight, as one vector.
+template <class E>
+TOKFRAG_INLINE void sum_across(E (&a)[8], E& out) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
+           __builtin_shufflevector(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = __builtin_shufflevector(a[i], a[i + 2], 0, 1, 8, 9, 4, 5, 12, 13) +
+           __builtin_shufflevector(a[i], a[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  out = __builtin_shufflevector(a[0], a[4], 0, 1, 2, 3, 8, 9, 10, 11) +
+        __builtin_shufflevector(a[0], a[4], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+// Folds the partial sums of a 64-byte group (16 floats or 8 doubles) to eight, the upper half of
+// floats onto the lower; the same sums however many vectors the group takes.
+template <class T>
+TOKFRAG_INLINE void fold(const typename Simd<T>::Native* parts, typename Simd<T>::Eight& out) {
+  using E = typename Simd<T>::Eight;
+  constexpr bool kFloat = sizeof(T) == 4;
+  if constexpr (kVectorBytes == 64 && kFloat) {
+    out = E(__builtin_shufflevector(parts[0], parts[0], 0, 1, 2, 3, 4, 5, 6, 7)) +
+          E(__builtin_shufflevector(parts[0], parts[0], 8, 9, 10, 11, 12, 13, 14, 15));
+  } else if constexpr (kVectorBytes == 64) {
+    out = E(parts[0]);
+  } else if constexpr (kVectorBytes == 32 && kFloat) {
+    out = E(parts[0] + parts[1]);
+  } else if constexpr (kVectorBytes == 32) {
+    out = E(__builtin_shufflevector(parts[0], parts[1], 0, 1, 2, 3, 4, 5, 6, 7));
+  } else {
+    typename Simd<T>::Native halves[4];
+    for (int i = 0; i < 4; ++i) halves[i] = parts[i];
+    if (kFloat) {
+      halves[0] += halves[2];
+      halves[1] += halves[3];
+    }
+    std::memcpy(&out, halves, sizeof out);
+  }
+}
+
+template <class T, int kLanes>
+void sample(const void* panel_address, const void* rows_address, const std::uint8_t* local,
+            const std::uint8_t* runs, std::int64_t block_rows, void* out_address) {
+  using V = typename Simd<T>::Native;
+  using E = typename Simd<T>::Eight;
+  constexpr int kVectors = kLanes / Simd<T>::kWidth;
+  constexpr int kParts = 64 / kVectorBytes;
+  const auto* panel = static_cast<const V*>(panel_address);
+  const auto* rows = static_cast<const V*>(rows_address);
+  auto* out = static_cast<T*>(out_address);
+  for (std::int64_t i = 0; i < block_rows; ++i) {
+    const int count = runs[2 * i + 1];
+    if (count == 0) continue;
+    V row[kVectors];
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; ++v) row[v] = rows[runs[2 * i] * kVectors + v];
+    const auto dot = [&](std::uint32_t column, E & eight) __attribute__((always_inline)) {
+      const V* in = panel + column * kVectors;
+      V parts[kParts];
+#pragma GCC unroll 8
+      for (int p = 0; p < kParts; ++p) parts[p] = row[p] * in[p];
+#pragma GCC unroll 32
+      for (int v = kParts; v < kVectors; ++v) parts[v % kParts] += row[v] * in[v];
+      fold<T>(parts, eight);
+    };
+    int n = 0;
+    for (; n + 8 <= count; n += 8) {
+      std::uint64_t columns;
+      std::memcpy(&columns, local + n, 8);
+      E sums[8];
+#pragma GCC unroll 8
+      for (int k = 0; k < 8; ++k) dot((columns >> (8 * k)) & 0xff, sums[k]);
+      E total;
+      sum_across(sums, total);
+      E* place = reinterpret_cast<E*>(out + n);
+      *place += total;
+    }
+    if (n < count) {
+      E sums[8] = {};
+      for (int k = 0; k < count - n; ++k) dot(local[n + k], sums[k]);
+      E total;
+      sum_across(sums, total);
+      for (int k = 0; k < count - n; ++k) out[n + k] += total[k];
+    }
+    local += count;
+    out += count;
+  }
+}
+
+template <class T>
+void multiply_vector(const void* x_address, std::int64_t, const void* values_address,
+                     const std::uint8_t* local, const std::uint8_t* runs, std::int64_t block_rows,
+                     void* rows_address) {
+  const auto* x = static_cast<const T*>(x_address);
+  const auto* values = static_cast<const T*>(values_address);
+  auto* rows = static_cast<T*>(rows_address);
+  for (std::int64_t i = 0; i < block_rows; ++i) {
+    const int count = runs[2 * i + 1];
+    T sum[4] = {};
+    int n = 0;
+    for (; n + 4 <= count; n += 4) {
+      for (int k = 0; k < 4; ++k) sum[k] += values[n + k] * x[local[n + k]];
+    }
+    for (; n < count; ++n) sum[0] += values[n] * x[local[n]];
+    T* out = rows + runs[2 * i] * 16;
+    for (int k = 0; k < 4; ++k) out[k] += sum[k];
+    local += count;
+    values += count;
+  }
+}
+
+#if defined(__AVX512F__)
+// The chunk's 128 inputs stay in eight registers, and permutes look sixteen of them up at once:
+// cheaper than a gather, and one iteration for most runs of a sparse matrix.
+template <>
+void multiply_vector<float>(const void* x_address, std::int64_t width, const void* values_address,
+                            const std::uint8_t* local, const std::uint8_t* runs,
+                            std::int64_t block_rows, void* rows_address) {
+  alignas(64) float padded[128] = {};
+  std::memcpy(padded, x_address, static_cast<std::size_t>(width) * sizeof(float));
+  const auto* values = static_cast<const float*>(values_address);
+  auto* rows = static_cast<float*>(rows_address);
+  __m512 x[8];
+  for (int k = 0; k < 8; ++k) x[k] = _mm512_load_ps(padded + 16 * k);
+  for (std::int64_t i = 0; i < block_rows; ++i) {
+    const int count = runs[2 * i + 1];
+    float* out = rows + runs[2 * i] * 16;
+    __m512 sum = _mm512_load_ps(out);
+    for (int n = 0; n < count; n += 16) {
+      const auto some = static_cast<__mmask16>(
+          n + 16 <= count ? 0xffffu : (1u << static_cast<unsigned>(count - n)) - 1u);
+      const __m512i at = _mm512_maskz_cvtepu8_epi32(some, _mm_maskz_loadu_epi8(some, local + n));
+      const __mmask16 high = _mm512_test_epi32_mask(at, _mm512_set1_epi32(64));
+      const __mmask16 odd = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32));
+      const __m512 low_half = _mm512_mask_blend_ps(odd, _mm512_permutex2var_ps(x[0], at, x[1]),
+                                                   _mm512_permutex2var_ps(x[2], at, x[3]));
+      const __m512 high_half = _mm512_mask_blend_ps(odd, _mm512_permutex2var_ps(x[4], at, x[5]),
+                                                    _mm512_permutex2var_ps(x[6], at, x[7]));
+      const __m512 in = _mm512_mask_blend_ps(high, low_half, high_half);
+      sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(some, values + n), in, sum);
+    }
+    _mm512_store_ps(out, sum);
+    local += count;
+    values += count;
+  }
+}
+#endif
+
+#if defined(__AVX512F__)
+void multiply_masked(const float* x_address, std::int64_t width, const float* values, const float*,
+                     const std::uint64_t* masks, const std::uint8_t* runs, std::int64_t block_rows,
+                     float* rows) {
+  alignas(64) float padded[128] = {};
+  std::memcpy(padded, x_address, static_cast<std::size_t>(width) * sizeof(float));
+  __m512 x[8];
+  for (int k = 0; k < 8; ++k) x[k] = _mm512_load_ps(padded + 16 * k);
+  for (std::int64_t i = 0; i < block_rows; ++i) {
+    float* out = rows + runs[2 * i] * 16;
+    __m512 sum = _mm512_load_ps(out);
+    const float* next = values;
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const auto kept = static_cast<__mmask16>(masks[2 * i + k / 4] >> (16 * (k % 4)));
+      sum = _mm512_fmadd_ps(_mm512_maskz_expandloadu_ps(kept, next), x[k], sum);
+      next += __builtin_popcount(kept);
+    }
+    _mm512_store_ps(out, sum);
+    values += runs[2 * i + 1];
+  }
+}
+#elif defined(__AVX2__)
+// For each byte of a mask: which of eight consecutive values each kept column takes; 0x80: none.
+struct ExpandTable {
+  std::uint8_t source[256][8];
+  constexpr ExpandTable() : source() {
+    for (int mask = 0; mask < 256; ++mask) {
+      std::uint8_t next = 0;
+      for (int bit = 0; bit < 8; ++bit) {
+        source[mask][bit] = (mask >> bit & 1) != 0 ? next++ : std::uint8_t{0x80};
+      }
+    }
+  }
+};
+constexpr ExpandTable kExpand{};
+
+void multiply_masked(const float* x_address, std::int64_t width, const float* values,
+                     const float* end, const std::uint64_t* masks, const std::uint8_t* runs,
+                     std::int64_t block_rows, float* rows) {
+  alignas(64) float x[128] = {};
+  std::memcpy(x, x_address, static_cast<std::size_t>(width) * sizeof(float));
+  for (std::int64_t i = 0; i < block_rows; ++i) {
+    float* out = rows + runs[2 * i] * 16;
+    __m256 sums[2] = {_mm256_load_ps(out), _mm256_load_ps(out + 8)};
+    const float* next = values;
+    for (int k = 0; k < 16; ++k) {
+      const auto kept = static_cast<std::uint8_t>(masks[2 * i + k / 8] >> (8 * (k % 8)));
+      const __m256i source = _mm256_cvtepu8_epi32(
+          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kExpand.source[kept])));
+      const int count = __builtin_popcount(kept);
+      __m256 eight;
+      if (next + 8 <= end) {
+        eight = _mm256_loadu_ps(next);
+      } else {
+        float last[8] = {};
+        std::memcpy(last, next, static_cast<std::size_t>(count) * sizeof(float));
+        eight = _mm256_loadu_ps(last);
+      }
+      const __m256 none = _mm256_castsi256_ps(_mm256_cmpgt_epi32(source, _mm256_set1_epi32(7)));
+      const __m256 expanded = _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(eight, source));
+      sums[k & 1] = _mm256_fmadd_ps(expanded, _mm256_load_ps(x + 8 * k), sums[k & 1]);
+      next += count;
+    }
+    _mm256_store_ps(out, sums[0]);
+    _mm256_store_ps(out + 8, sums[1]);
+    values += runs[2 * i + 1];
+  }
+}
+#else
+constexpr decltype(ProductKernels::multiply_masked) multiply_masked = nullptr;
+#endif
+
+}  // namespace
+
+extern const ProductKernels sparse_product_kernels;
+const ProductKernels sparse_product_kernels = {
+    {{multiply<float, 16>, multiply<float, 32>, multiply<float, 64>},
+     {multiply<double, 16>, multiply<double, 32>, multiply<double, 64>}},
+    {{sample<float, 16>, sample<float, 32>, sample<float, 64>},
+     {sample<double, 16>, sample<double, 32>, sample<double, 64>}},
+    {multiply_vector<float>, multiply_vector<double>},
+    multiply_masked,
+};
+
+}  // namespace tokfrag::TOKFRAG_ISA

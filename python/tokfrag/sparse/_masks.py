@@ -1,0 +1,126 @@
+"""Which weights to keep: scores, structures, SparseGPT and ADMM."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STRUCTURES = (None, "2:4", "8x1")
+
+
+def select(
+    scores: Tensor, sparsity: float, structure: str | None, *, by_row: bool = False
+) -> Tensor:
+    """The mask that keeps the highest ``scores (rows, columns)``.
+
+    Exactly ``round(sparsity * count)`` are dropped, of the matrix or of each row. ``"2:4"`` keeps
+    two of every four in a row; ``"8x1"`` keeps or drops eight rows of a column together.
+    """
+    rows, columns = scores.shape
+    if structure == "2:4":
+        groups = scores.reshape(rows, columns // 4, 4)
+        best = groups.topk(2, -1).indices
+        return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True).view_as(scores)
+    if structure == "8x1":
+        blocks = -(-rows // 8)
+        padded = scores.new_zeros((blocks * 8, columns))
+        padded[:rows] = scores
+        block_scores = padded.view(blocks, 8, columns).sum(1)
+        mask = select(block_scores, sparsity, None, by_row=by_row)
+        return mask.repeat_interleave(8, 0)[:rows]
+    if by_row:
+        kept = columns - round(sparsity * columns)
+        places = scores.topk(kept, -1, sorted=False).indices
+        return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, places, True)
+    kept = scores.numel() - round(sparsity * scores.numel())
+    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+    mask[scores.reshape(-1).topk(kept, sorted=False).indices] = True
+    return mask.view_as(scores)
+
+
+def sparsegpt(
+    weight: Tensor, gram: Tensor, sparsity: float, structure: str | None
+) -> tuple[Tensor, Tensor]:
+    """Mask and updated weights by SparseGPT (Frantar, Alistarh, arXiv 2301.00774).
+
+    Columns are pruned left to right in blocks of 128, and each dropped weight's error is spread
+    over the columns to its right by the inverse Gram matrix. Where its Cholesky factor does not
+    exist, the damping (1 % of the mean diagonal) is raised until it does.
+    """
+    weight = weight.clone()
+    columns = weight.shape[1]
+    diagonal = gram.diagonal()
+    mean = float(diagonal.mean().clamp(min=1e-12))
+    damping = 0.01
+    while True:
+        damped = gram + torch.eye(columns, device=gram.device) * (damping * mean)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not failed:
+            inverse, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+        if not failed:
+            break
+        damping *= 10
+    mask = torch.ones_like(weight, dtype=torch.bool)
+    for first in range(0, columns, 128):
+        last = min(first + 128, columns)
+        block = weight[:, first:last].clone()
+        local = inverse[first:last, first:last]
+        errors = torch.zeros_like(block)
+        if structure == "2:4":
+            kept = torch.ones_like(block, dtype=torch.bool)
+        else:
+            kept = select((block / local.diagonal()) ** 2, sparsity, structure)
+        for column in range(last - first):
+            if structure == "2:4" and column % 4 == 0:
+                four = slice(column, column + 4)
+                scores = (block[:, four] / local.diagonal()[four]) ** 2
+                kept[:, four] = select(scores, sparsity, structure)
+            old = block[:, column].clone()
+            new = torch.where(kept[:, column], old, 0)
+            error = (old - new) / local[column, column]
+            block[:, column:] -= error[:, None] * local[column, column:]
+            block[:, column] = new
+            errors[:, column] = error
+        weight[:, first:last] = block
+        weight[:, last:] -= errors @ inverse[first:last, last:]
+        mask[:, first:last] = kept
+    return mask, weight * mask
+
+
+def admm(
+    weight: Tensor, gram: Tensor, cross: Tensor, sparsity: float, structure: str | None
+) -> tuple[Tensor, Tensor]:
+    """Mask and weights by ADMM on ``1/2 tr(W G W') - tr(C W')`` with W = D, D sparse.
+
+    Follows ALPS (Meng et al., arXiv 2406.07831): inputs scaled to a unit diagonal, one
+    eigendecomposition, a penalty that grows until the support stands still.
+    """
+    scale = gram.diagonal().clamp(min=1e-12).sqrt()
+    scaled = gram / scale / scale[:, None]
+    values, vectors = torch.linalg.eigh(scaled)
+    values = values.clamp(min=0)
+    target = cross / scale @ vectors
+    sparse = weight * scale
+    mask = select(sparse.square(), sparsity, structure)
+    sparse = torch.where(mask, sparse, 0)
+    dual = torch.zeros_like(sparse)
+    kept = int(mask.sum())
+    penalty = 0.1
+    for iteration in range(300):
+        full = ((target + (penalty * sparse - dual) @ vectors) / (values + penalty)) @ vectors.t()
+        moved = full + dual / penalty
+        fresh = select(moved.square(), sparsity, structure)
+        sparse = torch.where(fresh, moved, 0)
+        dual += penalty * (full - sparse)
+        if iteration % 3 == 2:
+            changed = int((fresh ^ mask).sum()) / 2
+            mask = fresh
+            if changed >= 0.1 * kept:
+                penalty *= 1.3
+            elif changed >= 0.005 * kept:
+                penalty *= 1.2
+            elif changed >= 1:
+                penalty *= 1.1
+            else:
+                break
+    return fresh, torch.where(fresh, sparse, 0) / scale

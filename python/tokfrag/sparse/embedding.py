@@ -1,0 +1,197 @@
+"""A table of sparse rows, looked up by id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokfrag.sparse import _operators
+from tokfrag.sparse.layers import (
+    check_dtype,
+    check_mask,
+    check_size,
+    check_sparsity,
+    random_mask,
+    replace_data,
+)
+
+_DIM_LIMIT = 1 << 15  # columns are stored in 16 bits
+
+
+class SparseEmbedding(nn.Module):
+    """An embedding table with stored non-zeros only: ``y[...] = table[ids[...]]``.
+
+    A dense table is not sparse by being an embedding (only its *gradient* touches few rows); this
+    one is, and is smaller by that. Rows are stored as compressed sparse rows.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim
+        Rows and columns of the table; ``embedding_dim`` up to 32768.
+    sparsity
+        Share of the table that is zero, at random places; not used when ``mask`` is given.
+    mask
+        Bool ``(num_embeddings, embedding_dim)``.
+
+    Raises
+    ------
+    IndexError
+        For ids outside ``[0, num_embeddings)``.
+    ValueError, TypeError
+        For sizes, sparsity or masks of the wrong value, shape or dtype.
+
+    Examples
+    --------
+    >>> import torch
+    >>> table = SparseEmbedding(100, 16, sparsity=0.75)
+    >>> table(torch.tensor([[1, 2, 3]])).shape, table.nnz
+    (torch.Size([1, 3, 16]), 400)
+    """
+
+    values: nn.Parameter
+    local: Tensor
+    offsets: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        sparsity: float = 0.9,
+        mask: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = check_size("num_embeddings", num_embeddings)
+        self.embedding_dim = check_size("embedding_dim", embedding_dim)
+        if embedding_dim > _DIM_LIMIT:
+            raise ValueError(f"embedding_dim: got {embedding_dim}, takes 1 to {_DIM_LIMIT}")
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        check_dtype(dtype, "dtype")
+        check_sparsity(sparsity)
+        shape = (self.num_embeddings, self.embedding_dim)
+        mask = random_mask(*shape, sparsity) if mask is None else check_mask(mask, shape)
+        counts = mask.sum(1, dtype=torch.int64)
+        offsets = torch.zeros(shape[0] + 1, dtype=torch.int64, device=mask.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        self.register_buffer("offsets", offsets.to(device))
+        self.register_buffer("local", mask.nonzero()[:, 1].to(torch.int16).to(device))
+        self.values = nn.Parameter(torch.empty(self.local.numel(), dtype=dtype, device=device))
+        nn.init.normal_(self.values)
+
+    @classmethod
+    def from_dense(cls, embedding: nn.Embedding, mask: Tensor | None = None) -> SparseEmbedding:
+        """The sparse form of a table; without ``mask``, exact zeros are left out."""
+        if not isinstance(embedding, nn.Embedding):
+            raise TypeError(f"embedding: got {type(embedding).__name__}, takes torch.nn.Embedding")
+        if embedding.max_norm is not None:
+            raise ValueError(f"embedding: got max_norm={embedding.max_norm}, takes None")
+        weight = embedding.weight.detach()
+        check_dtype(weight.dtype, "weight")
+        if mask is None:
+            mask = weight != 0
+        mask = check_mask(mask, (weight.shape[0], weight.shape[1]))
+        layer = cls(
+            weight.shape[0],
+            weight.shape[1],
+            mask=mask.to(weight.device),
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            layer.values.copy_(weight.reshape(-1)[layer._positions()])
+        return layer
+
+    def to_dense(self) -> nn.Embedding:
+        """A ``torch.nn.Embedding`` of the same table, zeros included."""
+        table = torch.zeros(
+            self.num_embeddings * self.embedding_dim,
+            dtype=self.values.dtype,
+            device=self.values.device,
+        )
+        table[self._positions()] = self.values.detach()
+        table = table.view(self.num_embeddings, self.embedding_dim)
+        return nn.Embedding(self.num_embeddings, self.embedding_dim, _weight=table)
+
+    def _positions(self) -> Tensor:
+        rows = torch.arange(self.num_embeddings, device=self.offsets.device)
+        row = torch.repeat_interleave(rows, self.offsets.diff())
+        return row * self.embedding_dim + self.local.to(torch.int64)
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool ``(num_embeddings, embedding_dim)``: where values are stored."""
+        shape = (self.num_embeddings, self.embedding_dim)
+        mask = torch.zeros(shape[0] * shape[1], dtype=torch.bool, device=self.local.device)
+        mask[self._positions()] = True
+        return mask.view(shape)
+
+    @property
+    def nnz(self) -> int:
+        """How many entries are stored."""
+        return self.local.numel()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Integer ``ids (...)`` to ``(..., embedding_dim)``."""
+        if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
+            raise TypeError(f"ids: got {ids.dtype}, takes an integer dtype")
+        if ids.device.type not in ("cpu", "meta") and not _operators.has_kernel(
+            ids.device.type, "sparse_lookup"
+        ):
+            raise ValueError(f"{self}: got ids on {ids.device}, takes cpu")
+        return torch.ops.tokfrag.sparse_lookup(  # type: ignore[no-any-return]
+            ids, self.values, self.offsets, self.local, self.embedding_dim
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        stored = [state_dict.get(prefix + name) for name in ("values", "local", "offsets")]
+        if all(isinstance(tensor, Tensor) for tensor in stored):
+            values, local, offsets = (t for t in stored if isinstance(t, Tensor))
+            sound = (
+                values.shape == local.shape
+                and offsets.shape == self.offsets.shape
+                and local.dtype == torch.int16
+                and offsets.dtype == torch.int64
+                and (
+                    values.device.type == "meta"
+                    or bool(
+                        (offsets.diff() >= 0).all()
+                        and offsets[0] == 0
+                        and offsets[-1] == local.numel()
+                        and ((local >= 0) & (local < self.embedding_dim)).all()
+                    )
+                )
+            )
+            if not sound:
+                error_msgs.append(
+                    f"{prefix}{type(self).__name__}: local and offsets do not describe rows of "
+                    f"({self.num_embeddings}, {self.embedding_dim})"
+                )
+                return
+            if values.shape != self.values.shape:
+                replace_data(self.values, self.values.data.new_empty(values.shape))
+                self.local = self.local.new_empty(local.shape)
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, nnz={self.nnz}"

@@ -1,0 +1,363 @@
+"""Sparse layers: what they compute, and that everything torch does with layers works on them."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from tokfrag.sparse import (  # noqa: E402
+    SparseEmbedding,
+    SparseLinear,
+    SparseLSTM,
+    _operators,
+    _planner,
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_plans(monkeypatch, tmp_path):
+    monkeypatch.setenv("TOKFRAG_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_planner, "_plans", None)
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("shape", [(300,), (1, 300), (4, 300), (2, 3, 300), (0, 300), (2, 0, 300)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_equals_dense(shape, bias):
+    layer = SparseLinear(300, 200, bias=bias, sparsity=0.7)
+    x = torch.randn(shape, requires_grad=True)
+    dense = layer.to_dense()
+    y = layer(x)
+    torch.testing.assert_close(y, dense(x))
+    y.sin().sum().backward()
+    grads = x.grad, layer.values.grad
+    x.grad = None
+    dense(x).sin().sum().backward()
+    torch.testing.assert_close(grads[0], x.grad)
+    again = SparseLinear.from_weight(dense.weight.grad, None, layer.mask)
+    torch.testing.assert_close(grads[1], again.values.detach())
+
+
+def test_from_dense_keeps_what_the_mask_keeps():
+    linear = nn.Linear(150, 130)
+    mask = torch.rand(130, 150) < 0.2
+    mask[5] = False
+    layer = SparseLinear.from_dense(linear, mask)
+    assert layer.nnz == int(mask.sum())
+    assert torch.equal(layer.mask, mask)
+    assert torch.equal(layer.to_dense().weight, linear.weight * mask)
+    assert torch.equal(layer.to_dense().bias, linear.bias)
+    with torch.no_grad():
+        linear.weight.mul_(mask)
+    assert SparseLinear.from_dense(linear).nnz == layer.nnz
+
+
+def test_empty_matrix():
+    layer = SparseLinear(10, 5, mask=torch.zeros(5, 10, dtype=torch.bool))
+    assert torch.equal(layer(torch.randn(3, 10)), layer.bias.expand(3, 5))
+    layer(torch.randn(3, 10, requires_grad=True)).sum().backward()
+    assert layer.values.grad.shape == (0,)
+
+
+def test_transposed_and_strided_inputs():
+    layer = SparseLinear(64, 32, sparsity=0.5)
+    x = torch.randn(64, 9).t()
+    torch.testing.assert_close(layer(x), layer.to_dense()(x))
+    x = torch.randn(9, 128)[:, ::2]
+    torch.testing.assert_close(layer(x), layer.to_dense()(x))
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "dense"])
+def test_gradients(kernel):
+    """gradcheck in float64, on the float64 kernel itself."""
+    layer = SparseLinear(20, 10, sparsity=0.5, dtype=torch.float64)
+
+    def run(x, values, bias):
+        return torch.ops.tokfrag.sparse_mm(
+            x, values, bias, layer.local, layer.runs, 20, False, kernel
+        )
+
+    x = torch.randn(3, 20, dtype=torch.float64, requires_grad=True)
+    inputs = x, layer.values, layer.bias
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs)
+
+
+def test_operators_pass_opcheck():
+    layer = SparseLinear(20, 10, sparsity=0.5)
+    x = torch.randn(3, 20, requires_grad=True)
+    tensors = layer.local, layer.runs
+    ops = torch.ops.tokfrag
+    torch.library.opcheck(
+        ops.sparse_mm, (x, layer.values, layer.bias, *tensors, 20, False, "sparse")
+    )
+    torch.library.opcheck(
+        ops.sparse_mm,
+        (torch.randn(3, 10, requires_grad=True), layer.values, None, *tensors, 20, True, "sparse"),
+    )
+    torch.library.opcheck(
+        ops.sparse_sample, (torch.randn(3, 10, requires_grad=True), x, *tensors, "sparse")
+    )
+    table = SparseEmbedding(9, 8, sparsity=0.5)
+    ids = torch.tensor([[1, 8], [1, 0]])
+    places = table.offsets, table.local
+    torch.library.opcheck(ops.sparse_lookup, (ids, table.values, *places, 8))
+    torch.library.opcheck(
+        ops.sparse_lookup_gradient, (torch.randn(2, 2, 8, requires_grad=True), ids, *places)
+    )
+
+
+def test_embedding_gradient():
+    table = SparseEmbedding(9, 8, sparsity=0.5, dtype=torch.float64)
+    ids = torch.tensor([[1, 8], [1, 0]])
+
+    def run(values):
+        return torch.ops.tokfrag.sparse_lookup(ids, values, table.offsets, table.local, 8)
+
+    assert torch.autograd.gradcheck(run, (table.values,))
+    assert torch.autograd.gradgradcheck(run, (table.values,))
+
+
+def test_compile_whole_graph():
+    model = nn.Sequential(SparseLinear(64, 128), nn.ReLU(), SparseLinear(128, 8))
+    compiled = torch.compile(model, fullgraph=True)
+    x = torch.randn(5, 64)
+    torch.testing.assert_close(compiled(x), model(x))
+    compiled(x).square().sum().backward()
+    got = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    model(x).square().sum().backward()
+    for a, p in zip(got, model.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad)
+
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+        lambda p: torch.optim.Adam(p, lr=0.01),
+        lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+        lambda p: torch.optim.Adagrad(p, lr=0.1),
+        lambda p: torch.optim.RMSprop(p, lr=0.01),
+    ],
+    ids=["sgd", "adam", "adamw-fused", "adagrad", "rmsprop"],
+)
+def test_every_optimiser_trains_it(optimiser):
+    model = nn.Sequential(SparseLinear(32, 64, sparsity=0.5), nn.Tanh(), SparseLinear(64, 4))
+    steps = optimiser(model.parameters())
+    x, y = torch.randn(50, 32), torch.randn(50, 4)
+    losses = []
+    for _ in range(20):
+        steps.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        steps.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] * 0.95
+    assert model[0].to_dense().weight.count_nonzero() <= model[0].nnz
+
+
+def _saved(layer):
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def _safetensors(layer):
+    safetensors = pytest.importorskip("safetensors.torch")
+    return safetensors.load(safetensors.save(layer.state_dict()))
+
+
+@pytest.mark.parametrize("through", [_saved, _safetensors], ids=["torch.save", "safetensors"])
+def test_state_of_another_mask_loads(through):
+    one, other = SparseLinear(200, 150, sparsity=0.9), SparseLinear(200, 150, sparsity=0.5)
+    x = torch.randn(3, 200)
+    other(x)  # its packed form exists, and must be rebuilt
+    parameter = other.values
+    other.load_state_dict(through(one))
+    assert other.values is parameter
+    torch.testing.assert_close(other(x), one(x), rtol=0, atol=0)
+    table, another = SparseEmbedding(30, 20), SparseEmbedding(30, 20, sparsity=0.2)
+    another.load_state_dict(through(table))
+    ids = torch.arange(30)
+    assert torch.equal(another(ids), table(ids))
+
+
+def test_corrupt_state_is_refused_and_leaves_the_layer():
+    layer = SparseLinear(200, 150)
+    x = torch.randn(3, 200)
+    before = layer(x)
+    state = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    state["local"].fill_(7)
+    with pytest.raises(RuntimeError, match="ascend"):
+        layer.load_state_dict(state)
+    state = layer.state_dict()
+    state["runs"] = state["runs"][:, :100]
+    with pytest.raises(RuntimeError, match="runs: got shape"):
+        layer.load_state_dict(state)
+    assert torch.equal(layer(x), before)
+    table = SparseEmbedding(30, 20)
+    state = {name: tensor.clone() for name, tensor in table.state_dict().items()}
+    state["local"][0] = 20
+    with pytest.raises(RuntimeError, match="do not describe"):
+        table.load_state_dict(state)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_are_independent(duplicate):
+    layer = SparseLinear(40, 30, sparsity=0.5)
+    x = torch.randn(2, 40)
+    before = layer(x).detach()
+    twin = duplicate(layer)
+    assert torch.equal(twin(x), before)
+    with torch.no_grad():
+        twin.values.zero_()
+    assert torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_dtype_moves(dtype):
+    layer = SparseLinear(40, 30, sparsity=0.5).to(dtype)
+    assert layer.local.dtype == torch.uint8
+    x = torch.randn(20, 40).to(dtype)
+    torch.testing.assert_close(
+        layer(x), layer.float().to_dense()(x.float()).to(dtype), rtol=2e-2, atol=2e-2
+    )
+
+
+def test_set_mask_keeps_what_stays():
+    layer = SparseLinear(60, 50, sparsity=0.5)
+    before, old = layer.to_dense().weight.detach(), layer.mask
+    new = torch.rand(50, 60) < 0.5
+    values = layer.values.detach().clone()
+    parameter = layer.values
+    origin = layer.set_mask(new)
+    assert layer.values is parameter
+    assert torch.equal(layer.mask, new)
+    assert torch.equal(layer.to_dense().weight, before * (old & new))
+    kept = origin >= 0
+    assert torch.equal(layer.values.detach()[kept], values[origin[kept]])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lstm_equals_torch(layers, batch_first):
+    dense = nn.LSTM(30, 40, layers, batch_first=batch_first)
+    masks = {
+        name: torch.rand_like(weight) < 0.4
+        for name, weight in dense.named_parameters()
+        if name.startswith("weight")
+    }
+    with torch.no_grad():
+        for name, weight in dense.named_parameters():
+            if name in masks:
+                weight.mul_(masks[name])
+    sparse = SparseLSTM.from_dense(dense, masks)
+    assert sparse.nnz == sum(int(mask.sum()) for mask in masks.values())
+    x = torch.randn(6, 3, 30)
+    n = 6 if batch_first else 3
+    state = torch.randn(layers, n, 40), torch.randn(layers, n, 40)
+    for got, expected in zip(sparse(x, state), dense(x, state), strict=True):
+        torch.testing.assert_close(got, expected)
+    for got, expected in zip(sparse(x[:, 0]), dense(x[:, 0]), strict=True):
+        torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(sparse.to_dense()(x)[0], dense(x)[0])
+    x.requires_grad_()
+    sparse(x)[0].square().sum().backward()
+    got = x.grad.clone()
+    x.grad = None
+    dense(x)[0].square().sum().backward()
+    torch.testing.assert_close(got, x.grad)
+
+
+def test_embedding_equals_dense():
+    dense = nn.Embedding(50, 30)
+    mask = torch.rand(50, 30) > 0.5
+    table = SparseEmbedding.from_dense(dense, mask)
+    assert torch.equal(table.mask, mask)
+    ids = torch.randint(0, 50, (4, 9))
+    assert torch.equal(table(ids), (dense.weight * mask)[ids])
+    assert torch.equal(table.to_dense().weight, dense.weight * mask)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SparseLinear(0, 3), ValueError, "in_features: got 0"),
+        (lambda: SparseLinear(3, 2.0), TypeError, "out_features: got 2.0"),
+        (lambda: SparseLinear(3, 2, sparsity=1.0), ValueError, r"sparsity: got 1.0, takes"),
+        (lambda: SparseLinear(3, 2, sparsity=float("nan")), ValueError, "sparsity: got nan"),
+        (lambda: SparseLinear(3, 2, dtype=torch.int32), TypeError, "dtype: got torch.int32"),
+        (lambda: SparseLinear(3, 2, mask=torch.ones(3, 2) > 0), ValueError, r"mask: got shape"),
+        (lambda: SparseLinear(3, 2, mask=torch.ones(2, 3)), TypeError, "mask: got torch.float32"),
+        (lambda: SparseLinear(3, 2, kernel="fast"), ValueError, "kernel: got 'fast'"),
+        (lambda: SparseLinear(3, 2)(torch.ones(4, 2)), ValueError, r"x: got shape \(4, 2\)"),
+        (lambda: SparseLinear(3, 2)(torch.ones(4, 3).double()), TypeError, "x: got torch.float64"),
+        (lambda: SparseLinear.from_dense(nn.ReLU()), TypeError, "linear: got ReLU"),
+        (lambda: SparseEmbedding(3, 2)(torch.tensor([3])), IndexError, "takes 0 to 2"),
+        (lambda: SparseEmbedding(3, 2)(torch.tensor([-1])), IndexError, "got -1"),
+        (lambda: SparseEmbedding(3, 2)(torch.tensor([1.0])), TypeError, "ids: got torch.float32"),
+        (lambda: SparseEmbedding(3, 1 << 16), ValueError, "embedding_dim"),
+        (
+            lambda: SparseLSTM.from_dense(nn.LSTM(3, 4, bidirectional=True)),
+            ValueError,
+            "bidirectional=False",
+        ),
+        (
+            lambda: SparseLSTM.from_dense(nn.LSTM(3, 4), {"weight": torch.ones(2)}),
+            ValueError,
+            "name no weight",
+        ),
+        (lambda: SparseLSTM(3, 4)(torch.ones(2, 2, 5)), ValueError, "x: got shape"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_no_kernel_for_a_device():
+    layer = SparseLinear(4, 3).to("meta")
+    assert layer(torch.ones(2, 4, device="meta")).shape == (2, 3)
+
+
+def test_planner_remembers(monkeypatch, tmp_path):
+    sizes = 300, 400, 12000, 64
+    first = _planner.choose("forward", sizes, torch.float32, 1)
+    assert first in ("sparse", "dense")
+    assert (tmp_path / "sparse_plans.json").exists()
+    monkeypatch.setattr(_planner, "_plans", None)
+
+    def no_race(*_):
+        raise AssertionError("raced again")
+
+    monkeypatch.setattr(_planner, "_race", no_race)
+    assert _planner.choose("forward", sizes, torch.float32, 1) == first
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 3}', "\x00"])
+def test_planner_survives_a_spoilt_file(tmp_path, content):
+    (tmp_path / "sparse_plans.json").write_text(content)
+    assert _planner.choose("forward", (300, 400, 12000, 64), torch.float32, 1)
+
+
+@pytest.mark.parametrize("winner", ["sparse", "dense"])
+def test_planner_takes_the_faster(monkeypatch, winner):
+    def lap(run):
+        calls = []
+        monkeypatch.setattr(_operators, "_dense_weight", lambda *a: calls.append(1) or _dense(*a))
+        run()
+        return 1.0 if bool(calls) == (winner == "dense") else 2.0
+
+    _dense = _operators._dense_weight
+    monkeypatch.setattr(_planner, "_time", lap)
+    assert _planner.choose("forward", (300, 400, 12000, 64), torch.float32, 1) == winner
