@@ -1,0 +1,168 @@
+"""``tokfrag compare``: tokens and fragments on one task, under one budget."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+_EPILOG = """\
+cuts:
+  pixels:16, values:64     each number a token, one of that many levels
+  patch:4, patch:10/5      fragments of a size, with a stride after the slash; 2x8x8/1x4x4 per axis
+    +drop +shift +pad      what happens at the edge; +diff adds the change along the first axis
+    +hann +gaussian +triangular  how fragments are weighed where answers are merged
+  whole                    one fragment
+  bytes, chars, bpe:512    tokens of text; wordpiece:vocab.txt
+  window:8/4               fragments of text: 8 bytes, the last 4 of them new
+  @concat @mean @attention how the network joins pieces; mean forgets where each one was
+
+examples:
+  tokfrag compare digits
+  tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --plot a.png --json a.json
+  tokfrag compare digits --budget "200 GFLOP" --seeds 5      the same table every time
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="train one network on differently cut data, under one budget",
+        description="Train the same network on the same data, cut in different ways, each under "
+        "the same budget, and print what each cut costs and reaches.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("task", metavar="TASK", help=f"one of: {', '.join(_tasks())}")
+    parser.add_argument("--data", type=Path, metavar="PATH", help="your data, not the default")
+    parser.add_argument("--cuts", nargs="+", metavar="CUT", help="what to compare (see below)")
+    parser.add_argument(
+        "--budget", help="a training's budget: 10s, 2m, '500 GFLOP', '200 steps' (per cut and seed)"
+    )
+    parser.add_argument("--seeds", type=_positive, default=3, help="trainings a cut (default 3)")
+    parser.add_argument(
+        "--body", default="attention", metavar="KIND", help="attention (default), inside or conv"
+    )
+    parser.add_argument("--width", type=_positive, default=64, help="of the body (default 64)")
+    parser.add_argument("--depth", type=_positive, default=2, help="of the body (default 2)")
+    parser.add_argument("--batch", type=_positive, help="samples a step (default: the task's)")
+    parser.add_argument("--rate", type=_above_zero, help="learning rate (default: the task's)")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="settings of the task, such as context=64 (text) or look_back=336 (series)",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, default=1, help="threads of the network (default 1)"
+    )
+    parser.add_argument("--price", type=float, metavar="P", help="price of an hour, for a column")
+    parser.add_argument("--full", action="store_true", help="print all tables, not only the first")
+    parser.add_argument("--plot", type=Path, metavar="PATH", help="draw quality against cost")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write one self-contained page")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "--resume", action="store_true", help="take finished trainings from the --json file"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from tokfrag.compare import compare
+    from tokfrag.compare.extras import require
+    from tokfrag.compare.report import check_new
+    from tokfrag.compare.tasks import make_task
+
+    require("torch", purpose="tokfrag compare")
+    if arguments.plot is not None or arguments.html is not None:
+        require("matplotlib", purpose="the plot")
+    if arguments.resume and arguments.json is None:
+        raise ValueError("--resume: takes --json PATH, the file with the finished trainings")
+    for path in (arguments.plot, arguments.html):
+        if path is not None:
+            check_new(path, force=arguments.force)
+    if arguments.plot is not None:
+        from tokfrag.compare.plot import check_format
+
+        check_format(arguments.plot)
+    if arguments.json is not None:
+        check_new(arguments.json, force=arguments.force or arguments.resume)
+    task = make_task(arguments.task, arguments.data, dict(arguments.settings))
+    from tokfrag.compare.body import Body
+    from tokfrag.compare.training import Recipe
+
+    recipe: Recipe = getattr(task, "recipe", Recipe())
+    recipe = replace(
+        recipe,
+        batch=arguments.batch or recipe.batch,
+        rate=arguments.rate or recipe.rate,
+    )
+    cuts = None
+    if arguments.cuts is not None:
+        cuts = [cut for text in arguments.cuts for cut in text.split(",") if cut]
+    report = compare(
+        task,
+        cuts,
+        budget=arguments.budget,
+        model=Body(arguments.body, arguments.width, arguments.depth),
+        seeds=arguments.seeds,
+        recipe=recipe,
+        threads=arguments.threads,
+        price_per_hour=arguments.price,
+        progress=not arguments.quiet,
+        state=arguments.json,
+        resume=arguments.resume,
+        command=shlex.join(["tokfrag", *sys.argv[1:]]),
+    )
+    print(report.table(full=arguments.full))
+    if arguments.json is not None:
+        report.to_json(arguments.json, force=True)
+    if arguments.plot is not None:
+        report.plot(arguments.plot, force=arguments.force)
+    if arguments.html is not None:
+        report.to_html(arguments.html, force=arguments.force)
+    for path in (arguments.json, arguments.plot, arguments.html):
+        if path is not None:
+            print(f"wrote {path}")
+    if report.interrupted:
+        return 130
+    if not any(row.runs and row.scores for row in report.rows):
+        print("tokfrag: error: no training gave a score", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tasks() -> list[str]:
+    from tokfrag.compare.tasks import TASKS
+
+    return list(TASKS)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number above zero")
+    return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a number above zero")
+    return value
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes NAME=VALUE")
+    return name, value

@@ -1,0 +1,56 @@
+"""``tokfrag encode``: text files to token shards, or how many tokens they have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tokfrag.cli.tokenizer_files import PATTERN_HELP, check_texts, load_tokenizer
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "encode",
+        help="turn text files into token shards, or count their tokens",
+        description="Encode text files into one memory-mappable file of token ids, written whole "
+        "or not at all; without --out, print how many tokens each file has.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text")
+    parser.add_argument(
+        "--tokenizer",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="tokenizer.json, x.tiktoken (also .gz) or a WordPiece vocab.txt",
+    )
+    parser.add_argument("--pattern", default="cl100k", help=PATTERN_HELP)
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write the ids here")
+    parser.add_argument("--end-of-text", metavar="TOKEN", help="put this token after each file")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all that may be used")
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_texts(arguments.files)
+    if arguments.out is not None:
+        from tokfrag.compare.report import check_new
+
+        check_new(arguments.out, force=arguments.force)
+    tokenizer = load_tokenizer(arguments.tokenizer, arguments.pattern)
+    if arguments.out is None:
+        for path in arguments.files:
+            raw = path.read_bytes()
+            count = int(tokenizer.count(raw))
+            print(f"{path}: {count} tokens, {len(raw)} bytes, {len(raw) / max(1, count):.2f} each")
+        return 0
+    written = tokenizer.encode_files(
+        arguments.files,
+        arguments.out,
+        end_of_text=arguments.end_of_text,
+        threads=arguments.threads,
+        progress=not arguments.quiet,
+    )
+    print(f"wrote {written}")
+    return 0

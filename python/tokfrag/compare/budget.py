@@ -1,0 +1,75 @@
+"""What one training may spend: seconds, floating-point operations or steps."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+_UNITS = {
+    "": ("seconds", 1.0),
+    "s": ("seconds", 1.0),
+    "sec": ("seconds", 1.0),
+    "seconds": ("seconds", 1.0),
+    "ms": ("seconds", 1e-3),
+    "m": ("seconds", 60.0),
+    "min": ("seconds", 60.0),
+    "h": ("seconds", 3600.0),
+    "flop": ("flops", 1.0),
+    "flops": ("flops", 1.0),
+    "mflop": ("flops", 1e6),
+    "mflops": ("flops", 1e6),
+    "gflop": ("flops", 1e9),
+    "gflops": ("flops", 1e9),
+    "tflop": ("flops", 1e12),
+    "tflops": ("flops", 1e12),
+    "step": ("steps", 1.0),
+    "steps": ("steps", 1.0),
+}
+_FORM = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each cut may spend on each seed; the same for all.
+
+    A budget in ``"flops"`` or ``"steps"`` makes a comparison repeatable to the last digit; one in
+    ``"seconds"`` answers the question as it is asked, and depends on the machine.
+
+    >>> Budget.of("1.5m")
+    Budget(kind='seconds', amount=90.0)
+    >>> Budget.of("2 TFLOP")
+    Budget(kind='flops', amount=2000000000000.0)
+    """
+
+    kind: str
+    amount: float
+
+    @classmethod
+    def of(cls, value: Budget | float | str) -> Budget:
+        """Read ``"60s"``, ``"2m"``, ``"500 GFLOP"``, ``"200 steps"``, or a number of seconds."""
+        if isinstance(value, Budget):
+            return value
+        match = _FORM.fullmatch(value if isinstance(value, str) else repr(value))
+        if match is None or match[2].lower() not in _UNITS:
+            raise ValueError(
+                f"budget: got {value!r}; give seconds ('60s', '2m'), operations ('500 GFLOP') "
+                "or steps ('200 steps')"
+            )
+        kind, scale = _UNITS[match[2].lower()]
+        amount = float(match[1]) * scale
+        if not (math.isfinite(amount) and amount > 0):
+            raise ValueError(f"budget: got {value!r}; it must be above zero and finite")
+        return cls(kind, amount)
+
+    def fraction(self, *, seconds: float, flops: float, steps: int) -> float:
+        """How much of the budget is spent, from 0 to 1 and beyond."""
+        spent = {"seconds": seconds, "flops": flops, "steps": float(steps)}
+        return spent[self.kind] / self.amount
+
+    def __str__(self) -> str:
+        if self.kind == "seconds":
+            return f"{self.amount:g} s"
+        if self.kind == "flops":
+            return f"{self.amount / 1e9:g} GFLOP"
+        return f"{self.amount:g} steps"

@@ -1,0 +1,54 @@
+"""The progress bar of a comparison: one unit a training, filled as its budget is spent."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows which cut and seed is trained, and how far all of it is."""
+
+    def __init__(self, cuts: int, seeds: int, *, enabled: bool):
+        self._bar = tqdm(
+            total=cuts * seeds,
+            disable=not enabled,
+            file=sys.stderr,
+            unit="training",
+            bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]{postfix}",
+            mininterval=0.25,
+            dynamic_ncols=True,
+        )
+        self._finished = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def preparing(self, cut: str) -> None:
+        self._bar.set_postfix_str(f"cutting: {cut}")
+
+    def training(self, cut: str, seed: int) -> None:
+        self._bar.set_postfix_str(f"{cut}, seed {seed}")
+
+    def update(self, fraction: float) -> None:
+        """The share of the current training that is done."""
+        ahead = self._finished + min(fraction, 1.0) - self._bar.n
+        if ahead > 0:
+            self._bar.update(ahead)
+
+    def finish(self) -> None:
+        self.skip(1)
+
+    def skip(self, trainings: int) -> None:
+        self._finished += trainings
+        self._bar.update(self._finished - self._bar.n)

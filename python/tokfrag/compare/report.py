@@ -1,0 +1,184 @@
+"""The result of a comparison: rows, and ways to look at them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tokfrag.compare.metric import Metric
+from tokfrag.compare.row import Row
+from tokfrag.compare.table import TABLES, percent_text, text_table
+
+#: Predictions further off than this are called out.
+_TOLERANCE = 0.2
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows of one comparison, and what is needed to judge and repeat it."""
+
+    task: str
+    about: str
+    metric: Metric
+    budget: str
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    key: str = ""
+    interrupted: bool = False
+
+    @property
+    def title(self) -> str:
+        count = len(self.seeds)
+        return (
+            f"{self.task}: {self.about}; {self.budget} a training, "
+            f"{count} seed{'' if count == 1 else 's'}"
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know: losses, failures, wrong predictions, the planner's luck."""
+        found = []
+        for row in self.rows:
+            found += [f"{row.name}: {note}" for note in row.notes]
+            found += [f"{row.name}: failed, {failure}" for failure in row.failures]
+            facts = row.facts
+            if facts is None:
+                continue
+            if facts.coverage < 1:
+                lost = percent_text(1 - facts.coverage, 2)
+                found.append(f"{row.name}: loses data, {lost} % of the positions lie in no piece")
+            if facts.unknown:
+                share = percent_text(facts.unknown, 2)
+                found.append(f"{row.name}: {share} % of the test part lies outside what it learnt")
+            for what, predicted, measured in (
+                ("FLOPs", facts.flops_predicted, facts.flops),
+                ("peak memory", facts.memory_predicted, facts.memory),
+            ):
+                if predicted is not None and abs(predicted / measured - 1) > _TOLERANCE:
+                    found.append(
+                        f"{row.name}: {what} predicted {predicted / measured:.2f} times what "
+                        "was measured"
+                    )
+        found += self._planner_note()
+        if self.interrupted:
+            found.append("interrupted: rows hold what had finished")
+        return found
+
+    def _planner_note(self) -> list[str]:
+        scored = [row for row in self.rows if row.facts is not None and row.quality is not None]
+        planned = next((row for row in scored if row.planned), None)
+        if planned is None:
+            return []
+        best = scored[0]
+        for row in scored[1:]:
+            if self.metric.better(row.quality or 0.0, best.quality or 0.0):
+                best = row
+        if best is planned:
+            return [f"planner: picked {planned.name}, and it came out best"]
+        gap = abs((best.quality or 0.0) - (planned.quality or 0.0))
+        noise = (best.half_interval or 0.0) + (planned.half_interval or 0.0)
+        verdict = "within the noise of it" if gap <= noise else "so the pick was wrong"
+        return [f"planner: picked {planned.name}; {best.name} came out best, {verdict}"]
+
+    def table(self, *, full: bool = False) -> str:
+        """The main table as text with its notes, or all tables."""
+        rows = self.rows
+        parts = [self.title, ""]
+        for i, (title, columns) in enumerate(TABLES.items()):
+            if i and not full:
+                break
+            shown = rows if i == 0 else [row for row in rows if row.facts is not None]
+            parts += (
+                [title, text_table(columns, shown), ""]
+                if full
+                else [
+                    text_table(columns, shown),
+                    "",
+                ]
+            )
+        parts.append("* on the Pareto front of quality against FLOPs; p the planner's pick")
+        parts += [f"- {note}" for note in self.notes]
+        return "\n".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole report as JSON takes it."""
+        return {
+            "format": 1,
+            "task": self.task,
+            "about": self.about,
+            "metric": self.metric.name,
+            "higher_is_better": self.metric.higher_is_better,
+            "budget": self.budget,
+            "seeds": list(self.seeds),
+            "rows": [row.to_dict() for row in self.rows],
+            "notes": self.notes,
+            "environment": self.environment,
+            "command": self.command,
+            "key": self.key,
+            "interrupted": self.interrupted,
+        }
+
+    def to_json(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write everything as JSON; an existing file is only replaced when forced."""
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        write_new(path, (text + "\n").encode(), force=force)
+
+    def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Draw quality against cost, the Pareto front through it; the suffix names the format."""
+        from tokfrag.compare.plot import check_format, render
+
+        write_new(path, render(self, check_format(path)), force=force)
+
+    def to_html(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write one self-contained page: tables, plot, machine, versions, seeds, command."""
+        from tokfrag.compare.page import render_page
+
+        write_new(path, render_page(self).encode(), force=force)
+
+
+def with_pareto_front(rows: list[Row]) -> list[Row]:
+    """Mark the rows that no other one beats in quality at the same or fewer FLOPs a sample."""
+    scored = [row for row in rows if row.facts is not None and row.quality is not None]
+
+    def beaten(row: Row) -> bool:
+        assert row.facts is not None
+        assert row.quality is not None
+        for other in scored:
+            assert other.facts is not None
+            assert other.quality is not None
+            cheaper = other.facts.flops <= row.facts.flops
+            better = row.metric.better(other.quality, row.quality)
+            as_good = better or other.quality == row.quality
+            if cheaper and as_good and (better or other.facts.flops < row.facts.flops):
+                return True
+        return False
+
+    return [replace(row, pareto=row in scored and not beaten(row)) for row in rows]
+
+
+def check_new(path: str | os.PathLike[str], *, force: bool) -> None:
+    """Refuse, before any work is done, a path that could not be written afterwards."""
+    target = Path(path)
+    if target.exists() and not force:
+        raise FileExistsError(f"{target}: exists already; --force (force=True) replaces it")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target}: is a folder")
+    if not target.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{target}: its folder does not exist")
+
+
+def write_new(path: str | os.PathLike[str], data: bytes, *, force: bool) -> None:
+    """Write a file whole or not at all."""
+    check_new(path, force=force)
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

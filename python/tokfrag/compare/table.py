@@ -1,0 +1,184 @@
+"""Tables of a report as text, and the numbers in them as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tokfrag.compare.row import CutFacts, Row
+
+_NOTHING = "-"
+
+
+def seconds_text(seconds: float) -> str:
+    """``1.2 ms``, ``3.4 s``."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def bytes_text(count: float) -> str:
+    """``512 B``, ``3.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def count_text(count: float) -> str:
+    """``840``, ``12.3k``, ``4.5M``, ``6.7G``."""
+    for unit in ("", "k", "M", "G"):
+        if count < 1000:
+            return f"{count:.4g}" if unit == "" else f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}T"
+
+
+def percent_text(share: float, digits: int = 1) -> str:
+    """A share as a percentage; never rounded up to 100 %."""
+    text = f"{share * 100:.{digits}f}"
+    if share < 1 and float(text) == 100.0:
+        text = f"{100 - 10**-digits:.{digits}f}"
+    return text
+
+
+def rate_text(rate: float) -> str:
+    return f"{rate / 1e9:.2f}" if rate else _NOTHING
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading and how a row's cell is written; ``wanted`` decides if a report shows it."""
+
+    head: str
+    cell: Callable[[Row], str]
+    wanted: Callable[[Sequence[Row]], bool] = lambda rows: True
+
+
+def _of_facts(text: Callable[[CutFacts], str]) -> Callable[[Row], str]:
+    return lambda row: _NOTHING if row.facts is None else text(row.facts)
+
+
+def _of_runs(text: Callable[[Row], str]) -> Callable[[Row], str]:
+    return lambda row: text(row) if any(run.score is not None for run in row.runs) else _NOTHING
+
+
+def name_cell(row: Row) -> str:
+    marks = ("*" if row.pareto else "") + ("p" if row.planned else "")
+    return f"{row.name} {marks}".rstrip()
+
+
+def quality_cell(row: Row) -> str:
+    quality = row.quality
+    if quality is None:
+        return "failed" if row.failures else _NOTHING
+    text = row.metric.text(quality, row.half_interval)
+    return f"{text} ({len(row.scores)} of {len(row.runs)})" if row.failures else text
+
+
+def pieces_cell(facts: CutFacts) -> str:
+    if facts.pieces_p50 == facts.pieces_p99:
+        return f"{facts.pieces_p50:.0f}"
+    return f"{facts.pieces_p50:.0f} / {facts.pieces_p99:.0f}"
+
+
+def _pair(predicted: float | None, measured: float, text: Callable[[float], str]) -> str:
+    return f"{_NOTHING if predicted is None else text(predicted)} / {text(measured)}"
+
+
+_NAME = Column("cut", name_cell)
+_QUALITY = Column("quality", quality_cell)
+
+MAIN = (
+    _NAME,
+    Column("pieces/sample", _of_facts(pieces_cell)),
+    Column("units/piece", _of_facts(lambda f: f"{f.units_per_piece:.3g}")),
+    Column("coverage %", _of_facts(lambda f: percent_text(f.coverage))),
+    Column("cut time", _of_facts(lambda f: seconds_text(f.cut_seconds))),
+    Column("model time", _of_runs(lambda r: seconds_text(r.model_seconds))),
+    Column("epochs", _of_runs(lambda r: f"{r.epochs:.1f}")),
+    Column("parameters", _of_facts(lambda f: count_text(f.parameters))),
+    _QUALITY,
+)
+CUTTING = (
+    _NAME,
+    Column("padding %", _of_facts(lambda f: percent_text(f.padding_waste))),
+    Column("overlap", _of_facts(lambda f: f"{f.overlap:.2f}")),
+    Column("compression", _of_facts(lambda f: f"{f.compression:.2f}")),
+    Column(
+        "vocabulary",
+        _of_facts(lambda f: _NOTHING if f.vocabulary is None else str(f.vocabulary)),
+    ),
+    Column(
+        "unknown %",
+        _of_facts(lambda f: _NOTHING if f.unknown is None else percent_text(f.unknown, 2)),
+    ),
+    Column("fit time", _of_facts(lambda f: seconds_text(f.fit_seconds))),
+    Column("cut GB/s", _of_facts(lambda f: rate_text(f.cut_rate))),
+    Column(
+        "merge time",
+        _of_facts(lambda f: seconds_text(f.merge_seconds) if f.merge_seconds else _NOTHING),
+    ),
+    Column("merge GB/s", _of_facts(lambda f: rate_text(f.merge_rate))),
+    Column("share %", _of_runs(lambda r: percent_text(r.cut_share))),
+    Column(
+        "seam error",
+        lambda r: _NOTHING if r.seam_error is None else f"{r.seam_error:.2g}",
+        lambda rows: any(row.seam_error is not None for row in rows),
+    ),
+)
+COST = (
+    _NAME,
+    Column(
+        "FLOPs/sample pred./meas.",
+        _of_facts(lambda f: _pair(f.flops_predicted, f.flops, count_text)),
+    ),
+    Column(
+        "peak memory pred./meas.",
+        _of_facts(lambda f: _pair(f.memory_predicted, f.memory, bytes_text)),
+    ),
+    Column("step", _of_facts(lambda f: seconds_text(f.step_seconds))),
+    Column(
+        "in the body",
+        _of_facts(lambda f: count_text(f.parameters - f.embedding_parameters)),
+    ),
+    Column("in the embedding", _of_facts(lambda f: count_text(f.embedding_parameters))),
+    Column(
+        "cost",
+        lambda r: _NOTHING if r.cost is None else f"{r.cost:.2g}",
+        lambda rows: any(row.cost is not None for row in rows),
+    ),
+    _QUALITY,
+)
+#: The tables of a report, by title.
+TABLES = {
+    "Quality at the same budget": MAIN,
+    "The cuts": CUTTING,
+    "Predicted and measured": COST,
+}
+
+
+def cells(columns: Sequence[Column], rows: Sequence[Row]) -> list[list[str]]:
+    """The heading and every row, as text; the quality is headed by its metric's name."""
+    shown = [column for column in columns if column.wanted(rows)]
+    heads = [
+        f"{rows[0].metric.name} (95 %)" if column is _QUALITY and rows else column.head
+        for column in shown
+    ]
+    return [heads, *[[column.cell(row) for column in shown] for row in rows]]
+
+
+def text_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """A table in plain text, the first column to the left and the others to the right."""
+    lines = cells(columns, rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rendered = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    rendered.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(rendered)

@@ -1,0 +1,146 @@
+"""Digits: pictures of handwritten digits, ten classes."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag.compare.extras import require
+from tokfrag.compare.task import Samples, Split, majority
+
+if TYPE_CHECKING:
+    from tokfrag.compare.problem import Problem
+
+_IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+class DigitsTask:
+    """scikit-learn's 1797 digits of 8 x 8, or the user's pictures.
+
+    ``data``: an npz with ``images`` (or ``x``) and ``labels`` (or ``y``), or MNIST's idx file of
+    images, plain or gzipped, with the file of labels beside it. Where a test part lies beside the
+    data (``t10k-*``), it is used; else every fifth sample is held out, in an order drawn once.
+    """
+
+    name = "digits"
+
+    def __init__(self, data: Path | None = None):
+        self.data = data
+        self._split = _bundled() if data is None else _from_file(Path(data))
+        sizes = "x".join(map(str, self._split.train.x.shape[2:]))
+        where = "scikit-learn's digits" if data is None else Path(data).name
+        self.about = (
+            f"{where}, {sizes}, {len(self._split.train)} to learn from, "
+            f"{len(self._split.test)} to be judged on"
+        )
+
+    def split(self) -> Split:
+        return self._split
+
+    def problem(self) -> Problem:
+        from tokfrag.compare.problem import Classify
+
+        return Classify(int(self._split.train.y.max()) + 1)
+
+    def baselines(self, split: Split) -> Mapping[str, float]:
+        return {"majority class": majority(split.train.y, split.test.y)}
+
+    def default_cuts(self) -> Sequence[str]:
+        if self._split.train.x.shape[-1] <= 8:
+            return ("pixels:16", "patch:2", "patch:4/2", "patch:4", "patch:4/2@mean")
+        return ("patch:4", "patch:7", "patch:10/5", "patch:14/7", "patch:10/5@mean")
+
+    def default_budget(self) -> str:
+        return "4s"
+
+
+def digit_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """scikit-learn's digits: images ``(1797, 8, 8)`` of 0 to 16, and their labels."""
+    require("sklearn", purpose="the digits data")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
+
+
+def _bundled() -> Split:
+    images, labels = digit_images()
+    return hold_out(images[:, None], labels)
+
+
+def hold_out(x: NDArray[Any], y: NDArray[Any]) -> Split:
+    """Every fifth sample for testing, in an order drawn once."""
+    order = np.random.default_rng(0).permutation(len(x))
+    test, train = order[: len(x) // 5], order[len(x) // 5 :]
+    return Split(Samples(x[train], y[train]), Samples(x[test], y[test]))
+
+
+def read_images(path: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Images ``(samples, rows, columns)`` and labels from an npz or idx file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"data: no such file: {path}")
+    x, y = _read_npz(path) if path.suffix == ".npz" else _read_idx_pair(path)
+    if x.ndim != 3 or len(x) != len(y):
+        raise ValueError(
+            f"{path}: takes images (samples, rows, columns) and as many labels, got {x.shape} "
+            f"and {y.shape}"
+        )
+    if len(x) < 10:
+        raise ValueError(f"{path}: got {len(x)} samples; a split takes 10 or more")
+    return x, y
+
+
+def _from_file(path: Path) -> Split:
+    x, y = read_images(path)
+    test_images = sorted(path.parent.glob("t10k-images*"))
+    if test_images and test_images[0] != path:
+        test_x, test_y = _read_idx_pair(test_images[0])
+        return Split(Samples(x[:, None], y), Samples(test_x[:, None], test_y))
+    return hold_out(x[:, None], y)
+
+
+def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            names = list(held)
+            found = [
+                next((held[name] for name in options if name in names), None)
+                for options in (("images", "x"), ("labels", "y"))
+            ]
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: is no npz file: {error}") from None
+    if found[0] is None or found[1] is None:
+        raise ValueError(f"{path}: takes arrays 'images' and 'labels', got {', '.join(names)}")
+    return found[0], found[1].astype(np.int64)
+
+
+def _read_idx_pair(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    if labels == path or not labels.is_file():
+        raise FileNotFoundError(f"{path}: no file of labels beside it ({labels.name})")
+    return read_idx(path), read_idx(labels).astype(np.int64)
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """An array from MNIST's idx format (yann.lecun.com/exdb/mnist), plain or gzipped."""
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path}: broken gzip: {error}") from None
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_DTYPES:
+        raise ValueError(f"{path}: is neither npz nor idx (it starts with {raw[:4].hex()})")
+    axes = raw[3]
+    shape = struct.unpack(f">{axes}I", raw[4 : 4 + 4 * axes].ljust(4 * axes, b"\0"))
+    dtype = np.dtype(_IDX_DTYPES[raw[2]])
+    wanted = 4 + 4 * axes + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if len(raw) != wanted:
+        raise ValueError(f"{path}: {shape} takes {wanted} bytes, the file has {len(raw)}")
+    return np.frombuffer(raw, dtype, offset=4 + 4 * axes).reshape(shape)

@@ -1,0 +1,172 @@
+"""Series: forecast the next values of a time series from the last ones."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag.compare.extras import require
+from tokfrag.compare.task import Samples, Split
+
+if TYPE_CHECKING:
+    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.training import Recipe
+
+_MONTH = 30 * 24
+
+
+class SeriesTask:
+    """A membrane current that comes with matplotlib, or the columns of the user's CSV.
+
+    Every column is a series of its own, scaled by its training part. A sample is `look_back`
+    values less the last of them, and what should be told is the next `horizon`, less the same
+    value; so persistence is to answer zero. The last fifth is for testing, in `test_samples`
+    windows evenly spaced (0: all); a file called ETTh* is split after 12 and 16 months, as the
+    literature does.
+    """
+
+    name = "series"
+
+    def __init__(
+        self,
+        data: Path | None = None,
+        *,
+        look_back: int | None = None,
+        horizon: int | None = None,
+        test_samples: int = 600,
+    ):
+        values = _membrane() if data is None else read_csv(Path(data))
+        is_ett = data is not None and Path(data).name.startswith("ETTh")
+        self.look_back = look_back or (336 if is_ett else 192)
+        self.horizon = horizon or (96 if is_ett else 48)
+        self.test_samples = test_samples
+        length = len(values)
+        train_end, test_begin, end = int(length * 0.7), int(length * 0.8), length
+        if is_ett:
+            train_end, test_begin, end = 12 * _MONTH, 16 * _MONTH, 20 * _MONTH
+        span = self.look_back + self.horizon
+        if min(train_end, end - test_begin + self.look_back) < span + 10 or end > length:
+            raise ValueError(
+                f"data: got {length} rows; a look-back of {self.look_back} and a horizon of "
+                f"{self.horizon} take {5 * (span + 10)} or more"
+            )
+        train = values[:train_end]
+        mean, std = train.mean(0), train.std(0)
+        values = (values - mean) / np.where(std > 0, std, 1)
+        # The first forecast of the test part may look back into what lies before it.
+        self._split = Split(
+            self._windows(values[:train_end], None),
+            self._windows(values[test_begin - self.look_back : end], test_samples),
+        )
+        source = "a membrane current (matplotlib)" if data is None else Path(data).name
+        self.about = (
+            f"{source}, {values.shape[1]} series, {self.look_back} values to the next "
+            f"{self.horizon}, {len(self._split.train)} to learn from, "
+            f"{len(self._split.test)} to be judged on"
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        from tokfrag.compare.training import Recipe
+
+        return Recipe(batch=32, rate=1e-3)
+
+    def split(self) -> Split:
+        return self._split
+
+    def problem(self) -> Problem:
+        from tokfrag.compare.problem import Forecast
+
+        return Forecast(self.horizon)
+
+    def baselines(self, split: Split) -> Mapping[str, float]:
+        return {
+            "persistence": float(np.mean(np.square(split.test.y, dtype=np.float64))),
+            "linear model": _linear_error(split),
+        }
+
+    def default_cuts(self) -> Sequence[str]:
+        return ("values:64", "patch:8", "patch:16/8", "patch:24", "patch:48")
+
+    def default_budget(self) -> str:
+        return "7s"
+
+    def _windows(self, values: NDArray[np.float64], most: int | None) -> Samples:
+        span = self.look_back + self.horizon
+        windows = np.lib.stride_tricks.sliding_window_view(values, span, axis=0)
+        windows = windows.reshape(-1, span)
+        if most and len(windows) > most:
+            windows = windows[np.linspace(0, len(windows) - 1, most).round().astype(int)]
+        windows = windows.astype(np.float32)
+        last = windows[:, self.look_back - 1 : self.look_back]
+        return Samples(
+            (windows[:, : self.look_back] - last)[:, None], windows[:, self.look_back :] - last
+        )
+
+
+def read_csv(path: Path) -> NDArray[np.float64]:
+    """The numeric columns of a CSV file (plain or gzipped), ``(rows, columns)``.
+
+    The first row may hold names and the first column dates; every other cell must be a number.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"data: no such file: {path}")
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig", "replace")
+    lines = [(i, row) for i, row in enumerate(csv.reader(StringIO(text)), 1) if row]
+    if lines and not any(_is_number(cell) for cell in lines[0][1]):
+        lines = lines[1:]
+    if not lines:
+        raise ValueError(f"{path}: has no rows of numbers")
+    width = len(lines[0][1])
+    skip = 0 if _is_number(lines[0][1][0]) else 1
+    rows = []
+    for number, row in lines:
+        if len(row) != width:
+            raise ValueError(
+                f"{path}: line {number}: got {len(row)} columns, the first had {width}"
+            )
+        for column, cell in enumerate(row[skip:], skip + 1):
+            if not _is_number(cell):
+                raise ValueError(
+                    f"{path}: line {number}, column {column}: {cell!r} is not a finite number"
+                )
+        rows.append([float(cell) for cell in row[skip:]])
+    if width == skip:
+        raise ValueError(f"{path}: line {lines[0][0]}: has a date and no numbers")
+    return np.array(rows)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _membrane() -> NDArray[np.float64]:
+    require("matplotlib", purpose="the series data")
+    import matplotlib
+
+    path = Path(matplotlib.get_data_path()) / "sample_data" / "membrane.dat"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"data: this matplotlib came without its sample data ({path}); give --data a CSV file"
+        )
+    return np.fromfile(path, np.float32).astype(np.float64)[:, None]
+
+
+def _linear_error(split: Split) -> float:
+    """The test error of the best linear map from the look-back to the horizon (ridge)."""
+    x = split.train.x[:, 0].astype(np.float64)
+    square = x.T @ x
+    square[np.diag_indices_from(square)] += 1e-3 * np.trace(square) / len(square)
+    weight = np.linalg.solve(square, x.T @ split.train.y.astype(np.float64))
+    return float(np.mean((split.test.x[:, 0] @ weight - split.test.y) ** 2))

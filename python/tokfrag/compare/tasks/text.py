@@ -1,0 +1,127 @@
+"""Text: predict what comes next, judged in bits per byte whatever the pieces are."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tokfrag.compare.task import Samples, Split
+
+if TYPE_CHECKING:
+    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.training import Recipe
+
+
+class TextTask:
+    """Python's own manual (``pydoc_data.topics``), or the user's file, `context` bytes a sample.
+
+    The last tenth is for testing. A sample never ends within a character, so it can be a little
+    shorter. Every piece of a sample is predicted from those before it, the first from nothing.
+    """
+
+    name = "text"
+
+    def __init__(
+        self, data: Path | None = None, *, context: int = 128, texts: Sequence[str] | None = None
+    ):
+        if context < 8:
+            raise ValueError(f"context: got {context} bytes; it takes 8 or more")
+        self.data = data
+        if texts is not None:
+            source, raw = "texts", "\n".join(texts).encode()
+        elif data is None:
+            source, raw = "Python's manual", _manual()
+        else:
+            source, raw = Path(data).name, _read(Path(data))
+        samples = chunks(raw, context)
+        held = len(samples) // 10
+        if held < 1:
+            raise ValueError(
+                f"data: got {len(raw)} bytes, {len(samples)} samples of {context}; "
+                f"a split takes 10 samples or more"
+            )
+        self._split = Split(Samples(samples[:-held]), Samples(samples[-held:]))
+        self.about = (
+            f"{source}, {self._split.train.raw_bytes} bytes to learn from, "
+            f"{self._split.test.raw_bytes} to be judged on, {context} a sample"
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        from tokfrag.compare.training import Recipe
+
+        return Recipe(batch=32)
+
+    def split(self) -> Split:
+        return self._split
+
+    def problem(self) -> Problem:
+        from tokfrag.compare.problem import PredictNext
+
+        return PredictNext()
+
+    def baselines(self, split: Split) -> Mapping[str, float]:
+        train, test = b"".join(split.train.x), b"".join(split.test.x)
+        together = len(lzma.compress(train + test)) - len(lzma.compress(train))
+        return {
+            "byte frequencies": _unigram_bits(train, test),
+            "xz": 8 * together / len(test),
+        }
+
+    def default_cuts(self) -> Sequence[str]:
+        return ("bytes", "chars", "bpe:512", "bpe:2048", "window:8/4")
+
+    def default_budget(self) -> str:
+        return "8s"
+
+
+def chunks(text: bytes, size: int) -> list[bytes]:
+    """The text in samples of at most ``size`` bytes, none of which splits a character.
+
+    >>> chunks("ab\u00e9cd".encode(), 3)
+    [b'ab', b'\\xc3\\xa9c', b'd']
+    """
+    found = []
+    begin = 0
+    while begin < len(text):
+        end = min(begin + size, len(text))
+        # A byte of the form 10xxxxxx continues a character.
+        while end < len(text) and text[end] & 0xC0 == 0x80:
+            end -= 1
+        found.append(text[begin:end])
+        begin = end
+    return found
+
+
+def _manual() -> bytes:
+    from pydoc_data.topics import topics
+
+    return "\n\n".join(topics[name] for name in sorted(topics)).encode()
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(f"data: no such file: {path}")
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        raw = gzip.decompress(raw)
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise ValueError(f"{path}: line {line}, byte {column}: is not UTF-8") from None
+    return raw
+
+
+def _unigram_bits(train: bytes, test: bytes) -> float:
+    """Bits per byte of a model that knows only how frequent each byte is."""
+    counts = np.bincount(np.frombuffer(train, np.uint8), minlength=256) + 1
+    bits = -np.log2(counts / counts.sum())
+    return float(bits[np.frombuffer(test, np.uint8)].mean()) if test else math.nan

@@ -1,0 +1,190 @@
+"""The ``tokfrag`` command: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tokfrag.cli.main import main
+
+FAST = ["compare", "digits", "--cuts", "patch:4", "--budget", "2steps", "--seeds", "1"]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "compare" in text
+    assert "info" in text
+
+
+def test_info_tells_versions_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    for name in ("tokfrag", "instruction set", "threads", "cuda module", "torch"):
+        assert name in text
+    assert main(["info", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    assert held["instruction set"] in held["instruction sets"]
+
+
+def test_compare_prints_the_table_and_writes_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    plot, numbers = tmp_path / "plot.png", tmp_path / "numbers.json"
+    assert main([*FAST, "--plot", str(plot), "--json", str(numbers)]) == 0
+    out, err = capsys.readouterr()
+    assert "patch:4" in out
+    assert "majority class" in out
+    assert "accuracy (95 %)" in out
+    assert "100%" in err
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(numbers.read_text())["rows"][0]["name"] == "patch:4"
+    # A second run must not touch them, and says so before it trains.
+    assert main([*FAST, "--plot", str(plot), "--quiet"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main([*FAST, "--json", str(numbers), "--force", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "nothing"], "task: got 'nothing'"),
+        ([*FAST, "--budget", "soon"], "budget: got 'soon'"),
+        ([*FAST, "--cuts", "patch:9"], "does not fit samples of 8x8; at most 8x8"),
+        ([*FAST, "--cuts", "patch"], "takes SIZE or SIZE/STRIDE"),
+        ([*FAST, "--cuts", "patch:4@sum"], "merge: got 'sum'"),
+        ([*FAST, "--data", "missing.npz"], "no such file: missing.npz"),
+        ([*FAST, "--resume"], "--resume: takes --json"),
+        ([*FAST, "--plot", "figure.doc"], "it takes .png"),
+    ],
+)
+def test_mistakes_get_one_line_and_no_traceback(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    assert main([*arguments, "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.startswith("tokfrag: error: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["compare"], ["fly"], [*FAST, "--seeds", "0"]])
+def test_wrong_usage_exits_with_two(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: tokfrag" in capsys.readouterr().err
+
+
+def test_missing_extra_names_the_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tokfrag.compare.extras.find_spec", lambda name: None)
+    assert main(FAST) == 2
+    assert "pip install 'tokfrag[demo]'" in capsys.readouterr().err
+
+
+def test_interrupt_keeps_finished_rows_and_exits_130(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    numbers = tmp_path / "numbers.json"
+    command = [
+        *[sys.executable, "-m", "tokfrag.cli", "compare", "digits", "--cuts", "patch:4"],
+        *["--budget", "3steps", "--seeds", "100000", "--json", str(numbers)],
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    deadline = time.monotonic() + 120
+    while not numbers.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted: rows hold what had finished" in out
+    assert "Traceback" not in err
+    assert len(json.loads(numbers.read_text())["rows"][0]["runs"]) >= 1
+
+
+def tokenizer_file(folder: Path) -> Path:
+    """The 256 bytes and two merges, as tiktoken keeps them."""
+    tokens = [*(bytes([value]) for value in range(256)), b"to", b"to be"]
+    path = folder / "tiny.tiktoken"
+    path.write_bytes(
+        b"".join(base64.b64encode(token) + b" %d\n" % rank for rank, token in enumerate(tokens))
+    )
+    return path
+
+
+def test_encode_counts_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("to to")
+    tokenizer = tokenizer_file(tmp_path)
+    assert main(["encode", str(text), "--tokenizer", str(tokenizer), "--pattern", "gpt2"]) == 0
+    assert "text.txt: 3 tokens, 5 bytes, 1.67 each" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["encode", "none.txt", "--tokenizer", "x.json"], "no such file: none.txt"),
+        (["encode", __file__, "--tokenizer", "x.json"], "--tokenizer: no such file: x.json"),
+        (["encode", __file__, "--tokenizer", __file__], "it takes .json, .tiktoken or .txt"),
+        (["train", "none.txt", "--size", "300", "--out", "x.json"], "no such file: none.txt"),
+        (["train", __file__, "--size", "300", "--out", "x.bin"], "it takes .json or .tiktoken"),
+        (["train", __file__, "--size", "300", "--out", "no/x.json"], "folder does not exist"),
+    ],
+)
+def test_mistakes_with_files_get_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.startswith("tokfrag: error: ")
+
+
+def test_train_then_encode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import tokfrag
+
+    if not hasattr(tokfrag.Tokenizer, "train") or not hasattr(tokfrag.Tokenizer, "encode_files"):
+        pytest.skip("this build has no Tokenizer.train and .encode_files")
+    text, out, ids = tmp_path / "text.txt", tmp_path / "tokenizer.json", tmp_path / "ids"
+    text.write_text("to be or not to be, " * 200)
+    train = ["train", str(text), "--size", "270", "--out", str(out), "--quiet"]
+    assert main(train) == 0
+    assert "tokens" in capsys.readouterr().out
+    assert main(train) == 2
+    assert "exists already" in capsys.readouterr().err
+    encode = ["encode", str(text), "--tokenizer", str(out), "--out", str(ids), "--quiet"]
+    assert main(encode) == 0
+    assert len(tokfrag.tokens.TokenShards(ids)) == int(
+        tokfrag.Tokenizer.from_file(out).count(text.read_text())
+    )
+
+
+def test_plan_ranks_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    import tokfrag.fragments
+
+    if not hasattr(tokfrag.fragments, "plan_fragments"):
+        pytest.skip("this build has no plan_fragments")
+    plan = ["plan", "--shape", "64x64", "--receptive-field", "5", "--memory", "1MB"]
+    assert main(plan) == 0
+    assert "redundancy" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main([*plan, "--memory", "lots"])
+    assert stop.value.code == 2
