@@ -15,7 +15,7 @@ import copy
 import math
 import pydoc_data.topics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -141,14 +141,14 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in model.state_dict().values())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", nargs="?", type=Path, help="text; default: Python's manual")
     parser.add_argument("--transformer", action="store_true")
     parser.add_argument("--vocab", type=int, default=512, help="256: raw bytes")
     parser.add_argument("--steps", type=int, default=600, help="of dense training; a sixth to tune")
     parser.add_argument("--method", default="cd", help="of sparsify, beside magnitude")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     text = (
         options.file.read_text(encoding="utf-8", errors="replace")
@@ -166,8 +166,11 @@ def main() -> None:
     state = train(dense, training, options.steps, 2e-3)
     print(f"{'model':<24}{'bits/byte':>10}{'weights kB':>12}{'Adam kB':>10}{'tokens/s':>10}")
 
+    bits_per_byte: dict[str, float] = {}
+
     def row(name: str, model: nn.Module, state_bytes: int | None) -> None:
         bits, speed = evaluate(model, held, bytes_per_token)
+        bits_per_byte[name] = bits
         shown = "-" if state_bytes is None else f"{state_bytes / 1e3:.0f}"
         print(
             f"{name:<24}{bits:>10.3f}{weight_bytes(model) / 1e3:>12.0f}{shown:>10}{speed:>10.0f}",
@@ -191,6 +194,7 @@ def main() -> None:
     print("\nafter", repr(decode(prompt.tolist()[-16:])))
     for name, model in (("dense", dense), ("90 % sparse", pruned)):
         print(f"{name}: {decode(generate(model, prompt, 60))!r}")
+    return bits_per_byte
 
 
 if __name__ == "__main__":

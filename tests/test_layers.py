@@ -14,7 +14,7 @@ PACKAGE = ROOT / "python" / "tokfrag"
 
 # What the modules of a folder must not import.
 FORBIDDEN = {
-    "reference": ("tokfrag._core", "tokfrag._cuda", "tokfrag.tokens", "tokfrag.fragments", "torch"),
+    "reference": ("tokfrag._core", "tokfrag._cuda", "tokfrag.tokens", "torch"),
     "tokens": ("tokfrag.fragments", "tokfrag.sparse", "tokfrag.compare", "tokfrag.cli"),
     "fragments": ("tokfrag.tokens", "tokfrag.sparse", "tokfrag.compare", "tokfrag.cli"),
     "sparse": ("tokfrag.tokens", "tokfrag.fragments", "tokfrag.compare", "tokfrag.cli"),

@@ -56,7 +56,7 @@ class Conversions:
         >>> from tokfrag import Tokenizer
         >>> tok = Tokenizer.train(["low lower lowest"] * 9, 260, pattern="gpt2")
         >>> [tok.id_to_token(id) for id in tok.encode("slow lower")]
-        [b's', b'low', b' low', b'er']
+        [b's', b'low', b' lowe', b'r']
         """
         from tokfrag.tokens.word_counts import count_words
 
@@ -182,17 +182,37 @@ class Conversions:
 
         write_tiktoken(specification_of(_own(self)), path)
 
-    def as_tiktoken(self) -> Encoding:
+    def as_tiktoken(self, name: str = "tokfrag") -> Encoding:
         """An object that is called as ``tiktoken.Encoding`` is."""
         from tokfrag.compat.tiktoken import Encoding
 
-        return Encoding(_own(self))
+        return Encoding(_own(self), name)
 
-    def as_huggingface(self) -> HuggingFaceTokenizer:
-        """An object that is called as a fast tokenizer of ``transformers`` is."""
+    def as_huggingface(
+        self,
+        *,
+        pad_token: str | None = None,
+        eos_token: str | None = None,
+        bos_token: str | None = None,
+        model_max_length: int | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
+    ) -> HuggingFaceTokenizer:
+        """An object that is called as a fast tokenizer of ``transformers`` is.
+
+        The arguments are those of :class:`tokfrag.compat.huggingface.HuggingFaceTokenizer`.
+        """
         from tokfrag.compat.huggingface import HuggingFaceTokenizer
 
-        return HuggingFaceTokenizer(_own(self))
+        return HuggingFaceTokenizer(
+            _own(self),
+            pad_token=pad_token,
+            eos_token=eos_token,
+            bos_token=bos_token,
+            model_max_length=model_max_length,
+            padding_side=padding_side,
+            truncation_side=truncation_side,
+        )
 
     def encode_files(
         self,
@@ -232,8 +252,15 @@ class Conversions:
         padding: bool | str | None = None,
         truncation: bool | str | None = None,
         max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        pad_id: int | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
         return_tensors: str | None = None,
+        return_attention_mask: bool = True,
+        return_token_type_ids: bool = False,
         return_offsets_mapping: bool = False,
+        threads: int | None = None,
     ) -> BatchEncoding:
         """The Hugging Face call: ``input_ids`` and ``attention_mask``.
 
@@ -249,8 +276,15 @@ class Conversions:
             padding=padding,
             truncation=truncation,
             max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            pad_id=pad_id,
+            padding_side=padding_side,
+            truncation_side=truncation_side,
             return_tensors=return_tensors,
+            return_attention_mask=return_attention_mask,
+            return_token_type_ids=return_token_type_ids,
             return_offsets_mapping=return_offsets_mapping,
+            threads=threads,
         )
 
 

@@ -38,7 +38,7 @@ class TokenShards:
     >>> len(shards), shards[2:5].tolist()
     (10, [2, 3, 4])
     >>> x, y = next(shards.batches(2, 3, seed=0))
-    >>> x.shape, bool((x + 1 == y).all())
+    >>> tuple(x.shape), bool((x + 1 == y).all())
     ((2, 3), True)
     """
 
