@@ -10,11 +10,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Measurements of tests stay out of the user's cache.
+os.environ["TOKFRAG_CACHE_DIR"] = tempfile.mkdtemp(prefix="tokfrag-tests-")
+atexit.register(shutil.rmtree, os.environ["TOKFRAG_CACHE_DIR"], ignore_errors=True)
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOKFRAG_CACHE", str(tmp_path))
+    monkeypatch.setenv("TOKFRAG_CACHE_DIR", str(tmp_path))
     speed = calibrating.Calibration(4e9, 1e-5, 2e9, 2e-5)
     calibrating._write(calibrating._path(), speed)
     return tmp_path
@@ -176,5 +176,5 @@ def test_the_calibration_is_measured_once_and_checked(cache):
 
 def test_a_folder_that_cannot_be_written_to_does_no_harm(monkeypatch, cache):
     (cache / "file").write_text("")
-    monkeypatch.setenv("TOKFRAG_CACHE", str(cache / "file"))
+    monkeypatch.setenv("TOKFRAG_CACHE_DIR", str(cache / "file"))
     assert calibrating.calibration().call_seconds > 0

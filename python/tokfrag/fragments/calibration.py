@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from tokfrag import _core
+from tokfrag._machine import cache_folder, processor_name
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import merge
@@ -38,37 +39,30 @@ class Calibration:
 def calibration(*, refresh: bool = False) -> Calibration:
     """The figures of this machine, measured (about a quarter of a second) unless they are cached.
 
-    The file is ``tokfrag/calibration.json`` in ``TOKFRAG_CACHE``, ``XDG_CACHE_HOME`` or
-    ``~/.cache``. One that was made on another machine or by another version, or that was damaged,
-    is measured anew; a folder that cannot be written to costs a measurement each time.
+    The file is ``calibration.json`` in ``TOKFRAG_CACHE_DIR``, or in the folder ``tokfrag`` of the
+    user's cache; with ``TOKFRAG_CACHE_DIR`` empty there is none. One that was made on another
+    machine or by another version, or that was damaged, is measured anew; a folder that cannot be
+    written to costs a measurement each time.
     """
     path = _path()
-    if not refresh:
-        known = _read(path)
-        if known is not None:
-            return known
+    known = None if refresh or path is None else _read(path)
+    if known is not None:
+        return known
     measured = _measure()
-    _write(path, measured)
+    if path is not None:
+        _write(path, measured)
     return measured
 
 
-def _path() -> Path:
-    folder = os.environ.get("TOKFRAG_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(folder) if folder else Path.home() / ".cache") / "tokfrag" / "calibration.json"
+def _path() -> Path | None:
+    folder = cache_folder()
+    return None if folder is None else folder / "calibration.json"
 
 
 def _machine() -> dict[str, str]:
     """What the figures depend on."""
-    model = platform.processor()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass  # not Linux: the generic name has to do
     return {
-        "processor": f"{platform.machine()} {model}",
+        "processor": f"{platform.machine()} {processor_name()}",
         "processors": str(os.cpu_count()),
         "instructions": _core.active_isa(),
         "version": _core.__version__,

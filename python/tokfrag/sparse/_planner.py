@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from tokfrag import _core
+from tokfrag._machine import cache_folder, processor_name
 
 # Above these sizes rates no longer change, so a race need not be longer.
 _MOST_ROWS, _MOST_BATCH = 2048, 256
@@ -38,26 +38,13 @@ def _bucket(extent: int, most: int) -> int:
     return min(most, 1 << max(0, extent - 1).bit_length())
 
 
-def _processor() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def _file() -> Path | None:
-    folder = os.environ.get("TOKFRAG_CACHE_DIR")
-    if folder == "":
-        return None
-    if folder is None:
-        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = str(Path(root) / "tokfrag")
-    return Path(folder) / "sparse_plans.json"
+    folder = cache_folder()
+    return None if folder is None else folder / "sparse_plans.json"
 
 
 def _machine() -> str:
-    return f"{_processor()} {_core.active_isa()} torch {torch.__version__} {_core.__version__}"
+    return f"{processor_name()} {_core.active_isa()} torch {torch.__version__} {_core.__version__}"
 
 
 def _read() -> dict[str, str]:
