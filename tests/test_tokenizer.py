@@ -128,6 +128,20 @@ def test_listed_merges_equal_twin(tokens: list[bytes], data: st.DataObject) -> N
     assert tok.decode_bytes(expected) == text
 
 
+# Runs of one kind of character: blocks of ASCII, and every length in UTF-8, at any place in a block.
+RUNS = st.lists(
+    st.tuples(st.sampled_from("a z\x7fé\x80߿ࠀ的\uffff😀"), st.integers(1, 70)), max_size=8
+).map(lambda runs: "".join(char * count for char, count in runs))
+
+
+@given(text=RUNS)
+def test_strings_of_any_width_are_read_as_their_bytes(data: Path, text: str) -> None:
+    tok = tokenizer(data, "cl100k")
+    fresh = "".join(list(text))  # without a copy in UTF-8
+    np.testing.assert_array_equal(tok.encode(fresh), tok.encode(text.encode()))
+    assert tok.decode(tok.encode(fresh)) == text
+
+
 def test_lone_surrogates_as_tiktoken(data: Path) -> None:
     for text in ("a\ud800b", "\udc00", "\ud83d\udc4d", "x\ud83d \udc4d中"):
         assert tokenizer(data, "cl100k").encode(text).tolist() == peer_ids(data, "cl100k", text)

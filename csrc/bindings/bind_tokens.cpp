@@ -23,10 +23,17 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
 // The text of a str or bytes, in place: valid while the object lives. Python strings are read by
-// their code units, because asking them for UTF-8 would leave a copy cached in each.
+// their code units, because asking them for UTF-8 would leave a copy cached in each; where somebody
+// has asked before, the copy is there to be used.
 Text text_of(py::handle object) {
   PyObject* const raw = object.ptr();
   if (PyUnicode_Check(raw)) {
+#if !defined(PYPY_VERSION) && !defined(Py_GIL_DISABLED)
+    const auto* compact = reinterpret_cast<const PyCompactUnicodeObject*>(raw);
+    if (!PyUnicode_IS_ASCII(raw) && compact->utf8 != nullptr) {
+      return {compact->utf8, compact->utf8_length, 0};
+    }
+#endif
     const int unit = PyUnicode_IS_ASCII(raw) ? 0 : static_cast<int>(PyUnicode_KIND(raw));
     return {PyUnicode_DATA(raw), PyUnicode_GET_LENGTH(raw), unit};
   }
@@ -116,7 +123,7 @@ py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
   {
     const py::gil_scoped_release nogil;
     if (limit == INT64_MAX && utf8_bound(text) >= Model::kLong) {
-      std::vector<std::uint8_t> scratch;
+      Utf8Scratch scratch;
       ids = model.encode_long(to_utf8(text, &scratch), allowed, 0);
     } else {
       const WorkerPool::Lease worker = model.encoder().workers().acquire();
@@ -157,7 +164,7 @@ std::int64_t count(const Model& model, const py::object& object) {
   const Text text = text_of(object);
   const py::gil_scoped_release nogil;
   if (utf8_bound(text) >= Model::kLong) {
-    std::vector<std::uint8_t> scratch;
+    Utf8Scratch scratch;
     return model.count_long(to_utf8(text, &scratch), 0);
   }
   const WorkerPool::Lease worker = model.encoder().workers().acquire();
@@ -208,7 +215,7 @@ py::array_t<std::int64_t> offsets(const Model& model, const py::object& object,
   const std::int64_t count = ids.size();
   {
     const py::gil_scoped_release nogil;
-    std::vector<std::uint8_t> scratch;
+    Utf8Scratch scratch;
     model.decoder().offsets(data, count, place);
     if (characters) to_characters(to_utf8(text, &scratch), count, place);
   }
@@ -252,7 +259,7 @@ py::tuple pad(const Array<std::uint32_t>& ids, const Array<std::int64_t>& offset
 
 py::object find_special(const Model& model, const py::object& object, const py::object& flags) {
   const Text text = text_of(object);
-  std::vector<std::uint8_t> scratch;
+  Utf8Scratch scratch;
   const Utf8 utf8 = to_utf8(text, &scratch);
   const auto match = model.special().find(utf8.data, utf8.size, 0, allowed_of(flags).flags);
   if (match.token < 0) return py::none();
@@ -324,7 +331,7 @@ py::array_t<std::int64_t> scan_utf8(const std::string& pattern, Utf8 text) {
 }
 
 py::array_t<std::int64_t> scan(const std::string& pattern, const py::object& object) {
-  std::vector<std::uint8_t> scratch;
+  Utf8Scratch scratch;
   return scan_utf8(pattern, to_utf8(text_of(object), &scratch));
 }
 

@@ -1,9 +1,11 @@
 #include "tokens/encoder.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "core/interrupt.hpp"
+#include "tokens/word_lookup.hpp"
 
 namespace tokfrag {
 
@@ -33,16 +35,105 @@ struct WholeText {
   }
 };
 
-// A word to look up: a piece, or a unit, a part of a piece that no token crosses out of.
-struct Word {
-  WordKey key;  // of a word too long for the cache: one that no entry has
-  std::uint64_t hash;
-  std::int64_t begin;
-  std::int64_t length;
-  std::uint32_t shunned;  // flags of a cache entry that may not answer for this word
-};
+// Pieces as words, or cut into words: units, parts of a piece that no token crosses out of.
+template <class Pieces>
+class WordSource {
+ public:
+  WordSource(const Encoder& encoder, const Stretch& stretch, Pieces pieces)
+      : encoder_(encoder), stretch_(stretch), pieces_(std::move(pieces)) {}
 
-constexpr WordKey kNoKey{0, ~0ull};
+  // The words of a batch lie end to end, the first from `begin`.
+  std::int64_t begin = 0;
+  const std::int64_t* ends = nullptr;
+  const bool* units = nullptr;  // which words are units; null: none
+  int count = 0;
+
+  // Takes the next words; false at the end of the text. Pieces are words as they are at first.
+  bool next() {
+    begin = count > 0 ? ends[count - 1] : 0;
+    if (unit_ == unit_end_ && piece_ == piece_count_) {
+      piece_count_ = pieces_.next(piece_ends_, kChunk);
+      piece_ = 0;
+      if (piece_count_ == 0) return false;
+      piece_begin_ = begin;
+      if (!splitting_ && !holds_units()) {
+        ends = piece_ends_;
+        units = nullptr;
+        count = static_cast<int>(piece_count_);
+        piece_ = piece_count_;
+        return true;
+      }
+    }
+    split();
+    return true;
+  }
+
+  // Takes the batch back and cuts what is worth splitting.
+  void split_batch() {
+    piece_ = 0;
+    split();
+  }
+
+ private:
+  // Whether some piece at hand must not be taken for a token.
+  bool holds_units() const {
+    return !encoder_.whole_pieces() || (stretch_.begins_inside && begin == 0) ||
+           (stretch_.ends_inside && piece_ends_[piece_count_ - 1] == stretch_.size);
+  }
+
+  void split() {
+    const JoinFilter& joins = encoder_.joins();
+    ends = word_ends_;
+    units = word_units_;
+    count = 0;
+    splitting_ = false;
+    while (count < kChunk) {
+      if (unit_ < unit_end_) {
+        const int more =
+            joins.unit_ends(stretch_.text, unit_, unit_end_, word_ends_ + count, kChunk - count);
+        std::fill_n(word_units_ + count, more, true);
+        count += more;
+        unit_ = word_ends_[count - 1];
+        continue;
+      }
+      if (piece_ == piece_count_) break;
+      const std::int64_t from = piece_begin_;
+      const std::int64_t end = piece_ends_[piece_++];
+      piece_begin_ = end;
+      const bool part =
+          (stretch_.begins_inside && from == 0) || (stretch_.ends_inside && end == stretch_.size);
+      const bool whole = encoder_.whole_pieces() && !part;
+      const std::uint8_t* bytes = stretch_.text + from;
+      if (!worth_splitting(bytes, end - from)) {
+        word_units_[count] = !whole;
+        word_ends_[count++] = end;
+        continue;
+      }
+      splitting_ = true;  // and so, most likely, will the next pieces be
+      unit_ = from;
+      unit_end_ = end;
+      // A piece that can be split is no token; one that cannot may be.
+      if (whole && joins.unit_end(stretch_.text, from, end) == end) {
+        word_units_[count] = false;
+        word_ends_[count++] = end;
+        unit_ = end;
+      }
+    }
+  }
+
+  const Encoder& encoder_;
+  const Stretch& stretch_;
+  Pieces pieces_;
+  bool splitting_ = false;
+  std::int64_t piece_ends_[kChunk];
+  std::int64_t piece_count_ = 0;
+  std::int64_t piece_ = 0;
+  std::int64_t piece_begin_ = 0;
+  std::int64_t unit_ = 0;  // the next unit, in a piece being split
+  std::int64_t unit_end_ = 0;
+  std::int64_t word_ends_[kChunk];
+  bool word_units_[kChunk];
+};
 
 }  // namespace
 
@@ -53,131 +144,74 @@ Encoder::Encoder(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
       joins_(vocabulary_),
       whole_pieces_(whole_pieces),
       family_(family),
-      workers_(vocabulary_) {}
+      workers_(vocabulary_, whole_pieces) {}
 
-// Two passes over a chunk of words at a time: the first makes keys and asks for their cache lines,
-// the second reads the lines and writes four ids at once, of which the entry says how many count.
+// Encodes a word that the lookup has not found in its line, and remembers it.
+std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
+                                  Worker& worker, std::uint32_t* ids) const {
+  WordKey key{};
+  std::uint64_t hash = 0;
+  const bool is_short = length <= kMaxWord;
+  const bool is_long = !is_short && length <= kMaxLongWord;
+  if (is_short) {
+    key = word_key(bytes, length, unit ? kUnit : 0);
+    hash = hash_key(key);
+    if (const WordEntry* entry = worker.cache.find(key, hash)) {
+      const std::uint32_t* from = entry->ids;
+      std::int64_t count = id_count(*entry);
+      if (count == kSpilled) {
+        from = worker.cache.spilled(*entry);
+        count = entry->ids[1];
+      }
+      for (std::int64_t i = 0; i < count; ++i) ids[i] = from[i] & kIdMask;
+      return count;
+    }
+  } else if (is_long) {
+    std::int64_t count = 0;
+    if (const std::uint32_t* known = worker.long_words.find(bytes, length, unit, &count)) {
+      std::copy(known, known + count, ids);
+      return count;
+    }
+  }
+  std::int64_t count = 0;
+  if (!unit && !(is_short && worker.cache.holds_all_tokens())) {
+    const Symbol symbol = vocabulary_.find(bytes, length);
+    if (symbol != kNoSymbol) {
+      ids[0] = vocabulary_.id(symbol);
+      count = 1;
+    }
+  }
+  if (count == 0) count = Merger(vocabulary_, pairs_)(bytes, length, &worker.merge, ids);
+  if (is_short) worker.cache.insert(key, hash, ids, count);
+  if (is_long) worker.long_words.insert(bytes, length, unit, ids, count);
+  return count;
+}
+
 template <class Pieces>
 std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                           bool keep, std::int64_t limit) const {
-  const std::uint8_t* text = stretch.text;
-  const std::int64_t size = stretch.size;
-  WordCache& cache = worker.cache;
-  const Merger merger(vocabulary_, pairs_);
-
-  std::int64_t ends[kChunk];
-  Word words[kChunk];
-  std::int64_t piece_count = 0;
-  std::int64_t piece = 0;
-  std::int64_t begin = 0;     // of the next piece
-  std::int64_t unit = 0;      // of the next unit, in a piece being split
-  std::int64_t unit_end = 0;  // of that piece
+  const WordLookup& lookup = word_lookup_kernels();
+  PackedWord packed[kChunk];
+  WordSource<Pieces> words(*this, stretch, std::move(pieces));
   std::int64_t total = 0;
-
-  // A long piece that can be split is no token; only the others are worth looking up.
-  const auto is_token = [&](const std::uint8_t* bytes, std::int64_t length) {
-    return joins_.unit_end(bytes, 0, length) == length &&
-           vocabulary_.find(bytes, length) != kNoSymbol;
-  };
-
-  // Encodes a word that the fast path has not found, and remembers it.
-  const auto look_further = [&](const Word& word, std::uint32_t* ids) -> std::int64_t {
-    const std::uint8_t* bytes = text + word.begin;
-    const bool cached = word.length <= WordKey::kMaxLength;
-    const WordCache::Entry* entry = cached ? cache.find(word.key, word.hash) : nullptr;
-    if (entry != nullptr && (entry->ids[0] & word.shunned) == 0) {
-      if (entry->count() == WordCache::kSpilled) {
-        std::memcpy(ids, cache.spilled(*entry), entry->ids[1] * sizeof(*ids));
-        return entry->ids[1];
-      }
-      for (unsigned i = 0; i < entry->count(); ++i) ids[i] = entry->ids[i] & WordCache::kIdMask;
-      return entry->count();
+  while (words.next()) {
+    const auto pack = [&] {
+      return lookup.pack(stretch.text, stretch.size, words.begin, words.ends, words.units,
+                         words.count, worker.cache.lines(), packed);
+    };
+    if (pack()) {
+      words.split_batch();
+      pack();
     }
-    const Symbol symbol = vocabulary_.find(bytes, word.length);
-    if (symbol != kNoSymbol && word.shunned == 0) {
-      ids[0] = vocabulary_.id(symbol);
-      const std::uint32_t seed = ids[0] | WordCache::kSeed;
-      if (cached) cache.insert(word.key, word.hash, &seed, 1);
-      return 1;
-    }
-    const std::int64_t count = merger(bytes, word.length, &worker.merge, ids);
-    // A token that merging does not reach is not remembered as its parts, which are right for a
-    // unit but not for a piece.
-    if (cached && (symbol == kNoSymbol || count == 1)) {
-      cache.insert(word.key, word.hash, ids, count);
-    }
-    return count;
-  };
-
-  for (;;) {
-    int filled = 0;
-    std::int64_t bytes = 0;
-    while (filled < kChunk) {
-      Word& word = words[filled];
-      if (unit < unit_end) {
-        const std::int64_t end = joins_.unit_end(text, unit, unit_end);
-        word.begin = unit;
-        word.length = end - unit;
-        word.shunned = WordCache::kSeed;
-        unit = end;
-      } else {
-        if (piece == piece_count) {
-          piece_count = pieces.next(ends, kChunk);
-          piece = 0;
-          if (piece_count == 0) break;
-        }
-        const std::int64_t end = ends[piece++];
-        const bool part =
-            (stretch.begins_inside && begin == 0) || (stretch.ends_inside && end == size);
-        word.begin = begin;
-        word.length = end - begin;
-        word.shunned = whole_pieces_ && !part ? 0 : WordCache::kSeed;
-        if (word.length > WordKey::kMaxLength &&
-            !(word.shunned == 0 && is_token(text + begin, word.length))) {
-          unit = begin;
-          unit_end = end;
-          begin = end;
-          continue;
-        }
-        begin = end;
-      }
-      if (word.length <= WordKey::kMaxLength) {
-        word.key = word.begin + 16 <= size ? word_key_wide(text + word.begin, word.length)
-                                           : word_key(text + word.begin, word.length);
-        word.hash = word.key.hash();
-        __builtin_prefetch(cache.line(word.hash));
-      } else {
-        word.key = kNoKey;
-        word.hash = 0;
-      }
-      bytes += word.length;
-      ++filled;
-    }
-    if (filled == 0) break;
-
-    out->reserve_more(bytes + 4);
+    const int count = words.count;
+    out->reserve_more(words.ends[count - 1] - words.begin + 4);
     std::uint32_t* cursor = out->data() + out->size();
-    for (int i = 0; i < filled; ++i) {
-      const Word& word = words[i];
-      const WordCache::Entry* entry = cache.line(word.hash);
-      const bool first = entry[0].has(word.key);
-      const bool second = entry[1].has(word.key);
-      entry += second;
-      const unsigned count = entry->count();
-      if (__builtin_expect((first | second) & (count < WordCache::kSpilled) &
-                               ((entry->ids[0] & word.shunned) == 0),
-                           1)) {
-        std::uint64_t pairs[2];
-        std::memcpy(pairs, entry->ids, sizeof pairs);
-        constexpr std::uint64_t kMask =
-            (std::uint64_t{WordCache::kIdMask} << 32) | WordCache::kIdMask;
-        pairs[0] &= kMask;
-        pairs[1] &= kMask;
-        std::memcpy(cursor, pairs, sizeof pairs);
-        cursor += count;
-      } else {
-        cursor += look_further(word, cursor);
-      }
+    for (int i = 0;; ++i) {
+      i = lookup.emit(packed, i, count, worker.cache.lines(), &cursor);
+      if (i == count) break;
+      const std::int64_t begin = i == 0 ? words.begin : words.ends[i - 1];
+      cursor += encode_word(stretch.text + begin, words.ends[i] - begin,
+                            words.units != nullptr && words.units[i], worker, cursor);
     }
     out->set_size(cursor - out->data());
     if (!keep) {

@@ -51,6 +51,8 @@ class Encoder {
   template <class Pieces>
   std::int64_t run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                    bool keep, std::int64_t limit) const;
+  std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
+                           Worker& worker, std::uint32_t* ids) const;
 
   Vocabulary vocabulary_;
   PairTable pairs_;

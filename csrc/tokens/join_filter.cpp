@@ -1,5 +1,9 @@
 #include "tokens/join_filter.hpp"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 #include "tokens/utf8.hpp"
 
 namespace tokfrag {
@@ -28,33 +32,36 @@ bool cut_short(const std::uint8_t* bytes, std::int64_t length) {
   return true;
 }
 
-std::size_t fragment_bit(std::uint8_t left_last, std::uint8_t right_first) {
-  return static_cast<std::size_t>(left_last) * 256 + right_first;
-}
-
 // The well-formed character at text[at] as a number, and its length; length 0 if there is none.
 struct Packed {
   std::uint64_t value;
   std::int64_t length;
 };
 
+// Three bytes from p[-1] on are read as one number; a character if this says so: a lead that any
+// two continuation bytes may follow, and these.
+std::uint32_t read_three(const std::uint8_t* p) {
+  std::uint32_t four;
+  std::memcpy(&four, p - 1, 4);
+  return __builtin_bswap32(four) & 0xFFFFFF;
+}
+
+bool is_three(std::uint32_t value) {
+  return (value & 0xF0C0C0) == 0xE08080 && value >= 0xE10000 && value < 0xED0000;
+}
+
 Packed read_packed(const std::uint8_t* text, std::int64_t end, std::int64_t at) {
   const std::uint8_t* p = text + at;
   if (p[0] < 0x80) return {p[0], 1};
-  // Three bytes, of a lead that any two continuation bytes may follow.
-  if (p[0] > 0xE0 && p[0] < 0xED && end - at >= 3 && is_continuation(p[1]) &&
-      is_continuation(p[2])) {
-    return {static_cast<std::uint64_t>(p[0]) << 16 | static_cast<std::uint64_t>(p[1]) << 8 | p[2],
-            3};
-  }
   const std::int64_t length = decode_utf8(text, end, at).length;
   return length == 1 ? Packed{0, 0} : Packed{pack(p, length), length};
 }
 
 }  // namespace
 
-JoinFilter::JoinFilter(const Vocabulary& vocabulary) : fragments_(256 * 256 / 64) {
-  std::vector<Pair> found;
+JoinFilter::JoinFilter(const Vocabulary& vocabulary)
+    : edges_(256 * 256 / 64), fragments_((1 << kFragmentBits) / 64) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
   for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
     const std::uint8_t* bytes = vocabulary.bytes(symbol);
     const std::int64_t length = vocabulary.length(symbol);
@@ -72,10 +79,9 @@ JoinFilter::JoinFilter(const Vocabulary& vocabulary) : fragments_(256 * 256 / 64
         right_whole = false;
       }
       if (at - left <= 4 && right_length <= 4) {
-        found.push_back({pack(bytes + left, at - left), pack(bytes + at, right_length)});
+        found.emplace_back(pack(bytes + left, at - left), pack(bytes + at, right_length));
         if (!left_whole || !right_whole) {
-          const std::size_t bit = fragment_bit(bytes[at - 1], bytes[at]);
-          fragments_[bit >> 6] |= 1ull << (bit & 63);
+          add_fragment(bytes[at - 1], bytes + at, right_length, right_whole);
         }
       }
       left = at;
@@ -83,13 +89,34 @@ JoinFilter::JoinFilter(const Vocabulary& vocabulary) : fragments_(256 * 256 / 64
       at += right_length;
     }
   }
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
   int bits = 12;
-  while ((std::size_t{1} << bits) < found.size() * 4 && bits < 20) ++bits;
+  while ((std::size_t{1} << bits) < found.size() * 16 && bits < 20) ++bits;
   shift_ = 64 - bits;
   pairs_.assign((std::size_t{1} << bits) / 64, 0);
-  for (const Pair& pair : found) {
-    const std::uint64_t bit = place(pair.left, pair.right);
-    pairs_[bit >> 6] |= 1ull << (bit & 63);
+  for (const auto& [left, right] : found) {
+    const std::uint64_t at = hash(left, right);
+    for (const std::uint64_t bit : {first_bit(at), second_bit(at)}) {
+      pairs_[bit >> 6] |= 1ull << (bit & 63);
+    }
+  }
+}
+
+void JoinFilter::add_fragment(std::uint8_t left_last, const std::uint8_t* right,
+                              std::int64_t right_length, bool right_whole) {
+  const std::uint64_t edge = edge_bit(left_last, right[0]);
+  edges_[edge >> 6] |= 1ull << (edge & 63);
+  const auto set = [&](std::uint8_t second) {
+    const std::uint64_t bit = fragment_bit(edge, second);
+    fragments_[bit >> 6] |= 1ull << (bit & 63);
+  };
+  if (right_length > 1) {
+    set(right[1]);
+  } else if (right_whole) {
+    set(0);
+  } else {
+    for (int second = 0x80; second < 0xC0; ++second) set(static_cast<std::uint8_t>(second));
   }
 }
 
@@ -106,29 +133,41 @@ bool JoinFilter::fragments_join(const std::uint8_t* left, std::int64_t left_leng
 bool JoinFilter::may_join(const std::uint8_t* left, std::int64_t left_length,
                           const std::uint8_t* right, std::int64_t right_length) const {
   if (holds(pack(left, left_length), pack(right, right_length))) return true;
-  const std::size_t bit = fragment_bit(left[left_length - 1], right[0]);
-  return ((fragments_[bit >> 6] >> (bit & 63)) & 1) != 0 &&
+  return may_hold_fragment(left[left_length - 1], right, right_length) &&
          fragments_join(left, left_length, right, right_length);
+}
+
+int JoinFilter::unit_ends(const std::uint8_t* text, std::int64_t begin, std::int64_t end,
+                          std::int64_t* ends, int capacity) const {
+  int count = 0;
+  std::int64_t at = begin;
+  Packed left = read_packed(text, end, at);
+  while (count < capacity) {
+    const std::int64_t next = at + (left.length != 0 ? left.length : 1);
+    if (next >= end) {
+      ends[count++] = end;
+      break;
+    }
+    const Packed right = next + 3 <= end && is_three(read_three(text + next))
+                             ? Packed{read_three(text + next), 3}
+                             : read_packed(text, end, next);
+    const bool joined = left.length == 0 || right.length == 0 || holds(left.value, right.value) ||
+                        (may_hold_fragment(text[next - 1], text + next, right.length) &&
+                         fragments_join(text + at, left.length, text + next, right.length));
+    // Without a branch: whether characters join is hard to foretell.
+    ends[count] = next;
+    count += !joined;
+    at = next;
+    left = right;
+  }
+  return count;
 }
 
 std::int64_t JoinFilter::unit_end(const std::uint8_t* text, std::int64_t begin,
                                   std::int64_t end) const {
-  std::int64_t at = begin;
-  Packed left = read_packed(text, end, at);
-  for (;;) {
-    const std::int64_t next = at + (left.length != 0 ? left.length : 1);
-    if (next >= end) return end;
-    const Packed right = read_packed(text, end, next);
-    if (left.length != 0 && right.length != 0 && !holds(left.value, right.value)) {
-      const std::size_t bit = fragment_bit(text[next - 1], text[next]);
-      if (((fragments_[bit >> 6] >> (bit & 63)) & 1) == 0 ||
-          !fragments_join(text + at, left.length, text + next, right.length)) {
-        return next;
-      }
-    }
-    at = next;
-    left = right;
-  }
+  std::int64_t first = 0;
+  unit_ends(text, begin, end, &first, 1);
+  return first;
 }
 
 }  // namespace tokfrag

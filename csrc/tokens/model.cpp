@@ -99,8 +99,9 @@ std::int64_t Model::count(Utf8 text, Worker& worker) const {
 }
 
 TokenBuffer Model::encode_long(Utf8 text, AllowedSpecial allowed, int threads) const {
+  if (threads == 0) threads = default_threads();
   std::vector<Stretch> stretches;
-  if (!allowed.any && text.size >= kLong) {
+  if (threads > 1 && !allowed.any && text.size >= kLong) {
     stretches = cut_text(encoder_, text.data, text.size, kStretchBytes);
   }
   if (stretches.size() < 2) {
@@ -122,8 +123,12 @@ TokenBuffer Model::encode_long(Utf8 text, AllowedSpecial allowed, int threads) c
 }
 
 std::int64_t Model::count_long(Utf8 text, int threads) const {
-  const std::vector<Stretch> stretches =
-      cut_text(encoder_, text.data, text.size, text.size < kLong ? kLong : kStretchBytes);
+  if (threads == 0) threads = default_threads();
+  if (threads == 1 || text.size < kLong) {
+    const WorkerPool::Lease worker = encoder_.workers().acquire();
+    return count(text, *worker);
+  }
+  const std::vector<Stretch> stretches = cut_text(encoder_, text.data, text.size, kStretchBytes);
   std::vector<std::int64_t> counts(stretches.size());
   parallel_for(static_cast<std::int64_t>(stretches.size()), 1, threads,
                [&](std::int64_t begin, std::int64_t end, int) {
@@ -145,7 +150,7 @@ TokenBuffer Model::encode_batch(const std::vector<Text>& texts, AllowedSpecial a
   offsets[0] = 0;
   for (std::size_t block = 0; block < blocks.size(); ++block) {
     if (!blocks[block].is_long) continue;
-    std::vector<std::uint8_t> scratch;
+    Utf8Scratch scratch;
     const auto at = static_cast<std::size_t>(blocks[block].begin);
     parts[block] = encode_long(to_utf8(texts[at], &scratch), allowed, threads);
     offsets[at + 1] = parts[block].size();
@@ -172,7 +177,7 @@ void Model::count_batch(const std::vector<Text>& texts, int threads, std::int64_
   const std::vector<Block> blocks = blocks_of(texts);
   for (const Block& block : blocks) {
     if (!block.is_long) continue;
-    std::vector<std::uint8_t> scratch;
+    Utf8Scratch scratch;
     const Text& text = texts[static_cast<std::size_t>(block.begin)];
     counts[block.begin] = count_long(to_utf8(text, &scratch), threads);
   }

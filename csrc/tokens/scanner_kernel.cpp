@@ -37,7 +37,27 @@ struct Classes {
   Bits apostrophe;  // '
   Bits slash;       // /
   Bits inside;      // not the first byte of a character
-  Bits wide[7];     // first bytes of characters beyond ASCII, by CharClass, but ideographs
+  Bits wide_space;  // first bytes of spaces and numbers beyond ASCII
+  Bits wide_number;
+};
+
+// The classes of characters beyond ASCII, as three planes of bits: a class is a number of three
+// bits.
+struct WideClasses {
+  Bits planes[3] = {};
+  Bits all = 0;     // bytes that the planes speak of
+  Bits inside = 0;  // of them, those that are not the first of a character
+
+  Bits of(CharClass kind) const {
+    Bits bits = all;
+    for (int i = 0; i < 3; ++i) bits &= (kind >> i & 1) != 0 ? planes[i] : ~planes[i];
+    return bits;
+  }
+  void add(CharClass kind, Bits whole, Bits first) {
+    for (int i = 0; i < 3; ++i) planes[i] |= (kind >> i & 1) != 0 ? whole : 0;
+    all |= whole;
+    inside |= whole & ~first;
+  }
 };
 
 template <PatternFamily family>
@@ -118,7 +138,7 @@ class BlockScanner {
 
   void read_block();
   Bits classify(Classes* classes);
-  void classify_wide(Classes* classes, const ByteBlock& block, Bits high);
+  WideClasses classify_wide(const ByteBlock& block, Bits high);
   Bits next_char(Bits bits, Bits inside, Bits* carry) const;
   Bits number_starts(const Classes& classes, Bits first);
   Bits newline_cuts(Bits after_newline, Bits open, Bits newline) const;
@@ -128,6 +148,35 @@ class BlockScanner {
   ScanState* state_;
   const std::uint8_t* text_;
 };
+
+// Reads the characters of two and three bytes that begin at `two` and `three`, all well-formed.
+inline void read_two_and_three(const std::uint8_t* text, Bits two, Bits three, WideClasses* wide) {
+  Bits low = 0;
+  Bits middle = 0;
+  Bits high = 0;
+  const auto put = [&](int at, std::uint32_t code_point) {
+    const auto kind = static_cast<Bits>(class_of(code_point));
+    low |= (kind & 1) << at;
+    middle |= (kind >> 1 & 1) << at;
+    high |= (kind >> 2) << at;
+  };
+  for (Bits bits = two; bits != 0; bits &= bits - 1) {
+    const int at = lowest(bits);
+    const std::uint8_t* p = text + at;
+    put(at, (p[0] & 0x1Fu) << 6 | (p[1] & 0x3Fu));
+  }
+  for (Bits bits = three; bits != 0; bits &= bits - 1) {
+    const int at = lowest(bits);
+    const std::uint8_t* p = text + at;
+    put(at, (p[0] & 0x0Fu) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu));
+  }
+  const auto spread = [&](Bits first) { return first | first << 1 | (first & three) << 2; };
+  wide->planes[0] |= spread(low);
+  wide->planes[1] |= spread(middle);
+  wide->planes[2] |= spread(high);
+  wide->all |= spread(two | three);
+  wide->inside |= spread(two | three) & ~(two | three);
+}
 
 // Fills in the classes of the block at state.base; returns the bits that are text.
 template <PatternFamily family>
@@ -141,57 +190,84 @@ Bits BlockScanner<family>::classify(Classes* classes) {
   }
   const ByteBlock block(from);
   const Bits letters = block.folded_in('a', 26);
-  const Bits spaces = block.in('\t', 5);
-  *classes = {};
+  const Bits digits = block.in('0', 10);
   classes->of[kUpper] = kRules.words_by_case ? block.in('A', 26) : 0;
   classes->of[kLower] = letters & ~classes->of[kUpper];
-  classes->of[kNumber] = block.in('0', 10);
+  classes->of[kNumber] = digits;
+  classes->of[kLetter] = classes->of[kMark] = 0;
   classes->blank = block.equal(' ');
-  classes->of[kSpace] = spaces | classes->blank;
+  classes->of[kSpace] = block.in('\t', 5) | classes->blank;
   classes->newline = block.equal('\n') | block.equal('\r');
   classes->apostrophe = block.equal('\'');
-  if (kRules.slash_tail) classes->slash = block.equal('/');
+  classes->slash = kRules.slash_tail ? block.equal('/') : 0;
+  classes->inside = classes->wide_space = classes->wide_number = 0;
   const Bits valid = left < 64 ? bit_range(0, static_cast<int>(left)) : ~Bits{0};
   const Bits high = block.high();
+  classes->of[kOther] = valid & ~(letters | digits | classes->of[kSpace] | high);
   if ((high | static_cast<Bits>(state_->before.bytes)) != 0) {
-    classify_wide(classes, block, high & valid);
+    const WideClasses wide = classify_wide(block, high & valid);
+    for (int kind = 0; kind < 7; ++kind) {
+      classes->of[kind] |= wide.of(static_cast<CharClass>(kind));
+    }
+    classes->inside = wide.inside;
+    classes->wide_space = wide.of(kSpace) & ~wide.inside;
+    classes->wide_number = wide.of(kNumber) & ~wide.inside;
   }
-  classes->of[kOther] |= valid & ~(letters | classes->of[kNumber] | classes->of[kSpace] | high);
   return valid;
 }
 
-// Adds the characters beyond ASCII, one by one but for ideographs.
+// The characters beyond ASCII: the commonest letters all at once, the others one by one.
 template <PatternFamily family>
-void BlockScanner<family>::classify_wide(Classes* classes, const ByteBlock& block, Bits high) {
+WideClasses BlockScanner<family>::classify_wide(const ByteBlock& block, Bits high) {
   ScanState::Before& before = state_->before;
+  WideClasses wide;
   if (before.bytes != 0) {
     const Bits rest = bit_range(0, before.bytes);
-    classes->of[before.kind] |= rest;
-    classes->inside |= rest;
+    wide.add(static_cast<CharClass>(before.kind), rest, 0);
     high &= ~rest;
     before.bytes = 0;
   }
-  // U+5000 to U+9FFF, all letters without case: E5..E9 and two continuation bytes.
   const Bits continuation = block.in(0x80, 0x40);
-  const Bits ideographs = block.in(0xE5, 5) & continuation >> 1 & continuation >> 2 & high;
-  const Bits inside = ideographs << 1 | ideographs << 2;
-  classes->of[kLetter] |= ideographs | inside;
-  classes->inside |= inside;
-  high &= ~(ideographs | inside);
+  // U+4000 to U+9FFF but for U+4DC0 to U+4DFF, and U+B000 to U+CFFF: letters without case.
+  const Bits caseless = (block.in(0xE4, 6) | block.in(0xEB, 2)) & continuation >> 1 &
+                        continuation >> 2 & high & ~(block.equal(0xE4) & block.equal(0xB7) >> 1);
+  wide.add(kLetter, caseless | caseless << 1 | caseless << 2, caseless);
+  // U+0400 to U+042F and U+0430 to U+045F: Cyrillic capitals and small letters.
+  const Bits first_half = block.equal(0xD0) & high;
+  if (const Bits second_half = block.equal(0xD1) & high; (first_half | second_half) != 0) {
+    const Bits capital = first_half & block.in(0x80, 0x30) >> 1;
+    const Bits small =
+        (first_half & block.in(0xB0, 0x10) >> 1) | (second_half & block.in(0x80, 0x20) >> 1);
+    wide.add(kUpper, capital | capital << 1, capital);
+    wide.add(kLower, small | small << 1, small);
+  }
+  high &= ~wide.all;
+  if (high == 0) return wide;
+
+  // What is left is read in one go where it is well-formed, and ends in this block.
+  Bits two = block.in(0xC2, 30) & high;
+  Bits three = block.in(0xE0, 16) & high;
+  const Bits inner = two << 1 | three << 1 | three << 2;
+  const Bits overlong = three & block.equal(0xE0) & block.in(0x80, 0x20) >> 1;
+  const Bits surrogate = three & block.equal(0xED) & block.in(0xA0, 0x20) >> 1;
+  const Bits crossing = (two & Bits{1} << 63) | (three & Bits{3} << 62);
+  if ((two | three | inner) == high && (inner & ~continuation) == 0 &&
+      (overlong | surrogate) == 0 && crossing == 0) {
+    read_two_and_three(text_ + state_->base, two, three, &wide);
+    return wide;
+  }
   while (high != 0) {
     const int at = lowest(high);
     const Char c = read_char(text_, state_->size, state_->base + at);
     const Bits whole = bit_range(at, c.length);
-    classes->of[c.kind] |= whole;
-    classes->wide[c.kind] |= Bits{1} << at;
-    classes->inside |= whole & ~(Bits{1} << at);
+    wide.add(c.kind, whole, Bits{1} << at);
     high &= ~whole;
     if (at + c.length > 64) {
       before.bytes = at + c.length - 64;
       before.kind = c.kind;
     }
   }
-  // An ideograph never reaches over the edge: its last two bytes were seen to be in the block.
+  return wide;
 }
 
 // Where the characters after those that begin at `bits` begin. `carry`: 1 where one of `bits` ends
@@ -376,8 +452,8 @@ void BlockScanner<family>::read_block() {
        first_bytes & ~clear) |
       (set & valid);
 
-  Bits doubts = classes.wide[kSpace];
-  if constexpr (kRules.max_digits > 1) doubts |= classes.wide[kNumber];
+  Bits doubts = classes.wide_space;
+  if constexpr (kRules.max_digits > 1) doubts |= classes.wide_number;
   if constexpr (kRules.words_by_case) {
     doubts |= upper & first_bytes & after(caseless, before.caseless);
     doubts |= mark & first_bytes & after_other;

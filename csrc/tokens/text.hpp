@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <utility>
+
+#include "core/buffer_pool.hpp"
 
 namespace tokfrag {
 
@@ -17,9 +19,24 @@ struct Utf8 {
   std::int64_t size;
 };
 
+// Memory for text to be written to, kept from one use to the next.
+class Utf8Scratch {
+ public:
+  Utf8Scratch() = default;
+  ~Utf8Scratch() { give_buffer(std::move(buffer_)); }
+  Utf8Scratch(const Utf8Scratch&) = delete;
+  Utf8Scratch& operator=(const Utf8Scratch&) = delete;
+
+  // Room for `bytes`, with any contents.
+  std::uint8_t* room(std::int64_t bytes);
+
+ private:
+  HugeBuffer buffer_;
+};
+
 // The text as UTF-8: in place if it is, else written to `scratch`. A pair of surrogates becomes the
 // character it stands for, one alone U+FFFD, as tiktoken has it.
-Utf8 to_utf8(const Text& text, std::vector<std::uint8_t>* scratch);
+Utf8 to_utf8(const Text& text, Utf8Scratch* scratch);
 
 // Turns byte offsets (count, 2), rising and end to end, into offsets in characters: the begin is
 // that of the character it lies in, the end is after the character that the last byte lies in.

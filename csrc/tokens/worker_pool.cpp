@@ -25,8 +25,9 @@ void watch_forks() {
 
 }  // namespace
 
-WorkerPool::WorkerPool(const Vocabulary& vocabulary)
+WorkerPool::WorkerPool(const Vocabulary& vocabulary, bool whole_pieces)
     : vocabulary_(&vocabulary),
+      whole_pieces_(whole_pieces),
       slots_(static_cast<std::size_t>(std::max(4, default_threads()))),
       generation_(forks.load()) {
   watch_forks();
@@ -67,13 +68,14 @@ WorkerPool::Lease WorkerPool::acquire() {
       if (slot.state.load(std::memory_order_relaxed) == 0 &&
           slot.state.compare_exchange_strong(free, 1, std::memory_order_acquire)) {
         Lease lease(nullptr, &slot.state);
-        if (slot.worker == nullptr) slot.worker = std::make_unique<Worker>(*vocabulary_);
+        if (slot.worker == nullptr)
+          slot.worker = std::make_unique<Worker>(*vocabulary_, whole_pieces_);
         lease.worker_ = slot.worker.get();
         return lease;
       }
     }
     if (std::chrono::steady_clock::now() > deadline) {
-      return Lease(new Worker(*vocabulary_), nullptr);
+      return Lease(new Worker(*vocabulary_, whole_pieces_), nullptr);
     }
     std::this_thread::yield();
   }

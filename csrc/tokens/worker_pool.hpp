@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tokens/merge.hpp"
+#include "tokens/text.hpp"
 #include "tokens/token_buffer.hpp"
 #include "tokens/vocabulary.hpp"
 #include "tokens/word_cache.hpp"
@@ -18,17 +19,19 @@
 namespace tokfrag {
 
 struct Worker {
-  explicit Worker(const Vocabulary& vocabulary) : cache(vocabulary) {}
+  Worker(const Vocabulary& vocabulary, bool whole_pieces) : cache(vocabulary, whole_pieces) {}
 
   WordCache cache;
+  LongWordCache long_words;
   MergeScratch merge;
   TokenBuffer ids;
-  std::vector<std::uint8_t> text;
+  Utf8Scratch text;
 };
 
 class WorkerPool {
  public:
-  explicit WorkerPool(const Vocabulary& vocabulary);
+  // whole_pieces: a piece that is a token is that token.
+  WorkerPool(const Vocabulary& vocabulary, bool whole_pieces);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -62,6 +65,7 @@ class WorkerPool {
   };
 
   const Vocabulary* vocabulary_;
+  bool whole_pieces_;
   std::vector<Slot> slots_;
   std::atomic<int> generation_;
 };

@@ -1,0 +1,76 @@
+// A run of two-byte code units, looked at for ASCII: which are, and all of them as bytes.
+//
+// Internal linkage: every instruction set compiles its own.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace tokfrag {
+
+namespace {
+
+#if defined(__AVX512BW__)
+
+struct UnitBlock {
+  static constexpr int kUnits = 32;
+  explicit UnitBlock(const std::uint16_t* from) : units(_mm512_loadu_si512(from)) {}
+  // A bit for each unit that is not ASCII.
+  std::uint32_t wide() const {
+    return _mm512_test_epi16_mask(units, _mm512_set1_epi16(static_cast<short>(0xFF80)));
+  }
+  // The low bytes of all units.
+  void put(std::uint8_t* to) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtepi16_epi8(~0u, units));
+  }
+  __m512i units;
+};
+
+#elif defined(__SSE2__)
+
+struct UnitBlock {
+  static constexpr int kUnits = 16;
+  explicit UnitBlock(const std::uint16_t* from)
+      : low(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))),
+        high(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8))) {}
+  std::uint32_t wide() const {
+    const __m128i bits = _mm_set1_epi16(static_cast<short>(0xFF80));
+    const __m128i none = _mm_setzero_si128();
+    const __m128i ascii = _mm_packs_epi16(_mm_cmpeq_epi16(_mm_and_si128(low, bits), none),
+                                          _mm_cmpeq_epi16(_mm_and_si128(high, bits), none));
+    return ~static_cast<std::uint32_t>(_mm_movemask_epi8(ascii)) & 0xFFFFu;
+  }
+  void put(std::uint8_t* to) const {
+    const __m128i byte = _mm_set1_epi16(0x00FF);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm_packus_epi16(_mm_and_si128(low, byte), _mm_and_si128(high, byte)));
+  }
+  __m128i low;
+  __m128i high;
+};
+
+#else
+
+struct UnitBlock {
+  static constexpr int kUnits = 16;
+  explicit UnitBlock(const std::uint16_t* from) { std::memcpy(units, from, sizeof units); }
+  std::uint32_t wide() const {
+    std::uint32_t bits = 0;
+    for (int i = 0; i < kUnits; ++i) bits |= static_cast<std::uint32_t>(units[i] > 0x7F) << i;
+    return bits;
+  }
+  void put(std::uint8_t* to) const {
+    for (int i = 0; i < kUnits; ++i) to[i] = static_cast<std::uint8_t>(units[i]);
+  }
+  std::uint16_t units[kUnits];
+};
+
+#endif
+
+}  // namespace
+
+}  // namespace tokfrag
