@@ -128,7 +128,7 @@ def test_listed_merges_equal_twin(tokens: list[bytes], data: st.DataObject) -> N
     assert tok.decode_bytes(expected) == text
 
 
-# Runs of one kind of character: blocks of ASCII, and every length in UTF-8, at any place in a block.
+# Runs of one kind of character: blocks of ASCII, and every length in UTF-8, anywhere in a block.
 RUNS = st.lists(
     st.tuples(st.sampled_from("a z\x7fé\x80߿ࠀ的\uffff😀"), st.integers(1, 70)), max_size=8
 ).map(lambda runs: "".join(char * count for char, count in runs))
