@@ -32,14 +32,14 @@ std::int64_t Merger::merge_short(const std::uint8_t* text, int length, std::uint
   for (int i = 0; i + 1 < count; ++i) ranks[i] = pairs_->find_bytes(text[i], text[i + 1]);
   ranks[count - 1] = kNoRank;
   for (;;) {
-    int best = 0;
-    Rank lowest = ranks[0];
-    for (int i = 1; i + 1 < count; ++i) {
-      if (ranks[i] < lowest) {
-        lowest = ranks[i];
-        best = i;
-      }
+    // The rank above, the place below: without a branch, the leftmost of equals.
+    std::uint64_t first = ~0ull;
+    for (int i = 0; i < count; ++i) {
+      first =
+          std::min(first, static_cast<std::uint64_t>(ranks[i]) << 32 | static_cast<unsigned>(i));
     }
+    const auto lowest = static_cast<Rank>(first >> 32);
+    const auto best = static_cast<int>(first & 0xFFFFFFFF);
     if (lowest == kNoRank) break;
     symbols[best] = pairs_->merged(lowest);
     --count;

@@ -15,8 +15,13 @@ PairTable::PairTable(const Vocabulary& vocabulary, const std::vector<Pair>& pair
   slots_ = HugeBuffer((1ll << bits) * 8);
   std::memset(slots_.data(), 0xFF, static_cast<std::size_t>(slots_.size()));
   auto* slots = slots_.as<std::uint64_t>();
+  filter_shift_ = shift_ - 2;
+  filter_.assign((std::size_t{4} << bits) / 64, 0);
   for (const Pair& pair : pairs) {
-    std::uint64_t at = home(pair.key);
+    const std::uint64_t hash = hash_of(pair.key);
+    const std::uint64_t bit = hash >> filter_shift_;
+    filter_[bit >> 6] |= 1ull << (bit & 63);
+    std::uint64_t at = hash >> shift_;
     while (slots[at] != kEmpty) at = (at + 1) & mask_;
     slots[at] = (pair.key << kRankBits) | pair.rank;
   }

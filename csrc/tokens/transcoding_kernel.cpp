@@ -74,13 +74,15 @@ std::uint8_t* latin1(const std::uint8_t* units, std::int64_t count, std::uint8_t
   return out;
 }
 
-std::uint8_t* ucs2(const std::uint16_t* units, std::int64_t count, std::uint8_t* out) {
+template <class Unit>
+std::uint8_t* by_blocks(const Unit* units, std::int64_t count, std::uint8_t* out) {
+  using Block = UnitBlock<Unit>;
   std::int64_t i = 0;
   while (i < count) {
-    if (units[i] < 0x80 && count - i >= UnitBlock::kUnits) {
-      const UnitBlock block(units + i);
+    if (units[i] < 0x80 && count - i >= Block::kUnits) {
+      const Block block(units + i);
       const std::uint32_t wide = block.wide();
-      const int ascii = wide == 0 ? UnitBlock::kUnits : __builtin_ctz(wide);
+      const int ascii = wide == 0 ? Block::kUnits : __builtin_ctz(wide);
       block.put(out);
       out += ascii;
       i += ascii;
@@ -92,16 +94,12 @@ std::uint8_t* ucs2(const std::uint16_t* units, std::int64_t count, std::uint8_t*
   return out;
 }
 
-std::uint8_t* ucs4(const std::uint32_t* units, std::int64_t count, std::uint8_t* out) {
-  for (std::int64_t i = 0; i < count; ++i) out = put_one(units, count, &i, out);
-  return out;
-}
-
 }  // namespace
 
 namespace TOKFRAG_ISA {
 
-extern const Transcoding transcoding = {&latin1, &ucs2, &ucs4};
+extern const Transcoding transcoding = {&latin1, &by_blocks<std::uint16_t>,
+                                        &by_blocks<std::uint32_t>};
 
 }  // namespace TOKFRAG_ISA
 

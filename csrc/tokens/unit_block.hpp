@@ -1,4 +1,5 @@
-// A run of two-byte code units, looked at for ASCII: which are, and all of them as bytes.
+// A run of code units of two or four bytes, looked at for ASCII: which are, and all of them as
+// bytes.
 //
 // Internal linkage: every instruction set compiles its own.
 #pragma once
@@ -14,9 +15,13 @@ namespace tokfrag {
 
 namespace {
 
+template <class Unit>
+struct UnitBlock;
+
 #if defined(__AVX512BW__)
 
-struct UnitBlock {
+template <>
+struct UnitBlock<std::uint16_t> {
   static constexpr int kUnits = 32;
   explicit UnitBlock(const std::uint16_t* from) : units(_mm512_loadu_si512(from)) {}
   // A bit for each unit that is not ASCII.
@@ -30,9 +35,23 @@ struct UnitBlock {
   __m512i units;
 };
 
+template <>
+struct UnitBlock<std::uint32_t> {
+  static constexpr int kUnits = 16;
+  explicit UnitBlock(const std::uint32_t* from) : units(_mm512_loadu_si512(from)) {}
+  std::uint32_t wide() const {
+    return _mm512_test_epi32_mask(units, _mm512_set1_epi32(static_cast<int>(0xFFFFFF80)));
+  }
+  void put(std::uint8_t* to) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_maskz_cvtepi32_epi8(0xFFFF, units));
+  }
+  __m512i units;
+};
+
 #elif defined(__SSE2__)
 
-struct UnitBlock {
+template <>
+struct UnitBlock<std::uint16_t> {
   static constexpr int kUnits = 16;
   explicit UnitBlock(const std::uint16_t* from)
       : low(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))),
@@ -53,11 +72,34 @@ struct UnitBlock {
   __m128i high;
 };
 
+template <>
+struct UnitBlock<std::uint32_t> {
+  static constexpr int kUnits = 8;
+  explicit UnitBlock(const std::uint32_t* from)
+      : low(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))),
+        high(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 4))) {}
+  std::uint32_t wide() const {
+    const __m128i bits = _mm_set1_epi32(static_cast<int>(0xFFFFFF80));
+    const __m128i none = _mm_setzero_si128();
+    const __m128i ascii = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_and_si128(low, bits), none),
+                                          _mm_cmpeq_epi32(_mm_and_si128(high, bits), none));
+    return ~static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(ascii, ascii))) & 0xFFu;
+  }
+  void put(std::uint8_t* to) const {
+    const __m128i byte = _mm_set1_epi32(0xFF);
+    const __m128i words = _mm_packs_epi32(_mm_and_si128(low, byte), _mm_and_si128(high, byte));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
+  }
+  __m128i low;
+  __m128i high;
+};
+
 #else
 
+template <class Unit>
 struct UnitBlock {
   static constexpr int kUnits = 16;
-  explicit UnitBlock(const std::uint16_t* from) { std::memcpy(units, from, sizeof units); }
+  explicit UnitBlock(const Unit* from) { std::memcpy(units, from, sizeof units); }
   std::uint32_t wide() const {
     std::uint32_t bits = 0;
     for (int i = 0; i < kUnits; ++i) bits |= static_cast<std::uint32_t>(units[i] > 0x7F) << i;
@@ -66,7 +108,7 @@ struct UnitBlock {
   void put(std::uint8_t* to) const {
     for (int i = 0; i < kUnits; ++i) to[i] = static_cast<std::uint8_t>(units[i]);
   }
-  std::uint16_t units[kUnits];
+  Unit units[kUnits];
 };
 
 #endif

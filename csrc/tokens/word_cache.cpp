@@ -15,15 +15,17 @@ HugeBuffer zeroed(std::int64_t bytes) {
 }
 
 struct LongKey {
-  std::uint64_t parts[4];
+  std::uint64_t parts[8];
   std::uint64_t hash;
 };
 
 LongKey long_key(const std::uint8_t* text, std::int64_t length, bool unit) {
   LongKey key{};
   std::memcpy(key.parts, text, static_cast<std::size_t>(length));
-  key.parts[3] |= (unit ? kUnit : 0) | static_cast<std::uint64_t>(length) << 56;
-  key.hash = hash_key({key.parts[0], key.parts[1]}) + hash_key({key.parts[2], key.parts[3]}) * 3;
+  key.parts[7] |= (unit ? kUnit : 0) | static_cast<std::uint64_t>(length) << 56;
+  for (int i = 0; i < 8; i += 2) {
+    key.hash = key.hash * 3 + hash_key({key.parts[i], key.parts[i + 1]});
+  }
   return key;
 }
 

@@ -1,5 +1,5 @@
 // Words seen before and their ids: one cache line read for a word of up to 15 bytes, two for one of
-// up to 31.
+// up to 63.
 //
 // Memory is bounded: when the table of short words is full at its largest size, it starts again
 // from the vocabulary; of long words the older of two gives way. One thread at a time.
@@ -55,10 +55,10 @@ class WordCache {
   std::vector<std::uint32_t> spill_;
 };
 
-// The same for words of 16 to 31 bytes, found one by one.
+// The same for words of 16 to 63 bytes, found one by one.
 class LongWordCache {
  public:
-  static constexpr std::int64_t kMaxIds = 23;
+  static constexpr std::int64_t kMaxIds = 15;
 
   // The ids of a word and how many they are; null if it is not there.
   const std::uint32_t* find(const std::uint8_t* text, std::int64_t length, bool unit,
@@ -71,7 +71,7 @@ class LongWordCache {
   static constexpr std::int64_t kEntries = 1 << 15;
 
   struct Entry {
-    std::uint64_t key[4];  // the bytes, zero-padded; in the top byte the length, 0x80 in a unit
+    std::uint64_t key[8];  // the bytes, zero-padded; in the top byte the length, 0x80 in a unit
     std::uint32_t ids[kMaxIds];
     std::uint32_t count;
   };

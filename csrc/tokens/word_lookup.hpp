@@ -21,9 +21,9 @@ struct WordLines {
   std::uint64_t line_mask;
 };
 
-// Words of up to 31 bytes are remembered whole, but for those that end in an ideograph (or kana):
+// Words of up to 63 bytes are remembered whole, but for those that end in an ideograph (or kana):
 // these are many and new, their parts few and well known.
-constexpr std::int64_t kMaxLongWord = 31;
+constexpr std::int64_t kMaxLongWord = 63;
 
 // Internal linkage, because kernels compiled for several instruction sets include this.
 namespace {
