@@ -66,16 +66,18 @@ AllowedSpecial allowed_of(const py::object& flags) {
   return {true, reinterpret_cast<const std::uint8_t*>(bytes)};
 }
 
+py::array_t<std::uint32_t> copy_of(const TokenBuffer& ids) {
+  py::array_t<std::uint32_t> array(ids.size());
+  if (ids.size() > 0) {
+    std::memcpy(array.mutable_data(), ids.data(),
+                static_cast<std::size_t>(ids.size()) * sizeof(std::uint32_t));
+  }
+  return array;
+}
+
 py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
   const std::int64_t count = ids.size();
-  if (count < 4096) {
-    py::array_t<std::uint32_t> array(count);
-    if (count > 0) {
-      std::memcpy(array.mutable_data(), ids.data(),
-                  static_cast<std::size_t>(count) * sizeof(std::uint32_t));
-    }
-    return array;
-  }
+  if (count < 4096) return copy_of(ids);
   ids.shrink();
   std::uint32_t* const data = ids.release();
   const py::capsule owner(data, [](void* held) { std::free(held); });
@@ -119,6 +121,13 @@ py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
                                   const py::object& flags, std::int64_t limit) {
   const Text text = text_of(object);
   const AllowedSpecial allowed = allowed_of(flags);
+  constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
+  if (text.length < kBrief) {
+    const WorkerPool::Lease worker = model.encoder().workers().acquire();
+    worker->ids.clear();
+    model.encode(to_utf8(text, &worker->text), allowed, *worker, &worker->ids, limit);
+    return copy_of(worker->ids);
+  }
   TokenBuffer ids;
   {
     const py::gil_scoped_release nogil;
@@ -209,6 +218,7 @@ py::bytes decode(const Model& model, const Array<Id>& ids) {
 py::array_t<std::int64_t> offsets(const Model& model, const py::object& object,
                                   const Array<std::uint32_t>& ids, bool characters) {
   const Text text = text_of(object);
+  if (PyUnicode_Check(object.ptr()) && PyUnicode_IS_ASCII(object.ptr())) characters = false;
   py::array_t<std::int64_t> out({static_cast<py::ssize_t>(ids.size()), py::ssize_t{2}});
   std::int64_t* const place = out.mutable_data();
   const std::uint32_t* const data = ids.data();
@@ -216,8 +226,14 @@ py::array_t<std::int64_t> offsets(const Model& model, const py::object& object,
   {
     const py::gil_scoped_release nogil;
     Utf8Scratch scratch;
-    model.decoder().offsets(data, count, place);
-    if (characters) to_characters(to_utf8(text, &scratch), count, place);
+    CharacterOffsets to_characters(to_utf8(text, &scratch));
+    constexpr std::int64_t kBlock = 1024;  // read again while it is near
+    std::int64_t bytes = 0;
+    for (std::int64_t at = 0; at < count; at += kBlock) {
+      const std::int64_t some = std::min(kBlock, count - at);
+      bytes = model.decoder().offsets(data + at, some, bytes, place + 2 * at);
+      if (characters) to_characters(some, place + 2 * at);
+    }
   }
   return out;
 }

@@ -104,12 +104,13 @@ void Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out, std::i
   }
 }
 
-void Decoder::offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t* offsets) const {
-  std::int64_t total = 0;
+std::int64_t Decoder::offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t begin,
+                              std::int64_t* offsets) const {
   for (std::int64_t i = 0; i < count; ++i) {
-    offsets[2 * i] = total;
-    offsets[2 * i + 1] = total += lengths_[ids[i]];
+    offsets[2 * i] = begin;
+    offsets[2 * i + 1] = begin += lengths_[ids[i]];
   }
+  return begin;
 }
 
 template std::int64_t Decoder::measure(const std::uint32_t*, std::int64_t) const;

@@ -32,8 +32,10 @@ class Decoder {
   template <class Id>
   void write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const;
 
-  // Writes where each token, all known, begins and ends: (count, 2).
-  void offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t* offsets) const;
+  // Writes where each token, all known, begins and ends, the first at `begin`: (count, 2). Returns
+  // where the last ends.
+  std::int64_t offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t begin,
+                       std::int64_t* offsets) const;
 
  private:
   // Tokens of up to 16 bytes lie here whole, zero-padded; a longer one as its place in long_bytes_.

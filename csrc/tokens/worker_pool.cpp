@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "core/parallel.hpp"
@@ -61,7 +62,7 @@ WorkerPool::Lease WorkerPool::acquire() {
       }
     }
   }
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(5);
+  std::optional<std::chrono::steady_clock::time_point> deadline;
   for (;;) {
     for (Slot& slot : slots_) {
       int free = 0;
@@ -74,7 +75,9 @@ WorkerPool::Lease WorkerPool::acquire() {
         return lease;
       }
     }
-    if (std::chrono::steady_clock::now() > deadline) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!deadline) deadline = now + std::chrono::milliseconds(5);
+    if (now > *deadline) {
       return Lease(new Worker(*vocabulary_, whole_pieces_), nullptr);
     }
     std::this_thread::yield();
