@@ -40,26 +40,25 @@ template <class Pieces>
 class WordSource {
  public:
   WordSource(const Encoder& encoder, const Stretch& stretch, Pieces pieces)
-      : encoder_(encoder), stretch_(stretch), pieces_(std::move(pieces)) {}
+      : encoder_(encoder), stretch_(stretch), pieces_(std::move(pieces)) {
+    words.text = stretch.text;
+  }
 
-  // The words of a batch lie end to end, the first from `begin`.
-  std::int64_t begin = 0;
-  const std::int64_t* ends = nullptr;
-  const bool* units = nullptr;  // which words are units; null: none
-  int count = 0;
+  // The batch at hand.
+  WordRun words{nullptr, 0, nullptr, nullptr, 0};
 
   // Takes the next words; false at the end of the text. Pieces are words as they are at first.
   bool next() {
-    begin = count > 0 ? ends[count - 1] : 0;
+    words.begin = words.count > 0 ? words.ends[words.count - 1] : 0;
     if (unit_ == unit_end_ && piece_ == piece_count_) {
       piece_count_ = pieces_.next(piece_ends_, kChunk);
       piece_ = 0;
       if (piece_count_ == 0) return false;
-      piece_begin_ = begin;
+      piece_begin_ = words.begin;
       if (!splitting_ && !holds_units()) {
-        ends = piece_ends_;
-        units = nullptr;
-        count = static_cast<int>(piece_count_);
+        words.ends = piece_ends_;
+        words.units = nullptr;
+        words.count = static_cast<int>(piece_count_);
         piece_ = piece_count_;
         return true;
       }
@@ -77,15 +76,15 @@ class WordSource {
  private:
   // Whether some piece at hand must not be taken for a token.
   bool holds_units() const {
-    return !encoder_.whole_pieces() || (stretch_.begins_inside && begin == 0) ||
+    return !encoder_.whole_pieces() || (stretch_.begins_inside && words.begin == 0) ||
            (stretch_.ends_inside && piece_ends_[piece_count_ - 1] == stretch_.size);
   }
 
   void split() {
     const JoinFilter& joins = encoder_.joins();
-    ends = word_ends_;
-    units = word_units_;
-    count = 0;
+    words.ends = word_ends_;
+    words.units = word_units_;
+    int count = 0;
     splitting_ = false;
     while (count < kChunk) {
       if (unit_ < unit_end_) {
@@ -119,6 +118,7 @@ class WordSource {
         unit_ = end;
       }
     }
+    words.count = count;
   }
 
   const Encoder& encoder_;
@@ -187,31 +187,79 @@ std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length
   return count;
 }
 
+// Encodes and remembers the words from `from` on that are not known yet.
+void Encoder::learn_words(const WordRun& words, const PackedWord* packed, int from,
+                          Worker& worker) const {
+  MergeJob jobs[Merger::kJobs];
+  int places[Merger::kJobs];
+  int filled = 0;
+  const auto finish = [&] {
+    Merger(vocabulary_, pairs_)(jobs, filled);
+    for (int i = 0; i < filled; ++i) {
+      const MergeJob& job = jobs[i];
+      const int place = places[i];
+      if (job.length <= kMaxWord) {
+        worker.cache.insert(packed[place].key, packed[place].hash, job.ids, job.count);
+      } else {
+        worker.long_words.insert(job.text, job.length, words.is_unit(place), job.ids, job.count);
+      }
+    }
+    filled = 0;
+  };
+  for (int i = from; i < words.count; ++i) {
+    const std::uint8_t* bytes = words.text + words.begin_of(i);
+    const std::int64_t length = words.length(i);
+    const bool unit = words.is_unit(i);
+    if (length > MergeJob::kMaxLength) continue;
+    std::int64_t count = 0;
+    if (length <= kMaxWord ? worker.cache.find(packed[i].key, packed[i].hash) != nullptr
+                           : worker.long_words.find(bytes, length, unit, &count) != nullptr) {
+      continue;
+    }
+    // What may be a token is left to encode_word.
+    if (!unit && !(length <= kMaxWord && worker.cache.holds_all_tokens()) &&
+        vocabulary_.find(bytes, length) != kNoSymbol) {
+      continue;
+    }
+    jobs[filled].text = bytes;
+    jobs[filled].length = length;
+    places[filled++] = i;
+    if (filled == Merger::kJobs) finish();
+  }
+  if (filled > 0) finish();
+}
+
 template <class Pieces>
 std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                           bool keep, std::int64_t limit) const {
   const WordLookup& lookup = word_lookup_kernels();
   PackedWord packed[kChunk];
-  WordSource<Pieces> words(*this, stretch, std::move(pieces));
+  WordSource<Pieces> source(*this, stretch, std::move(pieces));
+  const WordRun& words = source.words;
   std::int64_t total = 0;
-  while (words.next()) {
+  while (source.next()) {
     const auto pack = [&] {
       return lookup.pack(stretch.text, stretch.size, words.begin, words.ends, words.units,
                          words.count, worker.cache.lines(), packed);
     };
     if (pack()) {
-      words.split_batch();
+      source.split_batch();
       pack();
     }
-    const int count = words.count;
-    out->reserve_more(words.ends[count - 1] - words.begin + 4);
+    out->reserve_more(words.ends[words.count - 1] - words.begin + 4);
     std::uint32_t* cursor = out->data() + out->size();
+    bool learned = false;
     for (int i = 0;; ++i) {
-      i = lookup.emit(packed, i, count, worker.cache.lines(), &cursor);
-      if (i == count) break;
-      const std::int64_t begin = i == 0 ? words.begin : words.ends[i - 1];
-      cursor += encode_word(stretch.text + begin, words.ends[i] - begin,
-                            words.units != nullptr && words.units[i], worker, cursor);
+      i = lookup.emit(packed, i, words.count, worker.cache.lines(), &cursor);
+      if (i == words.count) break;
+      if (!learned && words.length(i) <= kMaxWord &&
+          worker.cache.find(packed[i].key, packed[i].hash) == nullptr) {
+        // Where one word is new, others are.
+        learn_words(words, packed, i, worker);
+        learned = true;
+      }
+      cursor += encode_word(stretch.text + words.begin_of(i), words.length(i), words.is_unit(i),
+                            worker, cursor);
     }
     out->set_size(cursor - out->data());
     if (!keep) {

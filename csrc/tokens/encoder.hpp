@@ -12,6 +12,7 @@
 #include "tokens/scanner.hpp"
 #include "tokens/token_buffer.hpp"
 #include "tokens/vocabulary.hpp"
+#include "tokens/word_lookup.hpp"
 #include "tokens/worker_pool.hpp"
 
 namespace tokfrag {
@@ -23,6 +24,20 @@ struct Stretch {
   std::int64_t size;
   bool begins_inside = false;
   bool ends_inside = false;
+};
+
+// Words that lie end to end in a text: word i is text[ends[i - 1], ends[i]), the first from
+// `begin`.
+struct WordRun {
+  const std::uint8_t* text;
+  std::int64_t begin;
+  const std::int64_t* ends;
+  const bool* units;  // which are parts of pieces; null: none
+  int count;
+
+  std::int64_t begin_of(int i) const { return i == 0 ? begin : ends[i - 1]; }
+  std::int64_t length(int i) const { return ends[i] - begin_of(i); }
+  bool is_unit(int i) const { return units != nullptr && units[i]; }
 };
 
 class Encoder {
@@ -51,6 +66,7 @@ class Encoder {
   template <class Pieces>
   std::int64_t run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                    bool keep, std::int64_t limit) const;
+  void learn_words(const WordRun& words, const PackedWord* packed, int from, Worker& worker) const;
   std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
                            Worker& worker, std::uint32_t* ids) const;
 

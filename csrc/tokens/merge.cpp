@@ -24,34 +24,99 @@ void MergeScratch::trim() {
   if (heap_.capacity() > kKeep) std::vector<std::uint64_t>().swap(heap_);
 }
 
-std::int64_t Merger::merge_short(const std::uint8_t* text, int length, std::uint32_t* ids) const {
-  Symbol symbols[kShort + 1];
-  Rank ranks[kShort + 1];  // ranks[i]: of the pair (i, i + 1)
-  int count = length;
-  for (int i = 0; i < count; ++i) symbols[i] = vocabulary_->byte_symbol(text[i]);
-  for (int i = 0; i + 1 < count; ++i) ranks[i] = pairs_->find_bytes(text[i], text[i + 1]);
-  ranks[count - 1] = kNoRank;
-  for (;;) {
-    // The rank above, the place below: without a branch, the leftmost of equals.
-    std::uint64_t first = ~0ull;
-    for (int i = 0; i < count; ++i) {
-      first =
-          std::min(first, static_cast<std::uint64_t>(ranks[i]) << 32 | static_cast<unsigned>(i));
+// The merging of one short word, a step at a time. Symbols stay where they begin; a mask says which
+// places still hold one, and every search is over a fixed number of places: nothing to mispredict.
+class Merger::ShortMerge {
+ public:
+  void begin(const Merger& merger, const std::uint8_t* text, std::int64_t length) {
+    const auto count = static_cast<int>(length);
+    wide_ = count > kNarrow;
+    alive_ = static_cast<std::uint32_t>((std::uint64_t{1} << count) - 1);
+    for (int i = 0; i < count; ++i) symbols_[i] = merger.vocabulary_->byte_symbol(text[i]);
+    for (int i = 0; i + 1 < count; ++i) {
+      keys_[i] = key_of(merger.pairs_->find_bytes(text[i], text[i + 1]), i);
     }
-    const auto lowest = static_cast<Rank>(first >> 32);
-    const auto best = static_cast<int>(first & 0xFFFFFFFF);
-    if (lowest == kNoRank) break;
-    symbols[best] = pairs_->merged(lowest);
-    --count;
-    for (int i = best + 1; i < count; ++i) {
-      symbols[i] = symbols[i + 1];
-      ranks[i] = ranks[i + 1];
-    }
-    ranks[best] = best + 1 < count ? pairs_->find(symbols[best], symbols[best + 1]) : kNoRank;
-    if (best > 0) ranks[best - 1] = pairs_->find(symbols[best - 1], symbols[best]);
+    std::fill(keys_ + count - 1, keys_ + (wide_ ? kWide : kNarrow), kNoKey);
   }
-  for (int i = 0; i < count; ++i) ids[i] = vocabulary_->id(symbols[i]);
-  return count;
+
+  // Merges the pair of the lowest rank and asks for the ranks of its new neighbours; false if there
+  // is none.
+  bool merge(const PairTable& pairs) {
+    const std::int32_t first = wide_ ? lowest<kWide>() : lowest<kNarrow>();
+    if (first == kNoKey) return false;
+    at_ = first & (kWide - 1);
+    symbols_[at_] = pairs.merged(static_cast<Rank>(first >> kPlaceBits));
+    const int eaten = __builtin_ctz(above());
+    alive_ &= ~(1u << eaten);
+    keys_[eaten] = kNoKey;
+    if (above() != 0) pairs.prefetch(symbols_[at_], symbols_[next()]);
+    if (below() != 0) pairs.prefetch(symbols_[previous()], symbols_[at_]);
+    return true;
+  }
+
+  // Reads the ranks that merge() has asked for.
+  void rate(const PairTable& pairs) {
+    keys_[at_] = above() != 0 ? key_of(pairs.find(symbols_[at_], symbols_[next()]), at_) : kNoKey;
+    if (below() != 0) {
+      keys_[previous()] = key_of(pairs.find(symbols_[previous()], symbols_[at_]), previous());
+    }
+  }
+
+  std::int64_t finish(const Vocabulary& vocabulary, std::uint32_t* ids) const {
+    std::int64_t count = 0;
+    for (std::uint32_t left = alive_; left != 0; left &= left - 1) {
+      ids[count++] = vocabulary.id(symbols_[__builtin_ctz(left)]);
+    }
+    return count;
+  }
+
+ private:
+  static constexpr int kPlaceBits = 5;
+  static constexpr int kWide = 1 << kPlaceBits;
+  static constexpr int kNarrow = 16;
+  static constexpr std::int32_t kNoKey = INT32_MAX;
+  static_assert(kWide == MergeJob::kMaxLength && (kMaxRanks << kPlaceBits) < kNoKey);
+
+  // The rank above, the place below: of equals the leftmost is the lowest.
+  static std::int32_t key_of(Rank rank, int place) {
+    return rank == kNoRank ? kNoKey : static_cast<std::int32_t>(rank << kPlaceBits) | place;
+  }
+  template <int kPlaces>
+  std::int32_t lowest() const {
+    std::int32_t first = kNoKey;
+    for (int i = 0; i < kPlaces; ++i) first = std::min(first, keys_[i]);
+    return first;
+  }
+  // Places that hold a symbol, after and before the one merged last.
+  std::uint32_t above() const { return alive_ & ~((2u << at_) - 1); }
+  std::uint32_t below() const { return alive_ & ((1u << at_) - 1); }
+  int next() const { return __builtin_ctz(above()); }
+  int previous() const { return 31 - __builtin_clz(below()); }
+
+  Symbol symbols_[kWide];
+  std::int32_t keys_[kWide];  // keys_[i]: of the pair that the symbol at i begins
+  std::uint32_t alive_;
+  int at_ = 0;  // where the last merge was
+  bool wide_;
+};
+
+void Merger::operator()(MergeJob* jobs, int count) const {
+  ShortMerge merges[kJobs];
+  int active[kJobs];
+  for (int i = 0; i < count; ++i) {
+    merges[i].begin(*this, jobs[i].text, jobs[i].length);
+    active[i] = i;
+  }
+  int left = count;
+  while (left > 0) {
+    int still = 0;
+    for (int i = 0; i < left; ++i) {
+      if (merges[active[i]].merge(*pairs_)) active[still++] = active[i];
+    }
+    left = still;
+    for (int i = 0; i < left; ++i) merges[active[i]].rate(*pairs_);
+  }
+  for (int i = 0; i < count; ++i) jobs[i].count = merges[i].finish(*vocabulary_, jobs[i].ids);
 }
 
 std::int64_t Merger::merge_long(const std::uint8_t* text, std::int64_t length,
@@ -103,7 +168,12 @@ std::int64_t Merger::merge_long(const std::uint8_t* text, std::int64_t length,
 
 std::int64_t Merger::operator()(const std::uint8_t* text, std::int64_t length,
                                 MergeScratch* scratch, std::uint32_t* ids) const {
-  if (length <= kShort) return merge_short(text, static_cast<int>(length), ids);
+  if (length <= MergeJob::kMaxLength) {
+    ShortMerge merge;
+    merge.begin(*this, text, length);
+    while (merge.merge(*pairs_)) merge.rate(*pairs_);
+    return merge.finish(*vocabulary_, ids);
+  }
   return merge_long(text, length, scratch, ids);
 }
 

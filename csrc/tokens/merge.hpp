@@ -31,19 +31,32 @@ class MergeScratch {
   std::vector<std::uint64_t> heap_;
 };
 
+// A word to merge, and what comes out.
+struct MergeJob {
+  static constexpr std::int64_t kMaxLength = 32;
+
+  const std::uint8_t* text;
+  std::int64_t length;  // 1..kMaxLength
+  std::int64_t count;   // of ids
+  std::uint32_t ids[kMaxLength];
+};
+
 class Merger {
  public:
+  static constexpr int kJobs = 8;  // at once
+
   Merger(const Vocabulary& vocabulary, const PairTable& pairs)
       : vocabulary_(&vocabulary), pairs_(&pairs) {}
 
   // Writes the ids of text[0, length) to ids (room for `length`) and returns how many; length >= 1.
   std::int64_t operator()(const std::uint8_t* text, std::int64_t length, MergeScratch* scratch,
                           std::uint32_t* ids) const;
+  // Merges up to kJobs words side by side: while one waits for memory, the others go on.
+  void operator()(MergeJob* jobs, int count) const;
 
  private:
-  static constexpr std::int64_t kShort = 32;
+  class ShortMerge;
 
-  std::int64_t merge_short(const std::uint8_t* text, int length, std::uint32_t* ids) const;
   std::int64_t merge_long(const std::uint8_t* text, std::int64_t length, MergeScratch* scratch,
                           std::uint32_t* ids) const;
 

@@ -37,6 +37,12 @@ class PairTable {
       if (slot == kEmpty) return kNoRank;
     }
   }
+  // Asks for the memory that find(left, right) will read.
+  void prefetch(Symbol left, Symbol right) const {
+    const std::uint64_t hash = hash_of((static_cast<std::uint64_t>(left) << 21) | right);
+    __builtin_prefetch(filter_.data() + (hash >> filter_shift_ >> 6));
+    __builtin_prefetch(slots_.as<std::uint64_t>() + (hash >> shift_));
+  }
   Rank find_bytes(std::uint8_t left, std::uint8_t right) const {
     return byte_pairs_[static_cast<std::size_t>(left) * 256 + right];
   }
