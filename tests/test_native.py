@@ -21,20 +21,21 @@ def test_native_tests_pass_under_sanitizers(tmp_path: Path) -> None:
     configure = [
         cmake,
         *("-S", ROOT, "-B", tmp_path, "-DCMAKE_BUILD_TYPE=RelWithDebInfo"),
+        "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # quick to compile
         *("-DSKBUILD_PROJECT_NAME=tokfrag", "-DSKBUILD_PROJECT_VERSION=0"),
         *("-DTOKFRAG_CUDA=OFF", "-DTOKFRAG_NATIVE_TESTS=ON", "-DTOKFRAG_SANITIZE=ON"),
         "-DTOKFRAG_WERROR=OFF",  # the package's own build is the place for that
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-DPython_EXECUTABLE={sys.executable}",
     ]
-    subprocess.run(configure, check=True, capture_output=True, timeout=120)
+    subprocess.run(configure, check=True, capture_output=True, timeout=600)
     build = [cmake, "--build", tmp_path, "--target", "tokfrag_native_tests", "-j2"]
-    subprocess.run(build, check=True, capture_output=True, timeout=900)
+    subprocess.run(build, check=True, capture_output=True, timeout=3600)
     done = subprocess.run(
         [tmp_path / "tokfrag_native_tests"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "ASAN_OPTIONS": "allocator_may_return_null=1"},
         check=False,
     )
