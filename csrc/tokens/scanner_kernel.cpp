@@ -77,7 +77,7 @@ class BlockScanner {
         while (state.scalar && count < capacity) count = step(ends, count);
         if (state.last == size || state.scalar) return count;
       }
-      if (count + 65 > capacity) return count;
+      if (count + 72 > capacity) return count;
       count = drain(ends, count);
       if (state.scalar) continue;
       if (state.base + 64 >= size) {
@@ -126,8 +126,16 @@ class BlockScanner {
     }
     const Bits ready =
         state.doubts == 0 ? state.starts : state.starts & bit_range(0, lowest(state.doubts));
+    // Eight at a time, the last of them perhaps too many: how many there are is hard to foretell.
     std::int64_t* out = ends + count;
-    for (Bits bits = ready; bits != 0; bits &= bits - 1) *out++ = state.base + lowest(bits);
+    for (Bits bits = ready; bits != 0;) {
+      for (int i = 0; i < 8; ++i) {
+        out[i] = state.base + lowest(bits | Bits{1} << 63);
+        bits &= bits - 1;
+      }
+      out += 8;
+    }
+    out = ends + count + __builtin_popcountll(ready);
     if (ready != 0) state.last = out[-1];
     if (state.doubts != 0) {
       state.scalar = true;
