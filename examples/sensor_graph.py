@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from tokfrag import FragmentGrid, extract
+from tokfrag.compare.tasks.series import read_csv
 from tokfrag.fragments import aggregate
 
-AHEAD = 3  # steps: 15 minutes where a step is 5
+AHEAD = 3  # steps to tell, all of them judged: 15 minutes where a step is 5
 
 
 def made_up_sensors(steps: int, sensors: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,14 +48,15 @@ class OneHop(nn.Module):
     def __init__(self, length: int, width: int, links: torch.Tensor):
         super().__init__()
         self.links = links
-        self.layers = nn.Sequential(nn.Linear(2 * length, width), nn.ReLU(), nn.Linear(width, 1))
+        self.layers = nn.Sequential(
+            nn.Linear(2 * length, width), nn.ReLU(), nn.Linear(width, AHEAD)
+        )
 
     def forward(self, past: torch.Tensor) -> torch.Tensor:
-        """``(batch, sensors, length)`` to ``(batch, sensors)``."""
+        """``(batch, sensors, length)`` to ``(batch, sensors, AHEAD)``."""
         last = past[..., -1:]
         around = aggregate(past, self.links, axis=1)
-        change = self.layers(torch.cat((past - last, around - last), -1))
-        return (last + change)[..., 0]
+        return last + self.layers(torch.cat((past - last, around - last), -1))
 
 
 def errors(forecast: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
@@ -64,15 +66,17 @@ def errors(forecast: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
 
 def main(arguments: list[str] | None = None) -> dict[str, tuple[float, float]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--speed", type=Path, help="CSV: names, then a row a step")
+    parser.add_argument("--speed", type=Path, help="CSV: a row a step, a first one of names or not")
     parser.add_argument("--adjacency", type=Path, help="CSV: a square matrix of weights")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--steps", type=int, default=1500, help="of the made-up data")
     chosen = parser.parse_args(arguments)
+    if (chosen.speed is None) != (chosen.adjacency is None):
+        parser.error("--speed and --adjacency: give both or neither")
     torch.set_num_threads(1)  # networks as small as this gain nothing from more
     if chosen.speed:
-        values = np.loadtxt(chosen.speed, delimiter=",", skiprows=1)
-        adjacency = np.loadtxt(chosen.adjacency, delimiter=",")
+        values = read_csv(chosen.speed)
+        adjacency = read_csv(chosen.adjacency, header="no")
     else:
         values, adjacency = made_up_sensors(chosen.steps, 24)
 
@@ -83,7 +87,7 @@ def main(arguments: list[str] | None = None) -> dict[str, tuple[float, float]]:
     # Sensors are channels, so that one fragment holds the same hour of all of them.
     grid = FragmentGrid((len(values),), size=length + AHEAD, stride=1, edge="drop")
     windows = extract(series, grid)[0]  # (n, sensors, length + AHEAD)
-    past, future = windows[..., :length], windows[..., -1]
+    past, future = windows[..., :length], windows[..., length:]
     first_test = apart - length - AHEAD + 1
     train, test = slice(0, first_test), slice(apart, None)
 
@@ -99,7 +103,7 @@ def main(arguments: list[str] | None = None) -> dict[str, tuple[float, float]]:
     with torch.no_grad():
         forecast = model(past[test])
     found = {
-        "persistence": errors(past[test][..., -1] * std, future[test] * std),
+        "persistence": errors(past[test][..., -1:] * std, future[test] * std),
         "fragments + neighbours": errors(forecast * std, future[test] * std),
     }
     for name, (rmse, mae) in found.items():

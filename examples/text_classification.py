@@ -4,9 +4,10 @@ Only the vectors that a batch holds are updated, so the table can be large.
 
 Without ``--data``: which of four standard-library packages does a piece of source code come from?
 With ``--data FILE``: lines of ``label text`` (SST-2, MR, Subj, TREC as harvardnlp keeps them);
-``--test FILE`` beside it, or every tenth line.
+``--valid FILE`` and ``--test FILE`` beside it, or a tenth of the lines each. The validation part
+says after which epoch to stop; the test part is looked at once.
 
-    python examples/text_classification.py --data stsa.binary.train.gz --test stsa.binary.test.gz
+    python examples/text_classification.py --data train.gz --valid dev.gz --test test.gz
 """
 
 from __future__ import annotations
@@ -57,44 +58,58 @@ def features(tokenizer: Tokenizer, texts: list[str], most: int) -> torch.Tensor:
     return torch.from_numpy(np.concatenate((ids + 1, pairs), axis=1))
 
 
+def part_off(texts: list[str], labels: np.ndarray, seed: int):
+    """A tenth of the texts, drawn, and the rest: ``(held, kept)``, each texts and labels."""
+    order = np.random.default_rng(seed).permutation(len(texts))
+    tenth = max(1, len(texts) // 10)
+    parts = order[:tenth], order[tenth:]
+    return [([texts[i] for i in part], labels[part]) for part in parts]
+
+
+def share_right(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float((model(x).argmax(1) == y).double().mean())
+
+
 def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--valid", type=Path)
     parser.add_argument("--test", type=Path)
-    parser.add_argument("--vocabulary", type=int, default=4096)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--vocabulary", type=int, default=8192)
+    parser.add_argument("--epochs", type=int, default=6)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks as small as this gain nothing from more
 
-    texts, labels = read_lines(chosen.data) if chosen.data else source_code()
-    if chosen.test:
-        test_texts, test_labels = read_lines(chosen.test)
-    else:
-        order = np.random.default_rng(0).permutation(len(texts))
-        held, kept = order[: len(texts) // 10], order[len(texts) // 10 :]
-        test_texts, test_labels = [texts[i] for i in held], labels[held]
-        texts, labels = [texts[i] for i in kept], labels[kept]
+    train = read_lines(chosen.data) if chosen.data else source_code()
+    test, train = (read_lines(chosen.test), train) if chosen.test else part_off(*train, seed=0)
+    valid, train = (read_lines(chosen.valid), train) if chosen.valid else part_off(*train, seed=1)
+    texts = train[0]
 
     tokenizer = Tokenizer.train(iter(texts), chosen.vocabulary, pattern="gpt2")
     most = int(np.percentile(tokenizer.count(texts), 99))
-    x, test_x = features(tokenizer, texts, most), features(tokenizer, test_texts, most)
-    y, test_y = torch.from_numpy(labels), torch.from_numpy(test_labels)
+    (x, y), (valid_x, valid_y), (test_x, test_y) = (
+        (features(tokenizer, texts, most), torch.from_numpy(labels))
+        for texts, labels in (train, valid, test)
+    )
 
     torch.manual_seed(0)
     size = 1 + tokenizer.vocab_size + PAIRS
     model = nn.EmbeddingBag(size, int(y.max()) + 1, mode="sum", sparse=True, padding_idx=0)
     nn.init.zeros_(model.weight)
     optimiser = torch.optim.SparseAdam(model.parameters(), lr=0.005)
-    accuracy = 0.0
+    best = accuracy = 0.0
     for epoch in range(1, chosen.epochs + 1):
         for batch in torch.randperm(len(x)).split(32):
             loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        with torch.no_grad():
-            accuracy = float((model(test_x).argmax(1) == test_y).double().mean())
-        print(f"epoch {epoch}: accuracy {accuracy:.1%} on {len(test_x)} texts")
+        found = share_right(model, valid_x, valid_y)
+        print(f"epoch {epoch}: accuracy {found:.1%} on {len(valid_y)} texts for validation")
+        if found > best:
+            best, accuracy = found, share_right(model, test_x, test_y)
+    print(f"where validation was best: accuracy {accuracy:.1%} on {len(test_y)} texts for testing")
     majority = float((test_y == y.mode().values).double().mean())
     print(f"always the most frequent label: {majority:.1%}")
     return accuracy

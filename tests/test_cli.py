@@ -161,8 +161,6 @@ def test_mistakes_with_files_get_one_line(
 def test_train_then_encode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import tokfrag
 
-    if not hasattr(tokfrag.Tokenizer, "train") or not hasattr(tokfrag.Tokenizer, "encode_files"):
-        pytest.skip("this build has no Tokenizer.train and .encode_files")
     text, out, ids = tmp_path / "text.txt", tmp_path / "tokenizer.json", tmp_path / "ids"
     text.write_text("to be or not to be, " * 200)
     train = ["train", str(text), "--size", "270", "--out", str(out), "--quiet"]
@@ -178,10 +176,6 @@ def test_train_then_encode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_plan_ranks_sizes(capsys: pytest.CaptureFixture[str]) -> None:
-    import tokfrag.fragments
-
-    if not hasattr(tokfrag.fragments, "plan_fragments"):
-        pytest.skip("this build has no plan_fragments")
     plan = ["plan", "--shape", "64x64", "--receptive-field", "5", "--memory", "1MB"]
     assert main(plan) == 0
     assert "redundancy" in capsys.readouterr().out

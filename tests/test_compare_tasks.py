@@ -189,6 +189,23 @@ def test_csv_is_read_with_names_dates_and_gzip(tmp_path: Path) -> None:
     assert read_csv(plain).tolist() == [[1, 2], [3, 4]]
 
 
+def test_names_that_are_numbers_are_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("773869,767541\n64.4,67.6\n62.7,68.5\n61.0,69.0\n")
+    data = [[64.4, 67.6], [62.7, 68.5], [61.0, 69.0]]
+    assert read_csv(path).tolist() == data
+    assert read_csv(path, header="yes").tolist() == data
+    assert read_csv(path, header="no").tolist() == [[773869, 767541], *data]
+    # One column within its range is enough for it to be a row of values.
+    path.write_text("773869,67\n64.4,67.6\n62.7,66.5\n")
+    assert len(read_csv(path)) == 3
+    with pytest.raises(ValueError, match="header: got 'maybe'; it takes one of auto, yes, no"):
+        read_csv(path, header="maybe")
+    path.write_bytes(b"\x1f\x8bnot gzip")
+    with pytest.raises(ValueError, match="broken gzip"):
+        read_csv(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -196,7 +213,7 @@ def test_csv_is_read_with_names_dates_and_gzip(tmp_path: Path) -> None:
         ("a,b\n1,2\n3\n", "line 3: got 1 columns, the first had 2"),
         ("a,b\n1,nan\n", "line 2, column 2"),
         ("a,b\n", "has no rows"),
-        ("a\n2020-01-01\n", "has no rows|no numbers"),
+        ("a\n2020-01-01\n", "line 2: .2020-01-01. is not a finite number"),
         ("1,2\n" * 20, "got 20 rows"),
     ],
 )
@@ -246,6 +263,63 @@ def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
     path.write_bytes(b"fine\nso fine \xff\n")
     with pytest.raises(ValueError, match="line 2, byte 9: is not UTF-8"):
         TextTask(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "message"),
+    [
+        ("digits", {"images": np.full((40, 8, 8), "a"), "labels": np.arange(40)}, "takes numbers"),
+        ("digits", {"images": np.zeros((40, 8, 8)), "labels": np.arange(40) - 3}, "the label -3"),
+        ("digits", {"images": np.zeros((40, 8, 8)), "labels": np.full(40, 0.5)}, "whole numbers"),
+        ("digits", {"images": np.zeros((40, 8, 8)), "labels": np.full(40, 1 << 40)}, "up to 65535"),
+        ("digits", {"images": np.zeros((40, 8, 8, 3)), "labels": np.arange(40)}, "rows, columns"),
+        ("motion", {"images": np.zeros((5, 8, 8)), "labels": np.arange(5)}, "takes 10 or more"),
+        ("volume", {"image": np.zeros((8, 0, 4)), "label": np.zeros((8, 0, 4))}, "of one shape"),
+        ("volume", {"image": np.zeros((8, 4, 4)), "label": np.zeros((8, 4, 5))}, "of one shape"),
+    ],
+)
+def test_arrays_that_are_no_data_are_refused(
+    name: str, arrays: dict[str, np.ndarray], message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        make_task(name, tmp_path / "x.npz", {})
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_files_that_are_no_data_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="takes a file, got a folder"):
+        make_task(name, tmp_path, {})
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        make_task(name, tmp_path / "none.npz", {})
+    np.savez(tmp_path / "whole.npz", images=np.zeros((40, 8, 8)))
+    cut_off = tmp_path / "half.npz"
+    cut_off.write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"half\.npz: "):
+        make_task(name, cut_off, {})
+    packed = tmp_path / "x.gz"
+    packed.write_bytes(gzip.compress(b"1,2\n" * 500)[:-6])
+    with pytest.raises(ValueError, match=r"broken gzip|no npz file"):
+        make_task(name, packed if name != "volume" else cut_off, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n" + "5\n" * 3000, "no column changes in the first 2100 rows"),
+        ("a\n" + "1\n1e300\n" * 1500, "numbers are too large"),
+        ("a;b\n" + "1;2\n" * 9, "line 2: '1;2' is not a finite number.*commas part columns"),
+        ('a,b\n"1\n",2\n3,x\n', "line 4, column 2: 'x' is not a finite number"),
+        ("a,b\n1,\r2\n", "line 2: is no CSV"),
+    ],
+)
+def test_series_without_numbers_to_learn_from_are_refused(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(ValueError, match=message):
+        SeriesTask(path)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from tokfrag.cli.argument_types import above_zero, from_zero, positive
+
 _EPILOG = """\
 cuts:
   pixels:16, values:64     each number a token, one of that many levels
@@ -23,6 +25,7 @@ examples:
   tokfrag compare digits
   tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --plot a.png --json a.json
   tokfrag compare digits --budget "200 GFLOP" --seeds 5      the same table every time
+  tokfrag compare text --price 0.1 --piece-price 0.5         a cost from hours and tokens
 """
 
 
@@ -41,14 +44,14 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--budget", help="a training's budget: 10s, 2m, '500 GFLOP', '200 steps' (per cut and seed)"
     )
-    parser.add_argument("--seeds", type=_positive, default=3, help="trainings a cut (default 3)")
+    parser.add_argument("--seeds", type=positive, default=3, help="trainings a cut (default 3)")
     parser.add_argument(
         "--body", default="attention", metavar="KIND", help="attention (default), inside or conv"
     )
-    parser.add_argument("--width", type=_positive, default=64, help="of the body (default 64)")
-    parser.add_argument("--depth", type=_positive, default=2, help="of the body (default 2)")
-    parser.add_argument("--batch", type=_positive, help="samples a step (default: the task's)")
-    parser.add_argument("--rate", type=_above_zero, help="learning rate (default: the task's)")
+    parser.add_argument("--width", type=positive, default=64, help="of the body (default 64)")
+    parser.add_argument("--depth", type=positive, default=2, help="of the body (default 2)")
+    parser.add_argument("--batch", type=positive, help="samples a step (default: the task's)")
+    parser.add_argument("--rate", type=above_zero, help="learning rate (default: the task's)")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -59,9 +62,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="settings of the task, such as context=64 (text) or look_back=336 (series)",
     )
     parser.add_argument(
-        "--threads", type=_positive, default=1, help="threads of the network (default 1)"
+        "--threads", type=positive, default=1, help="threads of the network (default 1)"
     )
-    parser.add_argument("--price", type=float, metavar="P", help="price of an hour, for a column")
+    parser.add_argument("--price", type=from_zero, metavar="P", help="what an hour costs")
+    parser.add_argument(
+        "--piece-price", type=from_zero, metavar="P", help="what a million pieces (tokens) cost"
+    )
     parser.add_argument("--full", action="store_true", help="print all tables, not only the first")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="draw quality against cost")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers")
@@ -116,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe=recipe,
         threads=arguments.threads,
         price_per_hour=arguments.price,
+        price_per_million_pieces=arguments.piece_price,
         progress=not arguments.quiet,
         state=arguments.json,
         resume=arguments.resume,
@@ -143,22 +150,6 @@ def _tasks() -> list[str]:
     from tokfrag.compare.tasks import TASKS
 
     return list(TASKS)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number above zero")
-    return int(text)
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a number above zero")
-    return value
 
 
 def _setting(text: str) -> tuple[str, str]:

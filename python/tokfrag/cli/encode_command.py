@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokfrag.cli.argument_types import positive
 from tokfrag.cli.tokenizer_files import PATTERN_HELP, check_texts, load_tokenizer
 
 
@@ -26,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--pattern", default="cl100k", help=PATTERN_HELP)
     parser.add_argument("--out", type=Path, metavar="PATH", help="write the ids here")
     parser.add_argument("--end-of-text", metavar="TOKEN", help="put this token after each file")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all that may be used")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: all there are")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)

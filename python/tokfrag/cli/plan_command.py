@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
+from tokfrag.cli.argument_types import positive
+
 _UNITS = {
     "": 1,
     "B": 1,
@@ -28,7 +30,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--shape", required=True, type=_axes, metavar="AxBxC", help="of the space-time axes"
     )
     parser.add_argument("--dtype", default="float32", help="of the data (default float32)")
-    parser.add_argument("--channels", type=int, default=1, help="of the data (default 1)")
+    parser.add_argument("--channels", type=positive, default=1, help="of the data (default 1)")
     parser.add_argument(
         "--receptive-field",
         required=True,
@@ -39,8 +41,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--memory", required=True, type=_bytes, metavar="SIZE", help="limit a worker: 500MB, 2GiB"
     )
-    parser.add_argument("--workers", type=int, default=1, help="that share the work (default 1)")
-    parser.add_argument("--top", type=int, default=10, help="rows to print (default 10)")
+    parser.add_argument(
+        "--workers", type=positive, default=1, help="that share the work (default 1)"
+    )
+    parser.add_argument("--top", type=positive, default=10, help="rows to print (default 10)")
     parser.set_defaults(run=run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokfrag.cli.argument_types import positive
 from tokfrag.cli.tokenizer_files import check_texts
 
 
@@ -15,7 +16,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Train byte-pair encoding on text files and save the tokenizer.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text")
-    parser.add_argument("--size", required=True, type=int, metavar="N", help="tokens, 256 or more")
+    parser.add_argument("--size", required=True, type=positive, metavar="N", help="256 or more")
     parser.add_argument(
         "--out",
         required=True,
@@ -30,7 +31,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--min-frequency", type=int, default=0, metavar="N", help="merge only pairs seen as often"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all that may be used")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: all there are")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)

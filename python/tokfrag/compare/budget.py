@@ -60,6 +60,8 @@ class Budget:
         amount = float(match[1]) * scale
         if not (math.isfinite(amount) and amount > 0):
             raise ValueError(f"budget: got {value!r}; it must be above zero and finite")
+        if kind == "steps" and amount < 1:
+            raise ValueError(f"budget: got {value!r}; it takes 1 step or more")
         return cls(kind, amount)
 
     def fraction(self, *, seconds: float, flops: float, steps: int) -> float:

@@ -15,7 +15,7 @@ from tokfrag.compare.extras import require
 from tokfrag.compare.progress import Progress
 from tokfrag.compare.report import Report, with_pareto_front, write_new
 from tokfrag.compare.resuming import digest, finished_runs
-from tokfrag.compare.row import Row, Run
+from tokfrag.compare.row import Prices, Row, Run
 from tokfrag.compare.tasks import as_task
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def compare(
     recipe: Recipe | None = None,
     threads: int = 1,
     price_per_hour: float | None = None,
+    price_per_million_pieces: float | None = None,
     progress: bool = False,
     state: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -61,9 +62,10 @@ def compare(
         How many trainings a cut gets, or the seeds themselves.
     threads
         How many threads the network gets. Networks as small as these gain little from a second
-        one, and with one the clock is fair to all cuts, whatever else the machine does.
-    price_per_hour
-        What an hour of this machine costs; gives each row a cost.
+        one.
+    price_per_hour, price_per_million_pieces
+        What an hour of this machine and a million pieces cost; give each row a cost. Without
+        either, a row's cost is told as the seconds and the pieces of one training.
     state, resume
         A JSON file written after every training; ``resume`` takes finished trainings from it.
 
@@ -98,6 +100,7 @@ def compare(
     how: Recipe = getattr(chosen, "recipe", Recipe()) if recipe is None else recipe
     body = as_model(model)
     _check(kinds, threads)
+    prices = Prices(price_per_hour, price_per_million_pieces)
     split, problem = chosen.split(), chosen.problem()
     key = digest(chosen, limit, how, model, threads, split)
     metric = problem.metric
@@ -107,7 +110,7 @@ def compare(
         body,
         limit,
         how,
-        rows={cut.name: Row(cut.name, metric, price_per_hour=price_per_hour) for cut in kinds},
+        rows={cut.name: Row(cut.name, metric, prices=prices) for cut in kinds},
         baselines=[Row(n, metric, baseline=s) for n, s in chosen.baselines(split).items()],
         blank=Report(
             chosen.name,
@@ -160,10 +163,10 @@ class _Session:
             bar.preparing(cut.name)
             try:
                 ready = runner.prepare(cut, self.split, self.problem, self.model, self.recipe)
-            except (ValueError, TypeError, OSError, ArithmeticError) as error:
-                self.rows[cut.name] = replace(
-                    self.rows[cut.name], failure=" ".join(str(error).split())
-                )
+            except runner.FAILURES as error:
+                # The row has the cut's name already.
+                reason = runner.reason_of(error).removeprefix(f"cut {cut.name}: ")
+                self.rows[cut.name] = replace(self.rows[cut.name], failure=reason)
                 bar.skip(len(self.blank.seeds))
                 continue
             prepared[cut.name] = ready

@@ -116,6 +116,8 @@ def parse_cut(text: str) -> Cut:
     if name == "bpe":
         return Bpe(number(), merge=merge or "attention")
     if name == "wordpiece":
+        if not args:
+            raise ValueError(f"cut: {text!r} takes a vocabulary file after the colon")
         return WordPieces(args, merge=merge or "attention")
     if name == "window":
         size, stride = geometry()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import weakref
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -42,10 +42,22 @@ class StepCost:
 
     items: int
     flops: float
-    flops_predicted: float | None
     peak_bytes: int
-    peak_bytes_predicted: float | None
     seconds: float
+    predicted: Prediction | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """FLOPs and bytes at the peak from the shapes alone, and by which formula.
+
+    ``attention`` are the FLOPs that grow with the square of what attends to each other.
+    """
+
+    flops: float
+    peak_bytes: float
+    attention: float
+    formula: str
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -99,19 +111,25 @@ def measure_step(
         begin = perf_counter()
         training_step(copy, problem, optimiser, x, y)
         seconds = min(seconds, perf_counter() - begin)
-    predicted = predict_step(copy, x)
+    predicted = predict_item(copy, x)
     return StepCost(
         items,
         float(counter.get_total_flops()),
-        None if predicted is None else predicted[0] * items,
         memory.peak,
-        None if predicted is None else 4.0 * weights + x.nbytes + predicted[1] * items,
         seconds,
+        None
+        if predicted is None
+        else replace(
+            predicted,
+            flops=predicted.flops * items,
+            peak_bytes=4.0 * weights + x.nbytes + predicted.peak_bytes * items,
+            attention=predicted.attention * items,
+        ),
     )
 
 
-def predict_step(network: nn.Module, inputs: Tensor) -> tuple[float, float] | None:
-    """FLOPs and activation bytes of one training item; None for a network that is not ours."""
+def predict_item(network: nn.Module, inputs: Tensor) -> Prediction | None:
+    """One training item, without the weights; None for a network that is not ours."""
     if isinstance(network, NextPiece) and isinstance(network.body, Network):
         flops, numbers = _network(network.body, inputs)
         width = network.body.norm.normalized_shape[0]
@@ -123,14 +141,26 @@ def predict_step(network: nn.Module, inputs: Tensor) -> tuple[float, float] | No
             unit = network.table.embedding_dim
             flops += 3 * 2 * n * (width * fresh * width + fresh * unit * fresh * width)
             numbers += n * fresh * (3 * width + unit)
-        return flops, 4.0 * numbers
+        return Prediction(flops, 4.0 * numbers, *_attention(network.body, inputs))
     if isinstance(network, Network) and isinstance(network.mix, (Blocks, nn.Identity)):
         flops, numbers = _network(network, inputs)
-        return flops, 4.0 * numbers
+        return Prediction(flops, 4.0 * numbers, *_attention(network, inputs))
     if isinstance(network, DenseNetwork):
         flops, numbers = _dense(network, inputs)
-        return flops, 4.0 * numbers
+        return Prediction(flops, 4.0 * numbers, 0.0, "convolution")
     return None
+
+
+def _attention(network: Network, inputs: Tensor) -> tuple[float, str]:
+    """The training FLOPs of the scores and of what they weigh, and the formula's name."""
+    n, width = inputs.shape[1], network.norm.normalized_shape[0]
+    if isinstance(network.mix, Blocks):
+        return network.mix.depth * 12.0 * n**2 * width, "attention over all pieces"
+    if isinstance(network.embed, EmbedInside):
+        length = math.prod(inputs.shape[3:])
+        depth = network.embed.blocks.depth
+        return n * depth * 12.0 * length**2 * width, "attention inside pieces"
+    return 0.0, "convolution inside pieces"
 
 
 def _dense(network: DenseNetwork, inputs: Tensor) -> tuple[float, float]:

@@ -14,6 +14,8 @@ from tokfrag.compare.table import TABLES, percent_text, text_table
 
 #: Predictions further off than this are called out.
 _TOLERANCE = 0.2
+#: A training that got less than this of the processor's time was not alone.
+_BUSY = 0.8
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,17 @@ class Report:
         )
 
     @property
+    def legend(self) -> str:
+        """What the marks mean, and by which formula the FLOPs were predicted."""
+        formulas = {row.facts.flops_formula for row in self.rows if row.facts is not None}
+        named = " and ".join(sorted(formula for formula in formulas if formula))
+        text = "* on the Pareto front of quality against FLOPs; p the planner's pick"
+        return text + (f"; FLOPs predicted for {named}" if named else "")
+
+    @property
     def notes(self) -> list[str]:
         """What a reader should know: losses, failures, wrong predictions, the planner's luck."""
-        found = []
+        found = self._answer()
         for row in self.rows:
             found += [f"{row.name}: {note}" for note in row.notes]
             found += [f"{row.name}: failed, {failure}" for failure in row.failures]
@@ -64,25 +74,67 @@ class Report:
                         f"{row.name}: {what} predicted {predicted / measured:.2f} times what "
                         "was measured"
                     )
-        found += self._planner_note()
+        found += self._planner_note() + self._busy_note()
         if self.interrupted:
             found.append("interrupted: rows hold what had finished")
         return found
 
+    def _busy_note(self) -> list[str]:
+        runs = [run for row in self.rows for run in row.runs if run.score is not None]
+        seconds = sum(run.train_seconds for run in runs)
+        share = sum(run.cpu_seconds for run in runs) / seconds if seconds else 1.0
+        if share >= _BUSY or not self.budget.endswith(" s"):
+            return []
+        return [
+            f"busy machine: trainings had {share * 100:.0f} % of a processor, so rows differ by "
+            "their luck too; a budget in FLOPs does not depend on it"
+        ]
+
+    def _scored(self) -> list[Row]:
+        return [row for row in self.rows if row.facts is not None and row.quality is not None]
+
+    def _best(self, rows: list[Row]) -> Row:
+        best = rows[0]
+        for row in rows[1:]:
+            if self.metric.better(row.quality or 0.0, best.quality or 0.0):
+                best = row
+        return best
+
+    def _answer(self) -> list[str]:
+        """Which cut came out best, what comes as close for less, and if any was worth it."""
+        scored = self._scored()
+        if not scored:
+            return []
+        best = self._best(scored)
+        text = f"best: {best.name}, {self.metric.text(best.quality or 0.0, best.half_interval)}"
+        # A row whose own noise is large is no recommendation.
+        noise = best.half_interval or 0.0
+        close = [r for r in scored if _gap(r, best) <= noise and _flops(r) < _flops(best)]
+        if close:
+            cheap = min(close, key=_flops)
+            share = _flops(cheap) / _flops(best)
+            text += f"; {cheap.name} is within the noise of it for {share:.2f} of the FLOPs"
+        found = [text]
+        naive = [row for row in self.rows if row.baseline is not None]
+        if naive:
+            bar = self._best(naive)
+            level = f"the baseline {bar.name}, {self.metric.text(bar.quality or 0.0)}"
+            behind = [r for r in scored if not self.metric.better(r.quality or 0, bar.quality or 0)]
+            if best in behind:
+                found.append(f"no cut beats {level}")
+            elif behind:
+                found.append(f"no better than {level}: {', '.join(row.name for row in behind)}")
+        return found
+
     def _planner_note(self) -> list[str]:
-        scored = [row for row in self.rows if row.facts is not None and row.quality is not None]
+        scored = self._scored()
         planned = next((row for row in scored if row.planned), None)
         if planned is None:
             return []
-        best = scored[0]
-        for row in scored[1:]:
-            if self.metric.better(row.quality or 0.0, best.quality or 0.0):
-                best = row
+        best = self._best(scored)
         if best is planned:
             return [f"planner: picked {planned.name}, and it came out best"]
-        gap = abs((best.quality or 0.0) - (planned.quality or 0.0))
-        noise = (best.half_interval or 0.0) + (planned.half_interval or 0.0)
-        verdict = "within the noise of it" if gap <= noise else "so the pick was wrong"
+        verdict = "within the noise of it" if _alike(best, planned) else "so the pick was wrong"
         return [f"planner: picked {planned.name}; {best.name} came out best, {verdict}"]
 
     def table(self, *, full: bool = False) -> str:
@@ -101,7 +153,7 @@ class Report:
                     "",
                 ]
             )
-        parts.append("* on the Pareto front of quality against FLOPs; p the planner's pick")
+        parts.append(self.legend)
         parts += [f"- {note}" for note in self.notes]
         return "\n".join(parts)
 
@@ -141,6 +193,19 @@ class Report:
         write_new(path, render_page(self).encode(), force=force)
 
 
+def _flops(row: Row) -> float:
+    return 0.0 if row.facts is None else row.facts.flops
+
+
+def _alike(one: Row, other: Row) -> bool:
+    """Whether two rows are no further apart than their intervals together."""
+    return _gap(one, other) <= (one.half_interval or 0.0) + (other.half_interval or 0.0)
+
+
+def _gap(one: Row, other: Row) -> float:
+    return abs((one.quality or 0.0) - (other.quality or 0.0))
+
+
 def with_pareto_front(rows: list[Row]) -> list[Row]:
     """Mark the rows that no other one beats in quality at the same or fewer FLOPs a sample."""
     scored = [row for row in rows if row.facts is not None and row.quality is not None]
@@ -164,10 +229,10 @@ def with_pareto_front(rows: list[Row]) -> list[Row]:
 def check_new(path: str | os.PathLike[str], *, force: bool) -> None:
     """Refuse, before any work is done, a path that could not be written afterwards."""
     target = Path(path)
-    if target.exists() and not force:
-        raise FileExistsError(f"{target}: exists already; --force (force=True) replaces it")
     if target.is_dir():
         raise IsADirectoryError(f"{target}: is a folder")
+    if target.exists() and not force:
+        raise FileExistsError(f"{target}: exists already; --force (force=True) replaces it")
     if not target.absolute().parent.is_dir():
         raise FileNotFoundError(f"{target}: its folder does not exist")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ class CutFacts:
     unknown: float | None
     keeps_position: bool
     raw_bytes: int
+    pieces: int = 0
     notes: tuple[str, ...] = ()
     fit_seconds: float = 0.0
     cut_seconds: float = 0.0
@@ -40,6 +42,8 @@ class CutFacts:
     step_seconds: float = 0.0
     flops: float = 0.0
     flops_predicted: float | None = None
+    flops_formula: str | None = None
+    attention_share: float | None = None
     memory: int = 0
     memory_predicted: float | None = None
 
@@ -56,7 +60,7 @@ class CutFacts:
         items_per_sample: float,
         step: StepCost,
     ) -> CutFacts:
-        return replace(
+        found = replace(
             self,
             fit_seconds=fit_seconds,
             cut_seconds=cut_seconds,
@@ -68,11 +72,17 @@ class CutFacts:
             step_items=step.items,
             step_seconds=step.seconds,
             flops=step.flops / step.items * items_per_sample,
-            flops_predicted=None
-            if step.flops_predicted is None
-            else step.flops_predicted / step.items * items_per_sample,
             memory=step.peak_bytes,
-            memory_predicted=step.peak_bytes_predicted,
+        )
+        predicted = step.predicted
+        if predicted is None:
+            return found
+        return replace(
+            found,
+            flops_predicted=predicted.flops / step.items * items_per_sample,
+            flops_formula=predicted.formula,
+            attention_share=predicted.attention / predicted.flops,
+            memory_predicted=predicted.peak_bytes,
         )
 
     @property
@@ -87,6 +97,28 @@ class CutFacts:
 
 
 @dataclass(frozen=True)
+class Prices:
+    """What time and pieces cost, in whatever money: None where it is not to be counted."""
+
+    per_hour: float | None = None
+    per_million_pieces: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, price in (
+            ("price_per_hour", self.per_hour),
+            ("price_per_million_pieces", self.per_million_pieces),
+        ):
+            if price is not None and not 0 <= price < math.inf:
+                raise ValueError(f"{name}: got {price}; it takes a number from 0 up")
+
+    def of(self, *, seconds: float, pieces: float) -> float | None:
+        if self.per_hour is None and self.per_million_pieces is None:
+            return None
+        time = seconds / 3600 * (self.per_hour or 0.0)
+        return time + pieces / 1e6 * (self.per_million_pieces or 0.0)
+
+
+@dataclass(frozen=True)
 class Run:
     """One training of one cut: a score, or the reason why there is none."""
 
@@ -95,6 +127,7 @@ class Run:
     steps: int = 0
     epochs: float = 0.0
     train_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     predict_seconds: float = 0.0
     seam_error: float | None = None
     failure: str | None = None
@@ -112,7 +145,7 @@ class Row:
     failure: str | None = None
     pareto: bool = False
     planned: bool = False
-    price_per_hour: float | None = None
+    prices: Prices = Prices()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -162,11 +195,21 @@ class Row:
         return (self.facts.cut_seconds + merging) / (self.facts.cut_seconds + self.model_seconds)
 
     @property
+    def seconds(self) -> float:
+        """What one run takes from cutting to the answers, the mean over seeds."""
+        return (0.0 if self.facts is None else self.facts.cut_seconds) + self.model_seconds
+
+    @property
+    def pieces_used(self) -> float:
+        """Pieces that one run learns from, each pass counted, the mean over seeds."""
+        return 0.0 if self.facts is None else self.facts.pieces * self.epochs
+
+    @property
     def cost(self) -> float | None:
-        """The price of one run's cutting, training and answering."""
-        if self.price_per_hour is None or self.facts is None:
+        """One run's price: its hours and its pieces; None where no price was given."""
+        if self.facts is None or not self.scores:
             return None
-        return (self.facts.cut_seconds + self.model_seconds) / 3600 * self.price_per_hour
+        return self.prices.of(seconds=self.seconds, pieces=self.pieces_used)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, flat, as JSON takes it."""
@@ -186,6 +229,8 @@ class Row:
             "quality_low": None if quality is None or half is None else quality - half,
             "quality_high": None if quality is None or half is None else quality + half,
             "seam_error": self.seam_error,
+            "cost_seconds": self.seconds,
+            "cost_pieces": self.pieces_used,
             "cost": self.cost,
             "pareto": self.pareto,
             "planned": self.planned,

@@ -24,10 +24,18 @@ from tokfrag.compare.pieces import Pieces
 from tokfrag.compare.problem import HasSeams, Problem, outputs_of
 from tokfrag.compare.row import CutFacts, Run
 from tokfrag.compare.task import Split
-from tokfrag.compare.training import Recipe, TrainingFailedError, train
+from tokfrag.compare.training import Recipe, train
 
 # Passes over the training part that a plan asks of a budget.
 _ENOUGH = 10
+
+#: What one row may raise without ending the others: a cut that does not fit, memory that is short.
+FAILURES = (ValueError, TypeError, IndexError, OSError, ArithmeticError, MemoryError, RuntimeError)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a row failed, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ def facts_of(
         unknown=test_pieces.unknown,
         keeps_position=spec.keeps_position,
         raw_bytes=split.train.raw_bytes,
+        pieces=total,
         notes=fitted.notes,
     )
 
@@ -139,8 +148,8 @@ def run_seed(
 ) -> Run:
     """Train and judge one cut with one seed; a training that fails is a run that says why."""
     torch.manual_seed(seed)
-    network = problem.network(prepared.fitted.spec, model)
     try:
+        network = problem.network(prepared.fitted.spec, model)
         training = train(
             network,
             problem,
@@ -152,15 +161,15 @@ def run_seed(
             spent_seconds=prepared.facts.cut_seconds if budget.kind == "seconds" else 0.0,
             on_progress=on_progress,
         )
-    except TrainingFailedError as error:
-        return Run(seed, failure=str(error))
-    begin = perf_counter()
-    outputs = outputs_of(network, problem, *prepared.test)
-    predict_seconds = perf_counter() - begin
-    score = problem.score(outputs, split.test, prepared.fitted)
-    seam_error = None
-    if isinstance(problem, HasSeams):
-        seam_error = problem.seam_error(network, outputs, split.test, prepared.fitted)
+        begin = perf_counter()
+        outputs = outputs_of(network, problem, *prepared.test)
+        predict_seconds = perf_counter() - begin
+        score = problem.score(outputs, split.test, prepared.fitted)
+        seam_error = None
+        if isinstance(problem, HasSeams):
+            seam_error = problem.seam_error(network, outputs, split.test, prepared.fitted)
+    except FAILURES as error:
+        return Run(seed, failure=reason_of(error))
     if not math.isfinite(score):
         return Run(seed, failure=f"the score is {score}")
     return Run(
@@ -169,6 +178,7 @@ def run_seed(
         steps=training.steps,
         epochs=training.epochs,
         train_seconds=training.seconds,
+        cpu_seconds=training.cpu_seconds,
         predict_seconds=predict_seconds,
         seam_error=seam_error,
     )
@@ -196,6 +206,6 @@ def plan(candidates: Mapping[str, Prepared], budget: Budget) -> str | None:
 def expected_epochs(prepared: Prepared, budget: Budget) -> float:
     """How many passes over the training part the budget pays for, from the cost of one step."""
     step = prepared.step
-    flops = step.flops if step.flops_predicted is None else step.flops_predicted
+    flops = step.flops if step.predicted is None else step.predicted.flops
     cost = {"seconds": step.seconds, "flops": flops, "steps": 1.0}[budget.kind]
     return budget.amount / cost * step.items / len(prepared.train[0])

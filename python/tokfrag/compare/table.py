@@ -83,6 +83,18 @@ def pieces_cell(facts: CutFacts) -> str:
     return f"{facts.pieces_p50:.0f} / {facts.pieces_p99:.0f}"
 
 
+def cost_cell(row: Row) -> str:
+    """A run's price; without one, what a price would be asked for."""
+    if row.cost is not None:
+        return f"{row.cost:.2g}"
+    return f"{seconds_text(row.seconds)}, {count_text(row.pieces_used)} pieces"
+
+
+def units_cell(facts: CutFacts) -> str:
+    units = facts.units_per_piece
+    return f"{units:.3g}" if units < 1000 else count_text(units)
+
+
 def _pair(predicted: float | None, measured: float, text: Callable[[float], str]) -> str:
     return f"{_NOTHING if predicted is None else text(predicted)} / {text(measured)}"
 
@@ -92,14 +104,15 @@ _QUALITY = Column("quality", quality_cell)
 
 MAIN = (
     _NAME,
+    _QUALITY,
     Column("pieces/sample", _of_facts(pieces_cell)),
-    Column("units/piece", _of_facts(lambda f: f"{f.units_per_piece:.3g}")),
+    Column("units/piece", _of_facts(units_cell)),
     Column("coverage %", _of_facts(lambda f: percent_text(f.coverage))),
     Column("cut time", _of_facts(lambda f: seconds_text(f.cut_seconds))),
     Column("model time", _of_runs(lambda r: seconds_text(r.model_seconds))),
     Column("epochs", _of_runs(lambda r: f"{r.epochs:.1f}")),
-    Column("parameters", _of_facts(lambda f: count_text(f.parameters))),
-    _QUALITY,
+    Column("FLOPs/sample", _of_facts(lambda f: count_text(f.flops))),
+    Column("cost", _of_runs(cost_cell)),
 )
 CUTTING = (
     _NAME,
@@ -130,6 +143,7 @@ CUTTING = (
 )
 COST = (
     _NAME,
+    _QUALITY,
     Column(
         "FLOPs/sample pred./meas.",
         _of_facts(lambda f: _pair(f.flops_predicted, f.flops, count_text)),
@@ -138,18 +152,18 @@ COST = (
         "peak memory pred./meas.",
         _of_facts(lambda f: _pair(f.memory_predicted, f.memory, bytes_text)),
     ),
+    Column(
+        "attention %",
+        _of_facts(
+            lambda f: _NOTHING if f.attention_share is None else percent_text(f.attention_share)
+        ),
+    ),
     Column("step", _of_facts(lambda f: seconds_text(f.step_seconds))),
     Column(
         "in the body",
         _of_facts(lambda f: count_text(f.parameters - f.embedding_parameters)),
     ),
     Column("in the embedding", _of_facts(lambda f: count_text(f.embedding_parameters))),
-    Column(
-        "cost",
-        lambda r: _NOTHING if r.cost is None else f"{r.cost:.2g}",
-        lambda rows: any(row.cost is not None for row in rows),
-    ),
-    _QUALITY,
 )
 #: The tables of a report, by title.
 TABLES = {

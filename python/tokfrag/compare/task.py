@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.compare.files import check_labels
+
 if TYPE_CHECKING:
     from tokfrag.compare.problem import Problem
 
@@ -128,9 +130,7 @@ class ArrayTask:
 
         y = np.asarray(self.y)
         if np.issubdtype(y.dtype, np.integer):
-            if y.min() < 0:
-                raise ValueError(f"y: got the label {y.min()}; labels start at 0")
-            return Classify(int(y.max()) + 1)
+            return Classify(int(check_labels(y, "y").max()) + 1)
         return Forecast(int(np.prod(y.shape[1:])))
 
     def baselines(self, split: Split) -> Mapping[str, float]:

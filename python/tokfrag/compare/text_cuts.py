@@ -213,6 +213,8 @@ class ByteWindows:
 
     def __post_init__(self) -> None:
         check_merge(self.merge)
+        if self.size < 1:
+            raise ValueError(f"window: got size {self.size}; it takes 1 or more")
         if not 1 <= self.stride <= self.size:
             raise ValueError(
                 f"window: got size {self.size}, stride {self.stride}; a window ends in 1 to "

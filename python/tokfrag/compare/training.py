@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Training:
 
     steps: int
     seconds: float
+    cpu_seconds: float
     epochs: float
     final_loss: float
 
@@ -67,7 +68,7 @@ def train(
     batch = min(recipe.batch, items)
     order = torch.empty(0, dtype=torch.int64)
     steps, position, loss_value = 0, 0, math.nan
-    begin = perf_counter() - spent_seconds
+    begin, cpu_begin = perf_counter() - spent_seconds, process_time()
     while True:
         fraction = budget.fraction(
             seconds=perf_counter() - begin, flops=steps * flops_per_step, steps=steps
@@ -93,7 +94,11 @@ def train(
     if steps == 0:
         raise TrainingFailedError(f"a budget of {budget} is too short for one step")
     return Training(
-        steps, perf_counter() - begin - spent_seconds, steps * batch / items, loss_value
+        steps,
+        perf_counter() - begin - spent_seconds,
+        process_time() - cpu_begin,
+        steps * batch / items,
+        loss_value,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag.compare.extras import require
+from tokfrag.compare.files import check_labels, read_data, read_npz
 from tokfrag.compare.task import Samples, Split, majority
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class DigitsTask:
 
     def default_cuts(self) -> Sequence[str]:
         if self._split.train.x.shape[-1] <= 8:
-            return ("pixels:16", "patch:2", "patch:4/2", "patch:4", "patch:4/2@mean")
+            return ("pixels:16", "patch:2", "patch:4/2", "patch:4", "patch:2@mean")
         return ("patch:4", "patch:7", "patch:10/5", "patch:14/7", "patch:10/5@mean")
 
     def default_budget(self) -> str:
-        return "4s"
+        return "80 GFLOP"
 
 
 def digit_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -83,9 +83,10 @@ def hold_out(x: NDArray[Any], y: NDArray[Any]) -> Split:
 
 def read_images(path: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Images ``(samples, rows, columns)`` and labels from an npz or idx file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"data: no such file: {path}")
-    x, y = _read_npz(path) if path.suffix == ".npz" else _read_idx_pair(path)
+    if path.suffix == ".npz":
+        x, y = read_npz(path, ("images", "x"), ("labels", "y"))
+    else:
+        x, y = _read_idx_pair(path)
     if x.ndim != 3 or len(x) != len(y):
         raise ValueError(
             f"{path}: takes images (samples, rows, columns) and as many labels, got {x.shape} "
@@ -93,7 +94,7 @@ def read_images(path: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
         )
     if len(x) < 10:
         raise ValueError(f"{path}: got {len(x)} samples; a split takes 10 or more")
-    return x, y
+    return x, check_labels(y, str(path))
 
 
 def _from_file(path: Path) -> Split:
@@ -101,40 +102,29 @@ def _from_file(path: Path) -> Split:
     test_images = sorted(path.parent.glob("t10k-images*"))
     if test_images and test_images[0] != path:
         test_x, test_y = _read_idx_pair(test_images[0])
+        if test_x.shape[1:] != x.shape[1:] or len(test_x) != len(test_y):
+            raise ValueError(
+                f"{test_images[0]}: got images {test_x.shape} and labels {test_y.shape} to test "
+                f"on, images {x.shape} to learn from"
+            )
+        test_y = check_labels(test_y, str(test_images[0]))
         return Split(Samples(x[:, None], y), Samples(test_x[:, None], test_y))
     return hold_out(x[:, None], y)
 
 
-def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            names = list(held)
-            found = [
-                next((held[name] for name in options if name in names), None)
-                for options in (("images", "x"), ("labels", "y"))
-            ]
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: is no npz file: {error}") from None
-    if found[0] is None or found[1] is None:
-        raise ValueError(f"{path}: takes arrays 'images' and 'labels', got {', '.join(names)}")
-    return found[0], found[1].astype(np.int64)
-
-
 def _read_idx_pair(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    if labels == path or not path.is_file():
+        # If it is no file of images at all, this says so.
+        read_idx(path)
     if labels == path or not labels.is_file():
         raise FileNotFoundError(f"{path}: no file of labels beside it ({labels.name})")
-    return read_idx(path), read_idx(labels).astype(np.int64)
+    return read_idx(path), read_idx(labels)
 
 
 def read_idx(path: Path) -> NDArray[Any]:
     """An array from MNIST's idx format (yann.lecun.com/exdb/mnist), plain or gzipped."""
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path}: broken gzip: {error}") from None
+    raw = read_data(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_DTYPES:
         raise ValueError(f"{path}: is neither npz nor idx (it starts with {raw[:4].hex()})")
     axes = raw[3]

@@ -76,7 +76,7 @@ class MotionTask:
         return names
 
     def default_budget(self) -> str:
-        return "7s"
+        return "80 GFLOP"
 
 
 def _clips(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag.compare.extras import require
+from tokfrag.compare.files import read_data
 from tokfrag.compare.task import Samples, Split
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokfrag.compare.training import Recipe
 
 _MONTH = 30 * 24
+_HEADERS = ("auto", "yes", "no")
 
 
 class SeriesTask:
@@ -29,7 +30,8 @@ class SeriesTask:
     values less the last of them, and what should be told is the next `horizon`, less the same
     value; so persistence is to answer zero. The last fifth is for testing, in `test_samples`
     windows evenly spaced (0: all); a file called ETTh* is split after 12 and 16 months, as the
-    literature does.
+    literature does. `header` says if the first row of the CSV holds names (see
+    :func:`read_csv`).
     """
 
     name = "series"
@@ -41,8 +43,9 @@ class SeriesTask:
         look_back: int | None = None,
         horizon: int | None = None,
         test_samples: int = 600,
+        header: str = "auto",
     ):
-        values = _membrane() if data is None else read_csv(Path(data))
+        values = _membrane() if data is None else read_csv(Path(data), header=header)
         is_ett = data is not None and Path(data).name.startswith("ETTh")
         self.look_back = look_back or (336 if is_ett else 192)
         self.horizon = horizon or (96 if is_ett else 48)
@@ -58,7 +61,11 @@ class SeriesTask:
                 f"{self.horizon} take {5 * (span + 10)} or more"
             )
         train = values[:train_end]
-        mean, std = train.mean(0), train.std(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = train.mean(0), train.std(0)
+        if not (np.isfinite(std).all() and std.any()):
+            what = "no column changes" if np.isfinite(std).all() else "numbers are too large"
+            raise ValueError(f"data: {what} in the first {train_end} rows, which are to learn from")
         values = (values - mean) / np.where(std > 0, std, 1)
         # The first forecast of the test part may look back into what lies before it.
         self._split = Split(
@@ -96,7 +103,7 @@ class SeriesTask:
         return ("values:64", "patch:8", "patch:16/8", "patch:24", "patch:48")
 
     def default_budget(self) -> str:
-        return "7s"
+        return "80 GFLOP"
 
     def _windows(self, values: NDArray[np.float64], most: int | None) -> Samples:
         span = self.look_back + self.horizon
@@ -111,17 +118,27 @@ class SeriesTask:
         )
 
 
-def read_csv(path: Path) -> NDArray[np.float64]:
+def read_csv(path: Path, *, header: str = "auto") -> NDArray[np.float64]:
     """The numeric columns of a CSV file (plain or gzipped), ``(rows, columns)``.
 
     The first row may hold names and the first column dates; every other cell must be a number.
+    Names can be numbers too, such as a sensor's: ``header="auto"`` takes a first row for names
+    that has no number, or whole numbers of which each lies far outside its column; ``"yes"`` and
+    ``"no"`` say it outright.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"data: no such file: {path}")
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig", "replace")
-    lines = [(i, row) for i, row in enumerate(csv.reader(StringIO(text)), 1) if row]
-    if lines and not any(_is_number(cell) for cell in lines[0][1]):
+    if header not in _HEADERS:
+        raise ValueError(f"header: got {header!r}; it takes one of {', '.join(_HEADERS)}")
+    reader = csv.reader(StringIO(read_data(path).decode("utf-8-sig", "replace")))
+    lines: list[tuple[int, list[str]]] = []
+    begin = 1
+    try:
+        for row in reader:
+            lines += [(begin, row)] if row else []
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {begin}: is no CSV: {error}") from None
+    named = lines and not any(_is_number(cell) for cell in lines[0][1])
+    if header == "yes" or (header == "auto" and named):
         lines = lines[1:]
     if not lines:
         raise ValueError(f"{path}: has no rows of numbers")
@@ -140,8 +157,22 @@ def read_csv(path: Path) -> NDArray[np.float64]:
                 )
         rows.append([float(cell) for cell in row[skip:]])
     if width == skip:
-        raise ValueError(f"{path}: line {lines[0][0]}: has a date and no numbers")
-    return np.array(rows)
+        raise ValueError(
+            f"{path}: line {lines[0][0]}: {lines[0][1][0]!r} is not a finite number, and no column "
+            "follows it (commas part columns)"
+        )
+    values = np.array(rows)
+    return values[1:] if header == "auto" and not named and _names_in_numbers(values) else values
+
+
+def _names_in_numbers(values: NDArray[np.float64]) -> bool:
+    """Whether the first row looks like numbers that name columns: ids, far from all values."""
+    first, rest = values[0], values[1:]
+    if len(rest) < 2 or len(first) < 2 or len(np.unique(first)) < len(first):
+        return False
+    low, high = rest.min(axis=0), rest.max(axis=0)
+    beyond = np.maximum(first - high, low - first) > np.maximum(high - low, 1)
+    return bool(beyond.all() and (first == np.round(first)).all())
 
 
 def _is_number(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import lzma
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tokfrag.compare.files import read_data
 from tokfrag.compare.task import Samples, Split
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TextTask:
         return ("bytes", "chars", "bpe:512", "bpe:2048", "window:8/4")
 
     def default_budget(self) -> str:
-        return "8s"
+        return "120 GFLOP"
 
 
 def chunks(text: bytes, size: int) -> list[bytes]:
@@ -106,11 +106,7 @@ def _manual() -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileNotFoundError(f"data: no such file: {path}")
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
+    raw = read_data(path)
     try:
         raw.decode()
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.compare.files import check_labels, read_npz
 from tokfrag.compare.task import Samples, Split
 
 if TYPE_CHECKING:
@@ -91,24 +92,13 @@ def _generate(volumes: int, extent: int) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _from_file(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"data: no such file: {path}")
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            missing = [name for name in ("image", "label") if name not in held]
-            if missing:
-                raise ValueError(f"takes arrays 'image' and 'label', got {', '.join(held)}")
-            image, label = held["image"], held["label"]
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if image.shape != label.shape or image.ndim not in (3, 4) or len(image) < 4:
+    image, label = read_npz(path, ("image",), ("label",))
+    if image.shape != label.shape or image.ndim not in (3, 4) or len(image) < 4 or not image.size:
         raise ValueError(
             f"{path}: takes 4 or more images and labels of one shape, (samples, *space), got "
             f"{image.shape} and {label.shape}"
         )
-    if label.min() < 0 or label.max() > 255:
-        raise ValueError(f"{path}: labels run from {label.min()} to {label.max()}; takes 0 to 255")
-    return image[:, None].astype(np.float32), label[:, None].astype(np.int64)
+    return image[:, None].astype(np.float32), check_labels(label, str(path))[:, None]
 
 
 def _threshold_accuracy(split: Split) -> float:
