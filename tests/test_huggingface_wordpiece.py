@@ -61,6 +61,54 @@ def test_calls_masks_and_offsets() -> None:
     assert found.offset_mapping == [encoding.offsets for encoding in wanted]
 
 
+@settings(max_examples=60)
+@given(
+    texts=st.lists(st.text("the cats un!able é你 12", max_size=12), min_size=1, max_size=4),
+    strategy=st.sampled_from([None, "longest_first", "only_first", "only_second"]),
+    length=st.integers(4, 12),
+    side=st.sampled_from(["left", "right"]),
+    data=st.data(),
+)
+def test_pairs_as_the_library(
+    texts: list[str], strategy: str | None, length: int, side: str, data: st.DataObject
+) -> None:
+    """Sentence pairs: ids, types, masks and offsets, cut by every strategy, padded on each side."""
+    seconds = data.draw(
+        st.lists(st.text("a the cat's", max_size=12), min_size=len(texts), max_size=len(texts))
+    )
+    hf = bert()
+    hf.enable_padding(direction=side, pad_id=0, pad_type_id=0)
+    if strategy is not None:
+        hf.enable_truncation(length, strategy=strategy, direction="right")
+    options: dict[str, Any] = {"max_length": length} if strategy is not None else {}
+    ours = Tokenizer.adopt(bert())
+    try:
+        wanted = hf.encode_batch(list(zip(texts, seconds, strict=True)))
+    except Exception:  # of no kind of its own: nothing is left of a text
+        with pytest.raises(ValueError, match="leaves nothing"):
+            ours(texts, seconds, padding=True, truncation=strategy, **options)
+        return
+    found = ours(
+        texts,
+        seconds,
+        padding=True,
+        padding_side=side,
+        truncation=strategy or False,
+        return_token_type_ids=True,
+        return_offsets_mapping=True,
+        **options,
+    )
+    assert found.input_ids == [encoding.ids for encoding in wanted]
+    assert found.token_type_ids == [encoding.type_ids for encoding in wanted]
+    assert found.attention_mask == [encoding.attention_mask for encoding in wanted]
+    assert found.offset_mapping == [encoding.offsets for encoding in wanted]
+    one = ours(
+        texts[0], seconds[0], return_token_type_ids=True, truncation=strategy or False, **options
+    )
+    row = [id for id, seen in zip(wanted[0].ids, wanted[0].attention_mask, strict=True) if seen]
+    assert one.input_ids == row
+
+
 def test_decoding_pickling_and_writing(tmp_path: Path) -> None:
     hf = bert()
     ours = load(hf)

@@ -415,7 +415,7 @@ def test_files_that_are_right(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         tok.decode([500])
     path.write_bytes(gzip.compress(b"\n".join(_LINES))[:-20])
-    with pytest.raises(ValueError, match="damaged gzip"):
+    with pytest.raises(ValueError, match="not a whole gzip file"):
         Tokenizer.from_tiktoken(path, pattern="gpt2")
     with pytest.raises(FileNotFoundError):
         Tokenizer.from_tiktoken(tmp_path / "none", pattern="gpt2")

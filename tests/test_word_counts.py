@@ -17,6 +17,8 @@ import pytest
 import regex
 from hypothesis import given, strategies as st
 
+from tokfrag import Tokenizer
+from tokfrag.tokens.training import train_vocabulary
 from tokfrag.tokens.word_counts import WordCounts, count_words
 
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -220,3 +222,48 @@ def test_fork_after_use() -> None:
         assert os.waitpid(child, 0)[1] == 0
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("pattern", ["cl100k", r"\w+|\s"])
+def test_spilling_changes_nothing(tmp_path: Path, pattern: str) -> None:
+    """With a limit far below what the words need, added bit by bit, from texts and files."""
+    letters = str.maketrans("0123456789", "abcdefghij")
+    spelled = [f"w{i * 7919 % 40_000} x{i}".translate(letters) for i in range(120_000)]
+    texts = [" ".join(spelled[at : at + 4000]) for at in range(0, len(spelled), 4000)]
+    (tmp_path / "a.txt").write_text("\n".join(texts))
+    plain, tight = WordCounts(pattern), WordCounts(pattern, max_memory=1 << 20)
+    for counts in (plain, tight):
+        for text in texts[::2]:
+            counts.add(text)
+        counts.add(texts[1::2])
+        counts.add_files(tmp_path / "a.txt")
+    assert len(tight._runs) > 3
+    assert tight._table.memory <= 1 << 20
+    found, wanted = (train_vocabulary(counts, 400) for counts in (tight, plain))
+    assert found.ids == wanted.ids
+    assert found.curve is not None
+    assert wanted.curve is not None
+    assert found.curve.n_bytes == wanted.curve.n_bytes
+    tight.save(tmp_path / "tight")
+    plain.save(tmp_path / "plain")
+    assert (tmp_path / "tight").read_bytes() == (tmp_path / "plain").read_bytes()
+    merged = WordCounts(pattern)
+    merged.merge(tight)
+    assert tight._runs, "none of these bring the runs together"
+    assert merged.items() == plain.items() == tight.items()
+    assert not tight._runs
+    assert (len(tight), tight.total, tight.n_bytes) == (len(plain), plain.total, plain.n_bytes)
+    with pytest.raises(ValueError, match="max_memory: got 5, takes 1048576"):
+        WordCounts(max_memory=5)
+
+
+def test_training_from_runs_is_the_same() -> None:
+    texts = [
+        " ".join(str(i * 7919) for i in range(at, at + 20_000)) for at in range(0, 100_000, 20_000)
+    ]
+    wanted = Tokenizer.train(texts, 500)
+    found = Tokenizer.train(iter(texts), 500, max_memory=1 << 20)
+    assert found.encode(texts[0]).tolist() == wanted.encode(texts[0]).tolist()
+    assert found.compression_curve().token_counts.tolist() == (
+        wanted.compression_curve().token_counts.tolist()
+    )

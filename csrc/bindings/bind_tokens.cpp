@@ -10,6 +10,7 @@
 #include "core/checked.hpp"
 #include "core/huge_buffer.hpp"
 #include "core/parallel.hpp"
+#include "tokens/dropout.hpp"
 #include "tokens/model.hpp"
 #include "tokens/tiktoken_file.hpp"
 
@@ -84,18 +85,26 @@ py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
   return py::array_t<std::uint32_t>({count}, {std::int64_t{4}}, data, owner);
 }
 
-std::unique_ptr<Model> make_model(
-    const py::bytes& bytes, const Array<std::int64_t>& offsets, const Array<std::uint32_t>& ids,
-    const py::object& merges, bool whole_pieces, const std::string& pattern,
-    const std::vector<std::pair<std::string, std::uint32_t>>& special) {
-  std::optional<PatternFamily> family;
-  if (!pattern.empty()) {
-    PatternFamily found{};
-    if (!find_pattern(pattern, &found)) throw py::value_error("pattern: unknown name " + pattern);
-    family = found;
-  }
+using Special = std::vector<std::pair<std::string, std::uint32_t>>;
+
+std::optional<PatternFamily> family_of(const std::string& pattern) {
+  if (pattern.empty()) return std::nullopt;
+  PatternFamily found{};
+  if (!find_pattern(pattern, &found)) throw py::value_error("pattern: unknown name " + pattern);
+  return found;
+}
+
+std::vector<SpecialTokens::Token> special_of(const Special& special) {
   std::vector<SpecialTokens::Token> tokens;
   for (const auto& [text, id] : special) tokens.push_back({text, id});
+  return tokens;
+}
+
+std::unique_ptr<Model> make_model(const py::bytes& bytes, const Array<std::int64_t>& offsets,
+                                  const Array<std::uint32_t>& ids, const py::object& merges,
+                                  bool whole_pieces, const std::string& pattern,
+                                  const Special& special) {
+  const std::optional<PatternFamily> family = family_of(pattern);
   std::vector<Symbol> left;
   std::vector<Symbol> right;
   if (!merges.is_none()) {
@@ -113,8 +122,31 @@ std::unique_ptr<Model> make_model(
   Vocabulary vocabulary(blob, std::move(offset_list), std::move(id_list));
   PairTable pairs =
       listed ? PairTable::from_merges(vocabulary, left, right) : PairTable::from_ranks(vocabulary);
-  return std::make_unique<Model>(std::move(vocabulary), std::move(pairs), whole_pieces, family,
-                                 std::move(tokens));
+  return std::make_unique<Model>(Tables(std::move(vocabulary), std::move(pairs)), whole_pieces,
+                                 family, special_of(special));
+}
+
+py::bytes archive(const Model& model) {
+  struct {
+    const Vocabulary& vocabulary;
+    const PairTable& pairs;
+    const JoinFilter& joins;
+  } const view{model.encoder().vocabulary(), model.encoder().pairs(), model.encoder().joins()};
+  ArchiveWriter writer;
+  Tables::fields(writer, view);
+  return py::bytes(writer.finish());
+}
+
+std::unique_ptr<Model> from_archive(const py::buffer& archive, bool whole_pieces,
+                                    const std::string& pattern, const Special& special) {
+  const std::optional<PatternFamily> family = family_of(pattern);
+  const py::buffer_info bytes = archive.request();
+  const py::gil_scoped_release nogil;
+  ArchiveReader reader(static_cast<const std::uint8_t*>(bytes.ptr), bytes.size * bytes.itemsize);
+  Tables tables;
+  Tables::fields(reader, tables);
+  reader.expect_end();
+  return std::make_unique<Model>(std::move(tables), whole_pieces, family, special_of(special));
 }
 
 py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
@@ -167,6 +199,39 @@ py::tuple encode_batch(const Model& model, const py::list& objects, const py::ob
     ids = model.encode_batch(texts, allowed, threads, place);
   }
   return py::make_tuple(array_of(std::move(ids)), offsets);
+}
+
+py::tuple encode_batch_with_dropout(const Model& model, const py::list& objects,
+                                    const py::object& flags, const Array<std::uint64_t>& streams,
+                                    double dropout, std::uint64_t seed, int threads) {
+  const std::vector<Text> texts = texts_of(objects);
+  const AllowedSpecial allowed = allowed_of(flags);
+  py::array_t<std::int64_t> offsets(static_cast<py::ssize_t>(texts.size()) + 1);
+  TokenBuffer ids;
+  std::int64_t* const place = offsets.mutable_data();
+  const std::uint64_t* const numbers = streams.data();
+  {
+    const py::gil_scoped_release nogil;
+    ids = encode_with_dropout(model, texts, allowed, numbers, {dropout, seed}, threads, place);
+  }
+  return py::make_tuple(array_of(std::move(ids)), offsets);
+}
+
+py::array_t<std::uint32_t> encode_pieces_with_dropout(const Model& model, const py::object& object,
+                                                      const Array<std::int64_t>& ends,
+                                                      std::uint64_t stream, double dropout,
+                                                      std::uint64_t seed) {
+  const Text text = text_of(object);
+  TokenBuffer ids;
+  const std::int64_t* const places = ends.data();
+  const std::int64_t count = ends.size();
+  {
+    const py::gil_scoped_release nogil;
+    Utf8Scratch scratch;
+    ids =
+        encode_with_dropout(model, to_utf8(text, &scratch), places, count, stream, {dropout, seed});
+  }
+  return array_of(std::move(ids));
 }
 
 std::int64_t count(const Model& model, const py::object& object) {
@@ -368,14 +433,24 @@ void bind_tokens(py::module_& module) {
     }
   });
 
+  py::register_local_exception<ArchiveError>(tokens, "ArchiveError", PyExc_ValueError);
+
   py::class_<Model>(tokens, "Model")
       .def(py::init(&make_model), py::arg("bytes"), py::arg("offsets"), py::arg("ids"),
            py::arg("merges").none(true), py::arg("whole_pieces"), py::arg("pattern"),
            py::arg("special"))
+      .def_static("from_archive", &from_archive, py::arg("archive"), py::arg("whole_pieces"),
+                  py::arg("pattern"), py::arg("special"))
+      .def("archive", &archive)
       .def("encode", &encode, py::arg("text"), py::arg("allowed") = py::none(),
            py::arg("limit") = INT64_MAX)
       .def("encode_pieces", &encode_pieces, py::arg("text"), py::arg("ends"))
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("allowed"), py::arg("threads"))
+      .def("encode_batch_with_dropout", &encode_batch_with_dropout, py::arg("texts"),
+           py::arg("allowed"), py::arg("streams"), py::arg("dropout"), py::arg("seed"),
+           py::arg("threads"))
+      .def("encode_pieces_with_dropout", &encode_pieces_with_dropout, py::arg("text"),
+           py::arg("ends"), py::arg("stream"), py::arg("dropout"), py::arg("seed"))
       .def("count", &count, py::arg("text"))
       .def("count_batch", &count_batch, py::arg("texts"), py::arg("threads"))
       .def("decode", &decode<std::uint32_t>, py::arg("ids").noconvert())
@@ -390,6 +465,14 @@ void bind_tokens(py::module_& module) {
       .def("token_id", &token_id, py::arg("token"))
       .def("vocabulary", &vocabulary_arrays);
 
+  tokens.attr("ARCHIVE_VERSION") = kArchiveVersion;
+  tokens.def(
+      "checksum",
+      [](const py::buffer& bytes) {
+        const py::buffer_info info = bytes.request();
+        return checksum(static_cast<const std::uint8_t*>(info.ptr), info.size * info.itemsize);
+      },
+      py::arg("bytes"));
   tokens.def("load_tiktoken", &load_tiktoken, py::arg("file"));
   tokens.def("pad_i64", &pad<std::int64_t>, py::arg("ids"), py::arg("offsets"), py::arg("length"),
              py::arg("pad_id"), py::arg("left"));

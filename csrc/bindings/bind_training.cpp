@@ -7,7 +7,9 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
+#include "core/checked.hpp"
 #include "tokens/merge_rules.hpp"
+#include "tokens/packed_runs.hpp"
 #include "tokens/trainer.hpp"
 #include "tokens/word_counts.hpp"
 #include "tokens/word_counts_scan.hpp"
@@ -84,6 +86,15 @@ std::unique_ptr<Trainer> make_trainer(const std::vector<py::bytes>& tokens, std:
 void add_counts(Trainer& trainer, const WordTable& table, const Ids& byte_ids) {
   const std::uint32_t* id_of = byte_ids.data();
   const py::gil_scoped_release nogil;
+  std::int64_t words = 0;
+  std::int64_t bytes = 0;
+  table.for_each([&](std::string_view text, std::int64_t) {
+    const auto length = static_cast<std::int64_t>(text.size());
+    if (length < 2 || length > Trainer::kShortWord) return;
+    ++words;
+    bytes += length;
+  });
+  trainer.reserve(words, bytes);
   std::vector<std::uint32_t> symbols;
   table.for_each([&](std::string_view text, std::int64_t count) {
     symbols.resize(text.size());
@@ -92,6 +103,53 @@ void add_counts(Trainer& trainer, const WordTable& table, const Ids& byte_ids) {
     }
     trainer.add_word(symbols.data(), static_cast<std::int64_t>(text.size()), count);
   });
+}
+
+// Packed runs in place, of any objects with a buffer.
+class HeldRuns {
+ public:
+  explicit HeldRuns(const py::list& runs) {
+    for (const py::handle run : runs) {
+      held_.push_back(py::reinterpret_borrow<py::buffer>(run).request());
+      const py::buffer_info& info = held_.back();
+      views_.emplace_back(static_cast<const char*>(info.ptr),
+                          static_cast<std::size_t>(info.size * info.itemsize));
+    }
+  }
+  const std::vector<std::string_view>& views() const { return views_; }
+
+ private:
+  std::vector<py::buffer_info> held_;
+  std::vector<std::string_view> views_;
+};
+
+py::bytes merge_packed(const py::list& runs) {
+  const HeldRuns held(runs);
+  std::string packed;
+  {
+    const py::gil_scoped_release nogil;
+    merge_runs(held.views(), [&](const WordTable::Word& word) { pack_word(word, &packed); });
+  }
+  return py::bytes(packed);
+}
+
+// Every word of the runs as the ids of its bytes; the bytes of all texts.
+std::int64_t add_runs(Trainer& trainer, const py::list& runs, const Ids& byte_ids) {
+  const HeldRuns held(runs);
+  const std::uint32_t* id_of = byte_ids.data();
+  const py::gil_scoped_release nogil;
+  std::vector<std::uint32_t> symbols;
+  std::int64_t bytes = 0;
+  merge_runs(held.views(), [&](const WordTable::Word& word) {
+    const auto length = static_cast<std::int64_t>(word.text.size());
+    symbols.resize(word.text.size());
+    for (std::size_t i = 0; i < symbols.size(); ++i) {
+      symbols[i] = id_of[static_cast<unsigned char>(word.text[i])];
+    }
+    trainer.add_word(symbols.data(), length, word.count);
+    bytes = checked_add(bytes, checked_multiply(length, word.count));
+  });
+  return bytes;
 }
 
 // Every word as the tokens that the rules merge its bytes to.
@@ -193,6 +251,7 @@ void bind_training(py::module_& module) {
       .def("pack", &pack)
       .def_static("unpack", &unpack, py::arg("packed"));
 
+  training.def("merge_packed", &merge_packed, py::arg("runs"));
   training.def("family_of", &family_of, py::arg("pattern"));
   py::class_<PieceCounter>(training, "PieceCounter")
       .def(py::init([](int family, int threads) {
@@ -201,6 +260,7 @@ void bind_training(py::module_& module) {
            py::arg("family"), py::arg("threads"))
       .def("add_texts", &add_texts, py::arg("texts"), py::arg("first_index"))
       .def("add_lines", &add_lines, py::arg("block"))
+      .def_property_readonly("memory", &PieceCounter::memory)
       .def("take", [](PieceCounter& counter) {
         const py::gil_scoped_release nogil;
         return std::make_unique<WordTable>(counter.take());
@@ -215,6 +275,7 @@ void bind_training(py::module_& module) {
       .def(py::init(&make_trainer), py::arg("tokens"), py::arg("vocab_size"),
            py::arg("min_frequency"), py::arg("max_token_length"))
       .def("add_counts", &add_counts, py::arg("table"), py::arg("byte_ids"))
+      .def("add_runs", &add_runs, py::arg("runs"), py::arg("byte_ids"))
       .def("add_encoded_counts", &add_encoded_counts, py::arg("table"), py::arg("byte_ids"),
            py::arg("rules"))
       .def("add_symbols", &add_symbols, py::arg("ids"), py::arg("offsets"), py::arg("counts"))

@@ -7,6 +7,7 @@ namespace tokfrag {
 
 void bind_core(pybind11::module_& module);       // threads, instruction set, memory
 void bind_tokens(pybind11::module_& module);     // tokfrag._core.tokens
+void bind_formats(pybind11::module_& module);    // tokfrag._core.formats
 void bind_training(pybind11::module_& module);   // tokfrag._core.training
 void bind_wordpiece(pybind11::module_& module);  // tokfrag._core.wordpiece
 void bind_fragments(pybind11::module_& module);  // tokfrag._core.fragments

@@ -27,6 +27,10 @@ inline TextView view_text(pybind11::handle text, std::size_t index,
     }
     bytes = pybind11::reinterpret_steal<pybind11::object>(PyUnicode_AsUTF8String(text.ptr()));
     if (!bytes) {
+      // Out of memory is not the text's fault.
+      if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError) == 0) {
+        throw pybind11::error_already_set();
+      }
       PyErr_Clear();
       throw pybind11::value_error(fail("holds a lone surrogate; takes text that has a UTF-8 form"));
     }

@@ -3,6 +3,7 @@
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   tokfrag::bind_core(module);
   tokfrag::bind_tokens(module);
+  tokfrag::bind_formats(module);
   tokfrag::bind_training(module);
   tokfrag::bind_wordpiece(module);
   tokfrag::bind_fragments(module);

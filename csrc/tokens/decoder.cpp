@@ -13,8 +13,7 @@ Decoder::Decoder(const Vocabulary& vocabulary) {
   entries_.resize(std::size_t{largest} + 1);
   lengths_.resize(std::size_t{largest} + 1);
   for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
-    add(vocabulary.id(symbol), std::string(reinterpret_cast<const char*>(vocabulary.bytes(symbol)),
-                                           static_cast<std::size_t>(vocabulary.length(symbol))));
+    put(vocabulary.id(symbol), vocabulary.bytes(symbol), vocabulary.length(symbol));
   }
 }
 
@@ -31,14 +30,19 @@ void Decoder::add(std::uint32_t id, const std::string& bytes) {
     if (bytes == std::string(reinterpret_cast<const char*>(token(id)), lengths_[id])) return;
     throw std::invalid_argument("id " + std::to_string(id) + " stands for two different tokens");
   }
-  lengths_[id] = static_cast<std::uint32_t>(bytes.size());
+  put(id, reinterpret_cast<const std::uint8_t*>(bytes.data()),
+      static_cast<std::int64_t>(bytes.size()));
+}
+
+void Decoder::put(std::uint32_t id, const std::uint8_t* bytes, std::int64_t length) {
+  lengths_[id] = static_cast<std::uint32_t>(length);
   Entry& entry = entries_[id];
-  if (bytes.size() <= kInline) {
-    std::memcpy(entry.bytes, bytes.data(), bytes.size());
+  if (length <= kInline) {
+    std::memcpy(entry.bytes, bytes, static_cast<std::size_t>(length));
   } else {
     const std::uint64_t place = long_bytes_.size();
     std::memcpy(entry.bytes, &place, sizeof place);
-    long_bytes_ += bytes;
+    long_bytes_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
   }
 }
 

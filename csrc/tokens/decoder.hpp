@@ -44,6 +44,8 @@ class Decoder {
   };
   static constexpr std::int64_t kInline = 16;
 
+  // The same for an id that has a place and no bytes yet.
+  void put(std::uint32_t id, const std::uint8_t* bytes, std::int64_t length);
   const std::uint8_t* token(std::size_t id) const;
 
   std::vector<Entry> entries_;          // by id

@@ -137,11 +137,10 @@ class WordSource {
 
 }  // namespace
 
-Encoder::Encoder(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
-                 std::optional<PatternFamily> family)
-    : vocabulary_(std::move(vocabulary)),
-      pairs_(std::move(pairs)),
-      joins_(vocabulary_),
+Encoder::Encoder(Tables tables, bool whole_pieces, std::optional<PatternFamily> family)
+    : vocabulary_(std::move(tables.vocabulary)),
+      pairs_(std::move(tables.pairs)),
+      joins_(std::move(tables.joins)),
       whole_pieces_(whole_pieces),
       family_(family),
       workers_(vocabulary_, whole_pieces) {}

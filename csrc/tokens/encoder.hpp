@@ -5,14 +5,11 @@
 #include <memory>
 #include <optional>
 
-#include "tokens/join_filter.hpp"
 #include "tokens/merge.hpp"
-#include "tokens/pair_table.hpp"
 #include "tokens/patterns.hpp"
 #include "tokens/scanner.hpp"
+#include "tokens/tables.hpp"
 #include "tokens/token_buffer.hpp"
-#include "tokens/vocabulary.hpp"
-#include "tokens/word_lookup.hpp"
 #include "tokens/worker_pool.hpp"
 
 namespace tokfrag {
@@ -44,10 +41,10 @@ class Encoder {
  public:
   // whole_pieces: a piece that is a token is that token, whatever merging would make of it
   // (tiktoken; "ignore_merges" elsewhere). Without a family, text is one piece.
-  Encoder(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
-          std::optional<PatternFamily> family);
+  Encoder(Tables tables, bool whole_pieces, std::optional<PatternFamily> family);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  const PairTable& pairs() const { return pairs_; }
   const JoinFilter& joins() const { return joins_; }
   WorkerPool& workers() const { return workers_; }
   std::optional<PatternFamily> family() const { return family_; }

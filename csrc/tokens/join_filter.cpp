@@ -1,6 +1,5 @@
 #include "tokens/join_filter.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -89,10 +88,17 @@ JoinFilter::JoinFilter(const Vocabulary& vocabulary)
       at += right_length;
     }
   }
-  std::sort(found.begin(), found.end());
-  found.erase(std::unique(found.begin(), found.end()), found.end());
+  // How many are different, nearly: enough to choose a size, and quicker than sorting them.
+  constexpr int kMaxBits = 20;
+  std::vector<bool> seen(std::size_t{1} << kMaxBits);
+  std::size_t different = 0;
+  for (const auto& [left, right] : found) {
+    const std::uint64_t at = hash(left, right) >> (64 - kMaxBits);
+    if (!seen[at]) ++different;
+    seen[at] = true;
+  }
   int bits = 12;
-  while ((std::size_t{1} << bits) < found.size() * 16 && bits < 20) ++bits;
+  while ((std::size_t{1} << bits) < different * 16 && bits < kMaxBits) ++bits;
   shift_ = 64 - bits;
   pairs_.assign((std::size_t{1} << bits) / 64, 0);
   for (const auto& [left, right] : found) {

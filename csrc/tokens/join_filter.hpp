@@ -14,6 +14,8 @@ namespace tokfrag {
 
 class JoinFilter {
  public:
+  // Empty: to be filled from an archive.
+  JoinFilter() = default;
   explicit JoinFilter(const Vocabulary& vocabulary);
 
   // The end of the unit that begins at `begin`: the first place in (begin, end] that no token
@@ -28,6 +30,11 @@ class JoinFilter {
   // Whether a token may span the place between two neighbouring well-formed characters.
   bool may_join(const std::uint8_t* left, std::int64_t left_length, const std::uint8_t* right,
                 std::int64_t right_length) const;
+
+  template <class Archive, class Self>
+  static void fields(Archive& archive, Self& self) {
+    archive(self.pairs_, self.shift_, self.edges_, self.fragments_);
+  }
 
  private:
   // Two bits a pair.

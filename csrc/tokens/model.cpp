@@ -70,9 +70,9 @@ TokenBuffer join(std::vector<TokenBuffer> parts) {
 
 }  // namespace
 
-Model::Model(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
-             std::optional<PatternFamily> family, std::vector<SpecialTokens::Token> special)
-    : encoder_(std::move(vocabulary), std::move(pairs), whole_pieces, family),
+Model::Model(Tables tables, bool whole_pieces, std::optional<PatternFamily> family,
+             std::vector<SpecialTokens::Token> special)
+    : encoder_(std::move(tables), whole_pieces, family),
       special_(std::move(special)),
       decoder_(encoder_.vocabulary()) {
   for (const auto& token : special_.tokens()) decoder_.add(token.id, token.text);

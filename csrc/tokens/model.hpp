@@ -19,8 +19,8 @@ struct AllowedSpecial {
 
 class Model {
  public:
-  Model(Vocabulary vocabulary, PairTable pairs, bool whole_pieces,
-        std::optional<PatternFamily> family, std::vector<SpecialTokens::Token> special);
+  Model(Tables tables, bool whole_pieces, std::optional<PatternFamily> family,
+        std::vector<SpecialTokens::Token> special);
 
   const Encoder& encoder() const { return encoder_; }
   const SpecialTokens& special() const { return special_; }

@@ -35,26 +35,78 @@ PairTable::PairTable(const Vocabulary& vocabulary, const std::vector<Pair>& pair
   }
 }
 
+namespace {
+
+// A bit for each token at its hash: most parts of tokens that are no tokens are known by it.
+class HashFilter {
+ public:
+  explicit HashFilter(std::int64_t tokens) {
+    int bits = 10;
+    while ((1ll << bits) < tokens * 8) ++bits;
+    shift_ = 64 - bits;
+    bits_.resize(std::size_t{1} << (bits - 6));
+  }
+  void add(std::uint64_t hash) { bits_[hash >> shift_ >> 6] |= 1ull << (hash >> shift_ & 63); }
+  bool may_hold(std::uint64_t hash) const {
+    return (bits_[hash >> shift_ >> 6] >> (hash >> shift_ & 63) & 1) != 0;
+  }
+
+ private:
+  std::vector<std::uint64_t> bits_;
+  int shift_;
+};
+
+// A token cut in two parts that are likely to be tokens.
+struct Parts {
+  std::uint64_t left_hash;
+  std::uint64_t right_hash;
+  std::int64_t cut;
+  Symbol symbol;
+};
+
+}  // namespace
+
 PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
   std::vector<std::uint64_t> power(static_cast<std::size_t>(vocabulary.max_length()) + 1, 1);
   for (std::size_t i = 1; i < power.size(); ++i) power[i] = power[i - 1] * kHashBase;
   std::vector<std::uint64_t> prefix(power.size());
-  std::vector<Pair> pairs;
-  pairs.reserve(static_cast<std::size_t>(vocabulary.size()) * 4);
-  for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
+  const auto hash_prefixes = [&](Symbol symbol) {
     const std::uint8_t* bytes = vocabulary.bytes(symbol);
     const auto length = static_cast<std::size_t>(vocabulary.length(symbol));
     for (std::size_t i = 0; i < length; ++i) prefix[i + 1] = prefix[i] * kHashBase + bytes[i] + 1;
+    return length;
+  };
+  HashFilter filter(vocabulary.size());
+  for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
+    filter.add(mix_hash(prefix[hash_prefixes(symbol)]));
+  }
+  std::vector<Parts> likely;
+  for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
+    const std::size_t length = hash_prefixes(symbol);
     for (std::size_t cut = 1; cut < length; ++cut) {
-      const Symbol left =
-          vocabulary.find(bytes, static_cast<std::int64_t>(cut), mix_hash(prefix[cut]));
-      if (left == kNoSymbol) continue;
-      const std::uint64_t rest = prefix[length] - prefix[cut] * power[length - cut];
-      const Symbol right =
-          vocabulary.find(bytes + cut, static_cast<std::int64_t>(length - cut), mix_hash(rest));
-      if (right == kNoSymbol) continue;
-      pairs.push_back({(static_cast<std::uint64_t>(left) << 21) | right, symbol});
+      const std::uint64_t left = mix_hash(prefix[cut]);
+      const std::uint64_t right = mix_hash(prefix[length] - prefix[cut] * power[length - cut]);
+      if (filter.may_hold(left) && filter.may_hold(right)) {
+        likely.push_back({left, right, static_cast<std::int64_t>(cut), symbol});
+      }
     }
+  }
+  std::vector<Pair> pairs;
+  pairs.reserve(likely.size());
+  constexpr std::size_t kAhead = 16;  // whose places in the vocabulary are asked for
+  for (std::size_t i = 0; i < likely.size(); ++i) {
+    if (i + kAhead < likely.size()) {
+      vocabulary.prefetch(likely[i + kAhead].left_hash);
+      vocabulary.prefetch(likely[i + kAhead].right_hash);
+    }
+    const Parts& parts = likely[i];
+    const std::uint8_t* bytes = vocabulary.bytes(parts.symbol);
+    const Symbol left = vocabulary.find(bytes, parts.cut, parts.left_hash);
+    if (left == kNoSymbol) continue;
+    const Symbol right = vocabulary.find(
+        bytes + parts.cut, vocabulary.length(parts.symbol) - parts.cut, parts.right_hash);
+    if (right == kNoSymbol) continue;
+    pairs.push_back({(static_cast<std::uint64_t>(left) << 21) | right, parts.symbol});
   }
   return PairTable(vocabulary, pairs);
 }

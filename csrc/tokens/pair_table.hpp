@@ -16,6 +16,9 @@ constexpr std::int64_t kMaxRanks = 1 << 22;
 
 class PairTable {
  public:
+  // Empty: to be filled from an archive.
+  PairTable() = default;
+
   // Every pair whose joined bytes are a token merges into it, at the token's rank (its symbol):
   // tiktoken's rule.
   static PairTable from_ranks(const Vocabulary& vocabulary);
@@ -48,6 +51,12 @@ class PairTable {
   }
   Symbol merged(Rank rank) const { return merged_.empty() ? rank : merged_[rank]; }
   std::int64_t size() const { return count_; }
+
+  template <class Archive, class Self>
+  static void fields(Archive& archive, Self& self) {
+    archive(self.slots_, self.mask_, self.shift_, self.filter_, self.filter_shift_, self.count_,
+            self.byte_pairs_, self.merged_);
+  }
 
  private:
   static constexpr int kRankBits = 22;

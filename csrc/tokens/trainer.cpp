@@ -56,6 +56,11 @@ Trainer::Trainer(std::vector<std::string> tokens, const TrainerOptions& options)
   }
 }
 
+void Trainer::reserve(std::int64_t words, std::int64_t symbols) {
+  cells_.reserve(cells_.size() + static_cast<std::size_t>(words) * kHeader +
+                 static_cast<std::size_t>(symbols));
+}
+
 void Trainer::add_word(const std::uint32_t* symbols, std::int64_t length, std::int64_t count) {
   total_ = checked_add(total_, checked_multiply(length, count));
   if (length < 2) return;
@@ -126,6 +131,7 @@ void Trainer::index_pairs() {
         record.n_places += last[number] != place;
         last[number] = place;
       });
+  queue_.reserve(pairs_.size());
   for (std::uint32_t number = 0; number < pairs_.size(); ++number) {
     PairRecord& record = pairs_[number];
     record.places = arena_.take(record.n_places);
@@ -222,6 +228,9 @@ void Trainer::apply(std::uint32_t record, std::uint32_t id) {
   push_candidates(after_);
   before_.clear();
   after_.clear();
+  arena_.give_back(merged.places, merged.n_places);
+  pairs_[record].places = nullptr;
+  pairs_[record].n_places = 0;
 }
 
 void Trainer::merge_short(std::uint32_t place, std::uint32_t left, std::uint32_t right,

@@ -42,6 +42,8 @@ class Trainer {
   // that no merge can produce.
   Trainer(std::vector<std::string> tokens, const TrainerOptions& options);
 
+  // Makes room for words of 2 to kShortWord symbols that are to be added.
+  void reserve(std::int64_t words, std::int64_t symbols);
   // Before the first run(). Throws std::overflow_error where the sum of counts exceeds 63 bits.
   void add_word(const std::uint32_t* symbols, std::int64_t length, std::int64_t count);
 

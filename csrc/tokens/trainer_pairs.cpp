@@ -1,6 +1,7 @@
 #include "tokens/trainer_pairs.hpp"
 
 #include <stdexcept>
+#include <utility>
 
 namespace tokfrag {
 
@@ -65,11 +66,14 @@ void PairIndex::grow() {
 }
 
 std::uint32_t* PlaceArena::take(std::int64_t count) {
+  if (count > kLong) {
+    std::unique_ptr<std::uint32_t[]> list(new std::uint32_t[static_cast<std::size_t>(count)]);
+    std::uint32_t* const taken = list.get();
+    long_lists_.emplace(taken, std::move(list));
+    return taken;
+  }
   if (count > left_) {
-    // A long list gets a chunk of its own, and the current chunk goes on.
-    const bool alone = count > kChunk / 4;
-    chunks_.emplace_back(new std::uint32_t[static_cast<std::size_t>(alone ? count : kChunk)]);
-    if (alone) return chunks_.back().get();
+    chunks_.emplace_back(new std::uint32_t[static_cast<std::size_t>(kChunk)]);
     next_ = chunks_.back().get();
     left_ = kChunk;
   }
@@ -77,6 +81,10 @@ std::uint32_t* PlaceArena::take(std::int64_t count) {
   next_ += count;
   left_ -= count;
   return taken;
+}
+
+void PlaceArena::give_back(std::uint32_t* list, std::int64_t count) {
+  if (count > kLong) long_lists_.erase(list);
 }
 
 }  // namespace tokfrag

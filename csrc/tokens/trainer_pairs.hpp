@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 namespace tokfrag {
@@ -58,14 +59,18 @@ class PairIndex {
   std::vector<std::unique_ptr<PairRecord[]>> blocks_;
 };
 
-// Memory for the lists of places: given out in order, all freed together.
+// Memory for the lists of places: short ones are given out in order and freed together, long ones,
+// which hold most of the places of pairs that are merged, are freed one by one.
 class PlaceArena {
  public:
   std::uint32_t* take(std::int64_t count);
+  void give_back(std::uint32_t* list, std::int64_t count);
 
  private:
-  static constexpr std::int64_t kChunk = std::int64_t{1} << 18;
+  static constexpr std::int64_t kChunk = std::int64_t{1} << 16;
+  static constexpr std::int64_t kLong = std::int64_t{1} << 8;
   std::vector<std::unique_ptr<std::uint32_t[]>> chunks_;
+  std::unordered_map<std::uint32_t*, std::unique_ptr<std::uint32_t[]>> long_lists_;
   std::uint32_t* next_ = nullptr;
   std::int64_t left_ = 0;
 };

@@ -31,6 +31,8 @@ Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
   std::size_t capacity = 1024;
   while (capacity < static_cast<std::size_t>(count) * 2) capacity *= 2;
   slots_.assign(capacity, Slot{0, kNoSymbol});
+  std::vector<std::uint64_t> hashes(static_cast<std::size_t>(count));
+  constexpr std::int64_t kAhead = 16;  // whose places in the table are asked for
   for (std::int64_t i = 0; i < count; ++i) {
     const auto symbol = static_cast<Symbol>(i);
     const std::int64_t length_here = length(symbol);
@@ -41,7 +43,13 @@ Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
              i);
     }
     max_length_ = std::max(max_length_, length_here);
-    const std::uint64_t hash = hash_bytes(this->bytes(symbol), length_here);
+    hashes[symbol] = hash_bytes(this->bytes(symbol), length_here);
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto symbol = static_cast<Symbol>(i);
+    const std::int64_t length_here = length(symbol);
+    const std::uint64_t hash = hashes[symbol];
+    if (i + kAhead < count) prefetch(hashes[symbol + kAhead]);
     if (find(this->bytes(symbol), length_here, hash) != kNoSymbol) {
       refuse("the token is there twice", i);
     }

@@ -155,33 +155,42 @@ std::vector<WordTable::Word> WordTable::sorted() const {
   return words;
 }
 
+void pack_word(const WordTable::Word& word, std::string* packed) {
+  put_number(*packed, word.text.size());
+  put_number(*packed, static_cast<std::uint64_t>(word.count));
+  packed->append(word.text);
+}
+
 std::string pack_words(const WordTable& table) {
   std::string packed;
   std::uint64_t done = 0;
   for (const WordTable::Word& word : table.sorted()) {
     if (++done % kPollEvery == 0) poll_interrupt();
-    put_number(packed, word.text.size());
-    put_number(packed, static_cast<std::uint64_t>(word.count));
-    packed.append(word.text);
+    pack_word(word, &packed);
   }
   return packed;
 }
 
+bool PackedReader::next() {
+  if (at_ == packed_.size()) return false;
+  const std::uint64_t length = take_number(packed_, at_);
+  const std::uint64_t count = take_number(packed_, at_);
+  if (count == 0) throw std::invalid_argument("word counts: a count of 0");
+  if (length > packed_.size() - at_) throw std::invalid_argument("word counts: a word is cut off");
+  const std::string_view text = packed_.substr(at_, length);
+  if (!first_ && text <= word_.text) throw std::invalid_argument("word counts: not in order");
+  first_ = false;
+  word_ = {text, static_cast<std::int64_t>(count)};
+  at_ += length;
+  return true;
+}
+
 WordTable unpack_words(std::string_view packed) {
   WordTable table;
-  std::string_view previous;
-  std::uint64_t done = 0;
-  for (std::size_t at = 0; at < packed.size();) {
-    if (++done % kPollEvery == 0) poll_interrupt();
-    const std::uint64_t length = take_number(packed, at);
-    const std::uint64_t count = take_number(packed, at);
-    if (count == 0) throw std::invalid_argument("word counts: a count of 0");
-    if (length > packed.size() - at) throw std::invalid_argument("word counts: a word is cut off");
-    const std::string_view word = packed.substr(at, length);
-    if (done > 1 && word <= previous) throw std::invalid_argument("word counts: not in order");
-    table.add(word, static_cast<std::int64_t>(count));
-    previous = word;
-    at += length;
+  PackedReader reader(packed);
+  for (std::uint64_t done = 1; reader.next(); ++done) {
+    if (done % kPollEvery == 0) poll_interrupt();
+    table.add(reader.word().text, reader.word().count);
   }
   return table;
 }

@@ -78,5 +78,21 @@ class WordTable {
 // base-128 numbers, then its text. Reading throws std::invalid_argument on anything else.
 std::string pack_words(const WordTable& table);
 WordTable unpack_words(std::string_view packed);
+void pack_word(const WordTable::Word& word, std::string* packed);
+
+// Reads packed words one by one; throws as unpack_words does.
+class PackedReader {
+ public:
+  explicit PackedReader(std::string_view packed) : packed_(packed) {}
+  // False at the end; the word's text lies in what is packed.
+  bool next();
+  const WordTable::Word& word() const { return word_; }
+
+ private:
+  std::string_view packed_;
+  std::size_t at_ = 0;
+  bool first_ = true;
+  WordTable::Word word_{{}, 0};
+};
 
 }  // namespace tokfrag

@@ -101,6 +101,12 @@ void PieceCounter::add_lines(TextView text) {
   run(parts, [this](TextView part, WordTable& table) { count_lines(family_, part, table); });
 }
 
+std::int64_t PieceCounter::memory() const {
+  std::int64_t sum = 0;
+  for (const WordTable& table : tables_) sum += table.memory();
+  return sum;
+}
+
 WordTable PieceCounter::take() {
   WordTable sum;
   for (WordTable& table : tables_) {

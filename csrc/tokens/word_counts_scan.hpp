@@ -21,6 +21,8 @@ class PieceCounter {
   void add_texts(const std::vector<TextView>& texts);
   // Every line, with its '\n', on its own.
   void add_lines(TextView text);
+  // Bytes that the tables hold.
+  std::int64_t memory() const;
   // The counts so far; the counter is empty afterwards.
   WordTable take();
 

@@ -89,6 +89,44 @@ class WordPiece::Writer {
     }
   }
 
+  // Takes characters from `at` on that become one character of a word each, read and written as
+  // bytes; returns the place of the first that is not so plain, or near the end.
+  std::int64_t take_plain(const std::uint8_t* text, std::int64_t at, std::int64_t size) {
+    if (spans_ != nullptr || !marks_.empty()) return at;
+    while (at + 3 <= size) {
+      if (static_cast<std::size_t>(size_) + kSlack > word_.size()) word_.resize(word_.size() * 2);
+      std::uint8_t* const out = &word_[static_cast<std::size_t>(size_)];
+      const std::uint8_t* const from = text + at;
+      if (from[0] < 0x80) {
+        if (model_.kind_[from[0]] != kWordByte) return at;
+        out[0] = model_.lowered_[from[0]];
+        at += 1;
+        size_ += 1;
+      } else if (!is_continuation(from[1]) || from[0] < 0xC2) {
+        return at;
+      } else if (from[0] < 0xE0) {
+        const ShortForm& form =
+            model_.two_bytes_[static_cast<std::size_t>((from[0] & 0x1F) << 6 | (from[1] & 0x3F))];
+        if (form.length == 0) return at;
+        std::memcpy(out, form.bytes, sizeof form.bytes);
+        at += 2;
+        size_ += form.length;
+      } else {
+        const bool overlong = from[0] == 0xE0 && from[1] < 0xA0;
+        const bool surrogate = from[0] == 0xED && from[1] >= 0xA0;
+        if (from[0] > 0xEF || overlong || surrogate || !is_continuation(from[2])) return at;
+        const std::uint32_t code = static_cast<std::uint32_t>(
+            (from[0] & 0x0F) << 12 | (from[1] & 0x3F) << 6 | (from[2] & 0x3F));
+        if (model_.unit_of(code) != code) return at;
+        std::memcpy(out, from, 3);
+        at += 3;
+        size_ += 3;
+      }
+      ++n_chars_;
+    }
+    return at;
+  }
+
   // Turns what was gathered since the last word into ids.
   void end_word() {
     if (!marks_.empty()) sort_marks();
@@ -264,6 +302,19 @@ WordPiece::WordPiece(const std::vector<std::string>& tokens, std::string_view pr
     if (unit == lowered) kind_[code] = kWordByte;
   }
 
+  for (std::uint32_t code = 0; code < 128; ++code) {
+    if (kind_[code] == kWordByte) lowered_[code] = static_cast<std::uint8_t>(unit_of(code));
+  }
+  two_bytes_.resize(0x800);
+  for (std::uint32_t code = 0x80; code < 0x800; ++code) {
+    const std::uint32_t unit = unit_of(code);
+    if (unit < 0x800) {
+      std::uint8_t bytes[4];
+      two_bytes_[code].length = static_cast<std::uint8_t>(put_utf8(unit, bytes));
+      std::memcpy(two_bytes_[code].bytes, bytes, 2);
+    }
+  }
+
   // Longest first: of two that begin at one place the longer is meant.
   std::stable_sort(specials_.begin(), specials_.end(),
                    [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
@@ -375,6 +426,11 @@ std::int64_t WordPiece::encode_any(const std::uint8_t* text, std::int64_t at, st
     }
     const std::uint8_t byte = text[at];
     if (kind_[byte] == kSpaceByte) break;
+    const std::int64_t plain = writer.take_plain(text, at, std::min(size, at + kPollEvery));
+    if (plain > at) {
+      at = plain;
+      continue;
+    }
     const CodePoint point = decode_utf8(text, size, at);
     writer.take(unit_of(point.value), at, at + point.length);
     at += point.length;

@@ -63,6 +63,12 @@ class WordPiece {
     std::uint64_t low = 0;
     std::uint64_t high = 0;  // with the length in its top byte
   };
+  // What a character of two bytes becomes, where that is one character of a word of one or two
+  // bytes; else of length 0.
+  struct ShortForm {
+    std::uint8_t bytes[2] = {0, 0};
+    std::uint8_t length = 0;
+  };
   static constexpr std::uint32_t kNoToken = 0xffffffffu;
   static constexpr std::int64_t kWholeBytes = 15;
 
@@ -90,6 +96,8 @@ class WordPiece {
   std::vector<std::uint32_t> pages_;
   std::vector<std::uint32_t> lists_;
   std::uint8_t kind_[256];  // what a byte begins: ByteKind
+  std::uint8_t lowered_[128] = {};
+  std::vector<ShortForm> two_bytes_;  // by the last 5 and 6 bits of the bytes
   bool lowercase_ = false;
   std::vector<std::uint32_t> lengths_;  // of tokens, in bytes, as first and as later part
   std::vector<std::uint32_t> suffix_lengths_;

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from . import (
     features as features,
+    formats as formats,
     fragments as fragments,
     segments as segments,
     sparse as sparse,

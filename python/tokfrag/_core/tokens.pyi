@@ -4,9 +4,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 class VocabularyError(ValueError):
     """Args: what is wrong, and the index of the faulty token (-1: the whole)."""
+
+class ArchiveError(ValueError):
+    """Bytes that are no whole archive."""
 
 class Model:
     def __init__(
@@ -19,6 +23,14 @@ class Model:
         pattern: str,
         special: list[tuple[bytes, int]],
     ) -> None: ...
+    @staticmethod
+    def from_archive(
+        archive: Buffer,
+        whole_pieces: bool,
+        pattern: str,
+        special: list[tuple[bytes, int]],
+    ) -> Model: ...
+    def archive(self) -> bytes: ...
     @property
     def id_count(self) -> int: ...
     def encode(
@@ -28,6 +40,23 @@ class Model:
     def encode_batch(
         self, texts: list[str | bytes], allowed: bytes | None, threads: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+    def encode_batch_with_dropout(
+        self,
+        texts: list[str | bytes],
+        allowed: bytes | None,
+        streams: NDArray[np.uint64],
+        dropout: float,
+        seed: int,
+        threads: int,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+    def encode_pieces_with_dropout(
+        self,
+        text: str | bytes,
+        ends: NDArray[np.int64],
+        stream: int,
+        dropout: float,
+        seed: int,
+    ) -> NDArray[np.uint32]: ...
     def count(self, text: str | bytes) -> int: ...
     def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]: ...
     def decode(self, ids: NDArray[Any]) -> bytes: ...
@@ -40,6 +69,9 @@ class Model:
     def token_id(self, token: bytes) -> int | None: ...
     def vocabulary(self) -> tuple[bytes, NDArray[np.int64], NDArray[np.uint32]]: ...
 
+ARCHIVE_VERSION: int
+
+def checksum(bytes: Buffer) -> int: ...
 def load_tiktoken(
     file: bytes,
 ) -> tuple[bytes, NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]: ...

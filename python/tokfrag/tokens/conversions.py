@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from tokfrag.tokens.calling import call
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tokfrag.compat.huggingface import HuggingFaceTokenizer
     from tokfrag.compat.tiktoken import Encoding
-    from tokfrag.tokens.calling import BatchEncoding
     from tokfrag.tokens.tokenizer import Tokenizer
     from tokfrag.tokens.training import CompressionCurve, Vocabulary
     from tokfrag.tokens.word_counts import Source, WordCounts
@@ -36,6 +37,7 @@ class Conversions:
         max_token_length: int | None = None,
         threads: SupportsIndex | None = None,
         progress: bool = False,
+        max_memory: SupportsIndex | None = None,
     ) -> Tokenizer:
         """Train byte-level BPE; the result is that of Hugging Face's ``BpeTrainer``.
 
@@ -50,6 +52,9 @@ class Conversions:
             As in :func:`tokfrag.tokens.training.train_vocabulary`, which says what is exact.
         threads
             For counting words; the result does not depend on it.
+        max_memory
+            Bytes that counting may hold, about, beside the text it is at; the rest goes to
+            temporary files (:class:`WordCounts`). The result does not depend on it.
 
         Examples
         --------
@@ -58,17 +63,22 @@ class Conversions:
         >>> [tok.id_to_token(id) for id in tok.encode("slow lower")]
         [b's', b'low', b' lowe', b'r']
         """
+        from tokfrag.tokens.training import train_vocabulary
         from tokfrag.tokens.word_counts import count_words
 
-        counts = count_words(source, pattern=pattern, threads=threads, progress=progress)
-        return Conversions.train_from_counts(
+        counts = count_words(
+            source, pattern=pattern, threads=threads, progress=progress, max_memory=max_memory
+        )
+        vocabulary = train_vocabulary(
             counts,
             vocab_size,
             special_tokens=special_tokens,
             min_frequency=min_frequency,
             max_token_length=max_token_length,
             progress=progress,
+            keep_counts=False,
         )
+        return _of_vocabulary(vocabulary, pattern, whole_pieces=False)
 
     @staticmethod
     def train_from_counts(
@@ -136,18 +146,72 @@ class Conversions:
         return curve
 
     @staticmethod
-    def from_file(path: FilePath) -> Tokenizer:
+    def from_tiktoken(
+        path: FilePath,
+        *,
+        pattern: str | None,
+        special_tokens: Mapping[str, int] | None = None,
+        cache: bool | FilePath = False,
+    ) -> Tokenizer:
+        """Read a vocabulary of tiktoken's format, plain or gzip.
+
+        Parameters
+        ----------
+        path
+            A line a token: its bytes in base64, a space, its rank, which is also its id.
+        pattern
+            How text is cut before merging: ``"gpt2"`` (also ``"r50k"``, ``"p50k"``),
+            ``"cl100k"``, ``"o200k"``, ``"llama3"``, ``"qwen2"``, a regular expression of the
+            ``regex`` package, or None for no cutting.
+        special_tokens
+            Tokens that text stands for only where ``allowed_special`` says so.
+        cache
+            Where to keep what loading makes, so that the next time takes milliseconds: True for a
+            file in ``TOKFRAG_CACHE_DIR`` (where that is not set, beside ``path``), or a path. It
+            is used only where it is whole and made from just this content, and replaced where not.
+            It is as much to be trusted as a program: keep it where nobody else writes.
+
+        Raises
+        ------
+        ValueError
+            For a file that is not exactly of this format, with the line; for a pattern that is
+            neither a name nor a regular expression; for special tokens whose ids collide.
+        """
+        from tokfrag.tokens.loading import load_tiktoken
+
+        return load_tiktoken(path, pattern, special_tokens, cache)
+
+    @staticmethod
+    def from_gpt2(
+        merges: FilePath,
+        ids: FilePath,
+        *,
+        pattern: str | None = "gpt2",
+        special_tokens: Mapping[str, int] | None = None,
+    ) -> Tokenizer:
+        """Read GPT-2's pair of files, ``vocab.bpe`` (merges) and ``encoder.json`` (ids).
+
+        Entries of ``encoder.json`` that no merge makes, such as ``<|endoftext|>``, are special
+        tokens, beside those given.
+        """
+        from tokfrag.tokens.loading import load_gpt2
+
+        return load_gpt2(merges, ids, pattern, special_tokens)
+
+    @staticmethod
+    def from_file(path: FilePath, *, cache: bool | FilePath = False) -> Tokenizer:
         """Read a Hugging Face ``tokenizer.json``: byte-level BPE or WordPiece, plain or ``.gz``.
+
+        ``cache`` is that of :meth:`from_tiktoken`; WordPiece, quick to load, has none.
 
         Raises
         ------
         ValueError
             The file is malformed, or asks for what cannot be reproduced exactly; says where.
         """
-        from tokfrag.tokens.formats.huggingface import read_huggingface
-        from tokfrag.tokens.prepared import PreparedTokenizer
+        from tokfrag.tokens.loading import load_huggingface
 
-        return PreparedTokenizer.from_specification(read_huggingface(os.fspath(path)))
+        return load_huggingface(path, cache)
 
     @staticmethod
     def from_wordpiece(path: FilePath, lowercase: bool = True) -> Tokenizer:
@@ -243,49 +307,7 @@ class Conversions:
             progress=progress,
         )
 
-    def __call__(
-        self,
-        texts: str | Sequence[str],
-        text_pairs: str | Sequence[str] | None = None,
-        *,
-        add_special_tokens: bool = True,
-        padding: bool | str | None = None,
-        truncation: bool | str | None = None,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        pad_id: int | None = None,
-        padding_side: str | None = None,
-        truncation_side: str | None = None,
-        return_tensors: str | None = None,
-        return_attention_mask: bool = True,
-        return_token_type_ids: bool = False,
-        return_offsets_mapping: bool = False,
-        threads: int | None = None,
-    ) -> BatchEncoding:
-        """The Hugging Face call: ``input_ids`` and ``attention_mask``.
-
-        See :func:`tokfrag.tokens.calling.call` for the arguments.
-        """
-        from tokfrag.tokens.calling import call
-
-        return call(
-            _own(self),
-            texts,
-            text_pairs,
-            add_special_tokens=add_special_tokens,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            pad_to_multiple_of=pad_to_multiple_of,
-            pad_id=pad_id,
-            padding_side=padding_side,
-            truncation_side=truncation_side,
-            return_tensors=return_tensors,
-            return_attention_mask=return_attention_mask,
-            return_token_type_ids=return_token_type_ids,
-            return_offsets_mapping=return_offsets_mapping,
-            threads=threads,
-        )
+    __call__ = call
 
 
 def _own(self: Any) -> Tokenizer:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tokfrag.tokens.arguments import into
 from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.dropout import encode_with_dropout, text_streams
 from tokfrag.tokens.normalization import normalize
 from tokfrag.tokens.patterns import replace_surrogates
 from tokfrag.tokens.spans import SPACES, beginning_of, in_unit
@@ -57,7 +58,9 @@ class PreparedTokenizer(Tokenizer):
         ids = np.array([id for _, id in model.tokens], np.int64)
         merges = None
         if model.merges is not None:
-            merges = np.searchsorted(ids, model.merges).astype(np.uint32)
+            dense = ids[-1] == len(ids) - 1
+            places = model.merges if dense else np.searchsorted(ids, model.merges)
+            merges = places.astype(np.uint32)
         base = Tokenizer._from_tokens(
             [token for token, _ in model.tokens],
             ids=ids.tolist(),
@@ -102,6 +105,8 @@ class PreparedTokenizer(Tokenizer):
         allowed_special: str | Collection[str] = (),
         disallowed_special: str | Collection[str] = (),
         out: NDArray[np.uint32] | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> NDArray[np.uint32]:
         """The ids of a text; see :meth:`Tokenizer.encode`."""
         if self._direct:
@@ -110,10 +115,14 @@ class PreparedTokenizer(Tokenizer):
                 allowed_special=allowed_special,
                 disallowed_special=disallowed_special,
                 out=out,
+                dropout=dropout,
+                seed=seed,
             )
         if disallowed_special:
             self._refuse_special(text, allowed_special, disallowed_special)
-        ids = self.encode_batch([text], allowed_special=allowed_special, threads=1).ids
+        ids = self.encode_batch(
+            [text], allowed_special=allowed_special, threads=1, dropout=dropout, seed=seed
+        ).ids
         if out is None:
             return ids
         return into(out, ids)
@@ -124,17 +133,34 @@ class PreparedTokenizer(Tokenizer):
         *,
         allowed_special: str | Collection[str] = (),
         threads: int | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> TokenBatch:
         """The ids of many texts; see :meth:`Tokenizer.encode_batch`."""
         if self._direct:
-            return super().encode_batch(texts, allowed_special=allowed_special, threads=threads)
+            return super().encode_batch(
+                texts, allowed_special=allowed_special, threads=threads, dropout=dropout, seed=seed
+            )
         phases = self._phases(allowed_special)
         segments: list[Segment] = []
         bounds = [0]
         for text in _check_texts(texts):
             segments += self._segments(text, phases)
             bounds.append(len(segments))
-        encoded = self._encode_segments(segments, threads)
+        plain = None
+        if dropout:
+            streams = np.repeat(text_streams(len(bounds) - 1), np.diff(bounds))
+            streams += np.array([segment.begin for segment in segments], np.uint64)
+            plain = encode_with_dropout(
+                self,
+                [segment.text for segment in segments],
+                None,
+                dropout=dropout,
+                seed=seed,
+                threads=threads,
+                streams=streams,
+            )
+        encoded = self._encode_segments(segments, threads, plain)
         return TokenBatch(encoded.ids, encoded.offsets[bounds])
 
     def encode_with_offsets(
@@ -152,8 +178,15 @@ class PreparedTokenizer(Tokenizer):
         """The longest beginning of a text, by whole tokens, that has at most so many."""
         return beginning_of(self, text, max_tokens)
 
-    def _encode_segments(self, segments: list[Segment], threads: int | None = None) -> TokenBatch:
-        plain = super().encode_batch([segment.text for segment in segments], threads=threads)
+    def _encode_segments(
+        self,
+        segments: list[Segment],
+        threads: int | None = None,
+        plain: TokenBatch | None = None,
+    ) -> TokenBatch:
+        """The ids of segments; ``plain``: those of their texts, where they are known."""
+        if plain is None:
+            plain = super().encode_batch([segment.text for segment in segments], threads=threads)
         added = np.array([segment.id for segment in segments], np.int64)
         places = np.flatnonzero(added >= 0)
         ids = np.insert(plain.ids, plain.offsets[places], added[places].astype(np.uint32))

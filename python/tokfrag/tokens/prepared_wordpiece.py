@@ -109,8 +109,11 @@ class PreparedWordPiece(Tokenizer):
         allowed_special: str | Collection[str] = (),
         disallowed_special: str | Collection[str] = (),
         out: NDArray[np.uint32] | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> NDArray[np.uint32]:
         """The ids of a text; see :meth:`Tokenizer.encode`."""
+        _refuse_dropout(dropout)
         if disallowed_special:
             raise ValueError("disallowed_special: WordPiece takes none")
         ids = self._engine.encode(text, specials=self._finds(allowed_special))
@@ -122,8 +125,11 @@ class PreparedWordPiece(Tokenizer):
         *,
         allowed_special: str | Collection[str] = (),
         threads: int | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> TokenBatch:
         """The ids of many texts; see :meth:`Tokenizer.encode_batch`."""
+        _refuse_dropout(dropout)
         return TokenBatch(
             *self._engine.encode_batch(
                 texts, specials=self._finds(allowed_special), threads=threads
@@ -181,6 +187,11 @@ class PreparedWordPiece(Tokenizer):
     def decode_bytes(self, ids: ArrayLike) -> bytes:
         """What :meth:`decode` gives, in UTF-8."""
         return self.decode(ids).encode()
+
+
+def _refuse_dropout(dropout: float) -> None:
+    if dropout:
+        raise ValueError(f"dropout: got {dropout!r}; WordPiece merges nothing, takes 0")
 
 
 def _restore(specification: Specification) -> Tokenizer:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +12,9 @@ from tokfrag._core import tokens as _native
 from tokfrag.tokens.arguments import id_array, into, text_list, thread_count
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.conversions import Conversions
-from tokfrag.tokens.formats.gpt2_files import read_gpt2
-from tokfrag.tokens.formats.tiktoken_file import read_tiktoken
+from tokfrag.tokens.dropout import encode_with_dropout
 from tokfrag.tokens.patterns import RegexPattern, native_name, replace_surrogates
+from tokfrag.tokens.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
     from tokfrag.tokens.training import CompressionCurve
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 class Tokenizer(Conversions):
     """A byte-pair tokenizer: immutable, shared freely between threads, picklable.
 
-    Made by :meth:`from_tiktoken`, :meth:`from_gpt2` and the other readers. Ids are exactly those of
+    Made by :meth:`from_tiktoken`, :meth:`from_file` and the other readers. Ids are exactly those of
     the tokenizer whose vocabulary it reads. Text is ``str`` or UTF-8 ``bytes``; bytes outside
     well-formed UTF-8 are kept (``decode_bytes`` gives them back), and lone surrogates in a ``str``
     are read as U+FFFD, as tiktoken reads them.
@@ -82,6 +80,46 @@ class Tokenizer(Conversions):
         ``i`` (tiktoken's rule); with them, ``merges[rank]`` is a pair of token indices, and only
         those merge. ``whole_pieces``: a piece that is a token becomes it without merging.
         """
+        starts = np.ascontiguousarray(offsets, dtype=np.int64)
+        numbers = np.ascontiguousarray(ids, dtype=np.uint32)
+        return cls._assemble(
+            lambda name, special: _native.Model(
+                blob, starts, numbers, merges, whole_pieces, name, special
+            ),
+            pattern,
+            special_tokens,
+            merges,
+            whole_pieces,
+        )
+
+    @classmethod
+    def _restore(
+        cls,
+        archive: bytes | memoryview,
+        *,
+        pattern: str | None,
+        special_tokens: Mapping[str, int] | None = None,
+        merges: NDArray[np.uint32] | None = None,
+        whole_pieces: bool = True,
+    ) -> Tokenizer:
+        """The same from the tables that ``_model.archive()`` has given."""
+        return cls._assemble(
+            lambda name, special: _native.Model.from_archive(archive, whole_pieces, name, special),
+            pattern,
+            special_tokens,
+            merges,
+            whole_pieces,
+        )
+
+    @classmethod
+    def _assemble(
+        cls,
+        make_model: Callable[[str, list[tuple[bytes, int]]], _native.Model],
+        pattern: str | None,
+        special_tokens: Mapping[str, int] | None,
+        merges: NDArray[np.uint32] | None,
+        whole_pieces: bool,
+    ) -> Tokenizer:
         special = dict(special_tokens or {})
         for text, number in special.items():
             if not isinstance(text, str) or not isinstance(number, (int, np.integer)):
@@ -106,14 +144,8 @@ class Tokenizer(Conversions):
         self._special_order = {text: i for i, text in enumerate(special)}
         self._merges = merges
         self._whole = whole_pieces
-        self._model = _native.Model(
-            blob,
-            np.ascontiguousarray(offsets, dtype=np.int64),
-            np.ascontiguousarray(ids, dtype=np.uint32),
-            merges,
-            whole_pieces,
-            name or "",
-            [(text.encode("utf-8"), int(number)) for text, number in special.items()],
+        self._model = make_model(
+            name or "", [(text.encode("utf-8"), int(number)) for text, number in special.items()]
         )
         return self
 
@@ -140,74 +172,6 @@ class Tokenizer(Conversions):
             merges=merges,
             whole_pieces=whole_pieces,
         )
-
-    @classmethod
-    def from_tiktoken(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        pattern: str | None,
-        special_tokens: Mapping[str, int] | None = None,
-    ) -> Tokenizer:
-        """Reads a vocabulary of tiktoken's format, plain or gzip.
-
-        Parameters
-        ----------
-        path : path
-            A line a token: its bytes in base64, a space, its rank, which is also its id.
-        pattern : str or None
-            How text is cut before merging: ``"gpt2"`` (also ``"r50k"``, ``"p50k"``),
-            ``"cl100k"``, ``"o200k"``, ``"llama3"``, ``"qwen2"``, a regular expression of the
-            ``regex`` package, or None for no cutting.
-        special_tokens : dict of str to int, optional
-            Tokens that text stands for only where ``allowed_special`` says so.
-
-        Raises
-        ------
-        ValueError
-            For a file that is not exactly of this format, with the line; for a pattern that is
-            neither a name nor a regular expression; for special tokens whose ids collide.
-        """
-        ranked = read_tiktoken(path)
-        try:
-            return cls._build(
-                ranked.bytes,
-                ranked.offsets,
-                ranked.ranks,
-                pattern=pattern,
-                special_tokens=special_tokens,
-            )
-        except _native.VocabularyError as error:
-            what, token = error.args
-            line = f" line {ranked.lines[token]}:" if token >= 0 else ""
-            raise ValueError(f"{path}:{line} {what}") from None
-
-    @classmethod
-    def from_gpt2(
-        cls,
-        merges: str | os.PathLike[str],
-        ids: str | os.PathLike[str],
-        *,
-        pattern: str | None = "gpt2",
-        special_tokens: Mapping[str, int] | None = None,
-    ) -> Tokenizer:
-        """Reads GPT-2's pair of files, ``vocab.bpe`` (merges) and ``encoder.json`` (ids).
-
-        Entries of ``encoder.json`` that no merge makes, such as ``<|endoftext|>``, are special
-        tokens, beside those given.
-        """
-        tokens, numbers, pairs, special = read_gpt2(merges, ids)
-        try:
-            return cls._from_tokens(
-                tokens,
-                ids=numbers,
-                pattern=pattern,
-                special_tokens={**special, **(special_tokens or {})},
-                merges=pairs,
-                whole_pieces=False,
-            )
-        except _native.VocabularyError as error:
-            raise ValueError(f"{ids}: {error.args[0]}") from None
 
     # What it holds.
 
@@ -273,6 +237,8 @@ class Tokenizer(Conversions):
         allowed_special: str | Collection[str] = (),
         disallowed_special: str | Collection[str] = (),
         out: NDArray[np.uint32] | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> NDArray[np.uint32]:
         """The ids of a text.
 
@@ -286,12 +252,22 @@ class Tokenizer(Conversions):
             Special tokens whose text raises ``ValueError`` ("all": those not allowed).
         out : array (at least tokens,), uint32, optional
             Where to put the ids; the part used is returned.
+        dropout : float, 0 to 1
+            The probability with which a merge is passed over each time it comes up (BPE-dropout,
+            arXiv 1910.13267): 0 gives the usual ids, 1 those of the bytes.
+        seed : int
+            Of dropout, 0 to ``2**64 - 1``: the same seed gives the same ids.
 
         Returns
         -------
         array (tokens,), uint32
         """
-        if not allowed_special and not disallowed_special and self._regex is None:
+        if dropout:
+            if disallowed_special:
+                self._refuse_special(text, allowed_special, disallowed_special)
+            allowed = self._flags(allowed_special, "allowed_special")
+            ids = encode_with_dropout(self, [text], allowed, dropout=dropout, seed=seed).ids
+        elif not allowed_special and not disallowed_special and self._regex is None:
             ids = self._model.encode(text)
         else:
             allowed = self._flags(allowed_special, "allowed_special")
@@ -309,10 +285,20 @@ class Tokenizer(Conversions):
         *,
         allowed_special: str | Collection[str] = (),
         threads: int | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> TokenBatch:
-        """The ids of many texts, on several threads; the result does not depend on how many."""
+        """The ids of many texts, on several threads; the result does not depend on how many.
+
+        With ``dropout``, as in :meth:`encode`, what a text becomes depends on its place in the
+        batch.
+        """
         items = text_list(texts)
         allowed = self._flags(allowed_special, "allowed_special")
+        if dropout:
+            return encode_with_dropout(
+                self, items, allowed, dropout=dropout, seed=seed, threads=threads
+            )
         if self._regex is None:
             return TokenBatch._trusted(
                 *self._model.encode_batch(items, allowed, thread_count(threads))
@@ -473,26 +459,6 @@ class Tokenizer(Conversions):
     def stream_decoder(self, *, errors: str = "replace") -> StreamDecoder:
         """Decodes id by id, giving text out as soon as its characters are whole."""
         return StreamDecoder(self, errors)
-
-
-class StreamDecoder:
-    """Text from ids that come one by one; a character split over tokens waits for its end."""
-
-    __slots__ = ("_decoder", "_tokenizer")
-
-    def __init__(self, tokenizer: Tokenizer, errors: str) -> None:
-        self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
-
-    def push(self, id: int) -> str:
-        """Takes an id, returns the text that it completes (often its own, perhaps none)."""
-        return self._decoder.decode(self._tokenizer.id_to_token(id))
-
-    def finish(self) -> str:
-        """What is left, by the ``errors`` policy; the decoder is then as new."""
-        rest = self._decoder.decode(b"", True)
-        self._decoder.reset()
-        return rest
 
 
 def _rebuild(

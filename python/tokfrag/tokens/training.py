@@ -152,6 +152,7 @@ def train_vocabulary(
     min_frequency: int = 0,
     max_token_length: int | None = None,
     progress: bool = False,
+    keep_counts: bool = True,
 ) -> Vocabulary:
     """Train byte-level BPE from word counts.
 
@@ -176,6 +177,8 @@ def train_vocabulary(
         parameter there.
     progress
         Show a progress bar.
+    keep_counts
+        False: the counts are given up, and their memory is free for training.
 
     Raises
     ------
@@ -200,9 +203,9 @@ def train_vocabulary(
     trainer = _trainer(
         spellings, "the special tokens and bytes", vocab_size, min_frequency, max_token_length
     )
-    with counts.settled() as table:
-        trainer.add_counts(table, np.array(byte_ids, np.uint32))
-        n_bytes = table.n_bytes
+    n_bytes = counts.give_words(trainer, np.array(byte_ids, np.uint32))
+    if not keep_counts:
+        counts.clear()
     return _run(trainer, len(spellings), special_ids, n_bytes, progress)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import mmap
 import os
 import struct
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 import regex
+from numpy.typing import NDArray
 
 from tokfrag._core import training as _native
 from tokfrag.tokens.checks import check_count, check_threads, progress_bar
@@ -26,6 +28,7 @@ Text: TypeAlias = str | bytes
 FilePath: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = FilePath | Iterable[Text] | Iterable[os.PathLike[str]]
 
+LEAST_MEMORY = 1 << 20  # of max_memory
 _MAGIC = b"tokfrag word counts 1\n"
 _DIGEST_BYTES = 16
 _BATCH_BYTES = 1 << 24  # handed to the threads at a time
@@ -45,6 +48,10 @@ class WordCounts:
         ``"qwen2"``, or one of their regular expressions; or any other regular expression, of which
         matches and the gaps between them are pieces (slower: the ``regex`` package); or None: every
         text is one piece.
+    max_memory
+        Bytes that counting may hold, about, beside the text; what is more goes, sorted, to files
+        without a name in the folder for temporary files. Training, saving and pickling read those
+        in turn; everything else first brings them together in memory. None: no limit.
 
     Examples
     --------
@@ -54,7 +61,9 @@ class WordCounts:
     [(b' be', 2), (b' or', 1), (b' to', 1), (b'not', 1), (b'to', 1)]
     """
 
-    def __init__(self, pattern: str | None = "cl100k") -> None:
+    def __init__(
+        self, pattern: str | None = "cl100k", *, max_memory: SupportsIndex | None = None
+    ) -> None:
         if pattern is not None and not isinstance(pattern, str):
             raise TypeError(f"pattern: got {pattern!r}, takes str or None")
         self._pattern = pattern
@@ -66,7 +75,11 @@ class WordCounts:
                 self._regex = regex.compile(pattern)
             except regex.error as error:
                 raise ValueError(f"pattern: got {pattern!r}, which is {error}") from None
+        self._most = (
+            None if max_memory is None else check_count("max_memory", max_memory, LEAST_MEMORY)
+        )
         self._table = _native.WordTable()
+        self._runs: list[mmap.mmap] = []  # packed words that the table had before
         self._lock = threading.Lock()
 
     @property
@@ -89,15 +102,19 @@ class WordCounts:
             A count would reach 2**63.
         """
         listed = [texts] if isinstance(texts, (str, bytes)) else texts
-        if self._family < 0:
-            self._absorb(self._count_slowly(listed))
-            return
-        counter = _native.PieceCounter(self._family, check_threads(threads))
+        counter = _native.PieceCounter(max(self._family, 0), check_threads(threads))
+        table = _native.WordTable()
+        runs: list[mmap.mmap] = []
         first = 0
         for batch in _batches(listed):
-            counter.add_texts(batch, first)
+            if self._family >= 0:
+                counter.add_texts(batch, first)
+            else:
+                table.merge(self._count_slowly(batch, first))
             first += len(batch)
-        self._absorb(counter.take())
+            table = self._spill(table, counter, runs)
+        table.merge(counter.take())
+        self._absorb(table, runs)
 
     def add_files(
         self,
@@ -118,6 +135,7 @@ class WordCounts:
         total = sum(os.path.getsize(path) for path in files)
         counter = _native.PieceCounter(max(self._family, 0), check_threads(threads))
         table = _native.WordTable()
+        runs: list[mmap.mmap] = []
         with progress_bar(total, "counting", "B", progress, scale=True) as advance:
             for path in files:
                 for block, read in _blocks_of_lines(path):
@@ -125,9 +143,10 @@ class WordCounts:
                         counter.add_lines(block)
                     else:
                         table.merge(self._count_slowly(_lines(block)))
+                    table = self._spill(table, counter, runs)
                     advance(read)
         table.merge(counter.take())
-        self._absorb(table)
+        self._absorb(table, runs)
 
     def add_counts(self, counts: Mapping[bytes, int] | Iterable[tuple[bytes, int]]) -> None:
         """Add words that were cut and counted elsewhere."""
@@ -144,9 +163,12 @@ class WordCounts:
             raise TypeError(f"other: got {type(other).__name__}, takes WordCounts")
         if other._pattern != self._pattern:
             raise ValueError(f"other: its pattern is {other._pattern!r}, not {self._pattern!r}")
-        with other.settled() as table:
-            packed = table.pack()
-        self._absorb(_native.WordTable.unpack(packed))
+        self._absorb(_native.WordTable.unpack(other._packed()))
+
+    def clear(self) -> None:
+        """Forget all words."""
+        with self._lock:
+            self._table, self._runs = _native.WordTable(), []
 
     def items(self) -> list[tuple[bytes, int]]:
         """Return the words and their counts, in byte order."""
@@ -154,7 +176,8 @@ class WordCounts:
             return table.items()
 
     def __len__(self) -> int:
-        return len(self._table)
+        with self.settled() as table:
+            return len(table)
 
     @property
     def total(self) -> int:
@@ -199,8 +222,7 @@ class WordCounts:
 
     def _to_bytes(self) -> bytes:
         pattern = b"" if self._pattern is None else b"=" + self._pattern.encode()
-        with self.settled() as table:
-            packed = table.pack()
+        packed = self._packed()
         data = b"".join([_MAGIC, struct.pack("<QQ", len(pattern), len(packed)), pattern, packed])
         return data + hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
@@ -231,19 +253,50 @@ class WordCounts:
 
     @contextmanager
     def settled(self) -> Iterator[_native.WordTable]:
-        """Give the native table while nothing else changes it."""
+        """Give the native table of all words while nothing else changes it."""
         with self._lock:
+            if self._runs:
+                packed = _native.merge_packed([*self._runs, self._table.pack()])
+                self._table, self._runs = _native.WordTable.unpack(packed), []
             yield self._table
 
-    def _absorb(self, table: _native.WordTable) -> None:
+    def give_words(self, trainer: _native.Trainer, byte_ids: NDArray[np.uint32]) -> int:
+        """Give every word to a trainer, as the ids of its bytes; returns the bytes of all texts."""
+        with self._lock:
+            if self._runs:
+                return trainer.add_runs([*self._runs, self._table.pack()], byte_ids)
+            trainer.add_counts(self._table, byte_ids)
+            return self._table.n_bytes
+
+    def _packed(self) -> bytes:
+        with self._lock:
+            packed = self._table.pack()
+            return _native.merge_packed([*self._runs, packed]) if self._runs else packed
+
+    def _spill(
+        self, table: _native.WordTable, counter: _native.PieceCounter, runs: list[mmap.mmap]
+    ) -> _native.WordTable:
+        """Move what was counted to a file if it holds too much memory; the table to go on with."""
+        # A third: tables double as they grow, and are packed beside themselves.
+        if self._most is None or table.memory + counter.memory <= self._most // 3:
+            return table
+        table.merge(counter.take())
+        runs.append(_run_of(table))
+        return _native.WordTable()
+
+    def _absorb(self, table: _native.WordTable, runs: Sequence[mmap.mmap] = ()) -> None:
         with self._lock:
             if len(self._table) < len(table):
                 self._table, table = table, self._table
             self._table.merge(table)
+            self._runs += runs
+            if self._most is not None and self._table.memory > self._most // 3:
+                self._runs.append(_run_of(self._table))
+                self._table = _native.WordTable()
 
-    def _count_slowly(self, texts: Iterable[Text]) -> _native.WordTable:
+    def _count_slowly(self, texts: Iterable[Text], first: int = 0) -> _native.WordTable:
         counter: Counter[bytes] = Counter()
-        for index, text in enumerate(texts):
+        for index, text in enumerate(texts, first):
             counter.update(self._pieces(index, text))
         return _table_of(list(counter.items()))
 
@@ -276,12 +329,21 @@ class WordCounts:
             yield chars[end:].encode("utf-8", errors)
 
 
+def _run_of(table: _native.WordTable) -> mmap.mmap:
+    """The table's words in a file of no name, gone with the map."""
+    with tempfile.TemporaryFile(prefix="tokfrag-") as file:
+        file.write(table.pack())
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def count_words(
     source: Source,
     *,
     pattern: str | None = "cl100k",
     threads: SupportsIndex | None = None,
     progress: bool = False,
+    max_memory: SupportsIndex | None = None,
 ) -> WordCounts:
     """Count the words of files or texts.
 
@@ -290,7 +352,7 @@ def count_words(
     source
         One path (str or ``os.PathLike``); a list or tuple of paths, each ``os.PathLike`` or a str
         that names an existing file; or any iterable of texts (str or bytes).
-    pattern, threads, progress
+    pattern, threads, progress, max_memory
         As in :class:`WordCounts` and :meth:`WordCounts.add_files`.
 
     Examples
@@ -298,7 +360,7 @@ def count_words(
     >>> count_words(iter(["a a"]), pattern="gpt2").items()
     [(b' a', 1), (b'a', 1)]
     """
-    counts = WordCounts(pattern)
+    counts = WordCounts(pattern, max_memory=max_memory)
     if isinstance(source, bytes):
         raise TypeError("source: got bytes, takes path(s) or an iterable of texts")
     if isinstance(source, (str, os.PathLike)) or _are_paths(source):

@@ -6,11 +6,12 @@ more than one way to write the same thing, all of them are read.
 
 from __future__ import annotations
 
-import os
+import operator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag._core import formats as _native
 from tokfrag.tokens.formats import byte_level
 from tokfrag.tokens.formats.huggingface_patterns import read_pre_tokenizer
 from tokfrag.tokens.formats.huggingface_processing import (
@@ -18,7 +19,7 @@ from tokfrag.tokens.formats.huggingface_processing import (
     read_post_processor,
     read_truncation,
 )
-from tokfrag.tokens.formats.json_place import Place, parse_json, read_bytes, shorten
+from tokfrag.tokens.formats.json_place import Place, parse_json, shorten
 from tokfrag.tokens.normalization import Form, normalize
 from tokfrag.tokens.specification import (
     AddedToken,
@@ -33,8 +34,13 @@ _FORMS: dict[str, Form] = {"NFC": "NFC", "NFD": "NFD", "NFKC": "NFKC", "NFKD": "
 _MAX_ID = 2**32 - 1
 
 
-def read_huggingface(path: str | os.PathLike[str]) -> Specification:
-    """Read a ``tokenizer.json`` (or ``.json.gz``).
+def parse_huggingface(
+    data: bytes, source: str = "tokenizer.json", *, live: bool = False
+) -> Specification:
+    """Read the content of a ``tokenizer.json``; `source` is what complaints call it.
+
+    Reading a file, Hugging Face's library may give added tokens other ids than the file says: such
+    a file is refused. The ids of a ``live`` tokenizer are those it has.
 
     Raises
     ------
@@ -44,21 +50,10 @@ def read_huggingface(path: str | os.PathLike[str]) -> Specification:
 
     Examples
     --------
-    >>> read_huggingface("missing.json")
+    >>> parse_huggingface(b"[]")
     Traceback (most recent call last):
         ...
-    FileNotFoundError: [Errno 2] No such file or directory: 'missing.json'
-    """
-    return parse_huggingface(read_bytes(path), str(path))
-
-
-def parse_huggingface(
-    data: bytes, source: str = "tokenizer.json", *, live: bool = False
-) -> Specification:
-    """Read the content of a ``tokenizer.json``.
-
-    Reading a file, Hugging Face's library may give added tokens other ids than the file says: such
-    a file is refused. The ids of a ``live`` tokenizer are those it has.
+    ValueError: tokenizer.json: got [], takes an object
     """
     root = parse_json(data, source)
     root.only(
@@ -148,28 +143,22 @@ def _read_ids(place: Place) -> dict[str, int]:
 def _read_merges(place: Place, vocab: dict[str, int]) -> NDArray[np.int64]:
     """The merges as pairs of ids; all of them are written ``"a b"``, or all ``["a", "b"]``."""
     merges = place.take(list)
-    kind = str if merges and type(merges[0]) is str else list
-    pairs: list[tuple[int, int]] = []
-    for index, merge in enumerate(merges):
-        try:
-            left, right = merge.split(" ") if kind is str else merge
-            pair = vocab[left], vocab[right]
-            known = left + right in vocab and type(merge) is kind
-        except (AttributeError, KeyError, TypeError, ValueError):
-            known = False
-        if not known:
-            raise Place(merge, place.source, f"{place.path}[{index}]").refusal(
-                f"got {shorten(merge)}, takes two tokens that join to a third, written as"
-                f" {'a string with one space' if kind is str else 'an array of two strings'}"
-            )
-        pairs.append(pair)
-    if len(set(pairs)) != len(pairs):
+    places, fault = _native.merge_places(list(vocab), merges)
+    if fault >= 0:
+        spaced = type(merges[0]) is str
+        raise Place(merges[fault], place.source, f"{place.path}[{fault}]").refusal(
+            f"got {shorten(merges[fault])}, takes two tokens that join to a third, written as"
+            f" {'a string with one space' if spaced else 'an array of two strings'}"
+        )
+    pairs = np.fromiter(vocab.values(), np.int64, len(vocab))[places]
+    ordered = np.sort(pairs[:, 0] << 32 | pairs[:, 1])
+    if (ordered[1:] == ordered[:-1]).any():
         seen: dict[tuple[int, int], int] = {}
-        for index, pair in enumerate(pairs):
-            if pair in seen:
-                raise place.refusal(f"[{index}] is the same pair as [{seen[pair]}]")
-            seen[pair] = index
-    return np.array(pairs, np.int64).reshape(-1, 2)
+        for index, (left, right) in enumerate(pairs.tolist()):
+            if (left, right) in seen:
+                raise place.refusal(f"[{index}] is the same pair as [{seen[left, right]}]")
+            seen[left, right] = index
+    return pairs
 
 
 def _read_byte_tokens(
@@ -177,10 +166,9 @@ def _read_byte_tokens(
 ) -> tuple[tuple[bytes, int], ...]:
     """The tokens that text can be encoded to: those of the vocabulary but the added ones."""
     apart = {token.content for token in added}
-    merged = set(merges.ravel().tolist())
+    merged = set(merges.ravel().tolist()) if apart else set()
     tokens: list[tuple[bytes, int]] = []
-    for text, id in vocab.items():
-        token = byte_level.to_bytes(text)
+    for (text, id), token in zip(vocab.items(), byte_level.all_to_bytes(vocab), strict=True):
         if text in apart and id not in merged and (token is None or len(token) > 1):
             continue
         if token is None:
@@ -196,7 +184,7 @@ def _read_byte_tokens(
             f"has no token for byte {missing[0]:#04x} ({spelling!r}); text with it would lose it"
             f" ({len(missing)} bytes are missing)"
         )
-    return tuple(sorted(tokens, key=lambda entry: entry[1]))
+    return tuple(sorted(tokens, key=operator.itemgetter(1)))
 
 
 def _is_byte_level_decoder(place: Place) -> bool:

@@ -129,17 +129,26 @@ def parse_json(data: bytes, source: str) -> Place:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file, unpacked where its name ends in ``.gz``."""
+    """The content of a file as it is."""
     path = Path(path)
-    if path.suffix != ".gz":
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"{path}: {path.stat().st_size} bytes, takes at most {MAX_BYTES}")
-        return path.read_bytes()
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes, takes at most {MAX_BYTES}")
+    return path.read_bytes()
+
+
+def unpack(path: str | os.PathLike[str], content: bytes) -> bytes:
+    """The content of a file, unpacked where its name ends in ``.gz``."""
+    return gunzip(path, content) if Path(path).suffix == ".gz" else content
+
+
+def gunzip(path: str | os.PathLike[str], content: bytes) -> bytes:
+    """Packed content unpacked, no more of it than a file may have."""
     import gzip
+    import io
     import zlib
 
     try:
-        with gzip.open(path) as file:
+        with gzip.open(io.BytesIO(content)) as file:
             data = file.read(MAX_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error})") from None

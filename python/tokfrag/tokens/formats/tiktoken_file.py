@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core import tokens as _native
+from tokfrag.tokens.formats.json_place import gunzip, read_bytes
 
 
 class RankedTokens:
@@ -33,19 +33,18 @@ class RankedTokens:
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """A file's content, unpacked if it is gzip (by its first bytes, whatever its name)."""
-    content = Path(path).read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path}: damaged gzip file: {error}") from None
+    """A file's content, unpacked if it is gzip."""
+    return unpack(path, read_bytes(path))
 
 
-def read_tiktoken(path: str | os.PathLike[str]) -> RankedTokens:
-    """Reads a vocabulary strictly: a faulty line raises ``ValueError`` with its number."""
-    content = read_file(path)
+def unpack(path: str | os.PathLike[str], content: bytes) -> bytes:
+    """The content of a file, unpacked if it is gzip by its first bytes, whatever its name."""
+    return gunzip(path, content) if content[:2] == b"\x1f\x8b" else content
+
+
+def parse_tiktoken(path: str | os.PathLike[str], content: bytes) -> RankedTokens:
+    """Reads the content of a file strictly: a faulty line raises ``ValueError`` with its number."""
+    content = unpack(path, content)
     if not content.strip():
         raise ValueError(f"{path}: the file is empty")
     try:
