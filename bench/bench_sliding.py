@@ -43,18 +43,19 @@ def bench_volume(benchmark, peer):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.benchmark(group="sliding window: images 2 x 3 x 1024^2, size 128, stride 64, 1 thread")
-@pytest.mark.parametrize("peer", ["tokfrag map_fragments", "monai"])
+@pytest.mark.parametrize("peer", ["tokfrag map_fragments", "tokfrag.compat.monai", "monai"])
 def bench_images(benchmark, peer):
     torch.set_num_threads(1)
     x = torch.rand(2, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
     grid = FragmentGrid((1024, 1024), 128, 64)
 
     def run():
-        if peer == "monai":
-            return inferers.sliding_window_inference(
-                x, (128, 128), 8, identity, overlap=0.5, mode="gaussian"
-            )
-        return map_fragments(identity, x, grid, batch_size=8, threads=1)
+        if peer == "tokfrag map_fragments":
+            return map_fragments(identity, x, grid, batch_size=8, threads=1)
+        inference = (
+            inferers.sliding_window_inference if peer == "monai" else sliding_window_inference
+        )
+        return inference(x, (128, 128), 8, identity, overlap=0.5, mode="gaussian")
 
     torch.testing.assert_close(run(), x, rtol=1e-4, atol=1e-5)
     benchmark.extra_info.update(bytes=x.nbytes, peer_version=monai.__version__)

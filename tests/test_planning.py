@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tokfrag.fragments import calibration as calibrating, stitching
+from tokfrag.fragments import _device_stitching, calibration as calibrating, sliding
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.planning import plan_fragments
 from tokfrag.fragments.sliding import map_fragments
@@ -71,10 +71,15 @@ def test_plans_are_ranked_fit_in_memory_and_lose_nothing(shape, workers):
     assert str(plan.best.grid.n) in str(plan)
 
 
-@pytest.mark.parametrize("large", [1, 1 << 13])
+@pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("shape", [(300,), (40, 52)])
-def test_a_plan_gives_the_whole_models_results(shape, large, monkeypatch):
-    monkeypatch.setattr(stitching, "_LARGE_FRAGMENT", large)
+def test_a_plan_gives_the_whole_models_results(shape, on_device, monkeypatch):
+    if on_device:  # what stitches on a device, here on the CPU
+
+        def stitcher(*options):
+            return _device_stitching.DeviceStitcher(*options[:-1])
+
+        monkeypatch.setattr(sliding, "_stitcher", stitcher)
     rank = len(shape)
     layer = (torch.nn.Conv1d, torch.nn.Conv2d)[rank - 1]
     torch.manual_seed(0)

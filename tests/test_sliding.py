@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tokfrag.fragments import extract, merge, stitching
+from tokfrag.fragments import _device_stitching, extract, merge, sliding, stitching
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.sliding import OutOfMemoryWarning, map_fragments
 
@@ -51,8 +51,9 @@ def problems(draw):
     st.sampled_from([1, 64, 1 << 18]),
     st.sampled_from([1, 1 << 13]),
     st.booleans(),
+    st.booleans(),
 )
-def test_equals_extract_model_merge(problem, window, reduce, slab, large, tensors):
+def test_equals_extract_model_merge(problem, window, reduce, slab, large, tensors, on_device):
     x, grid, batch_size = problem
     if reduce == "max":
         window = "uniform"
@@ -63,15 +64,17 @@ def test_equals_extract_model_merge(problem, window, reduce, slab, large, tensor
     # Under "sum", merge gives padding that copies data back to where it came from.
     flat = FragmentGrid(grid.shape, grid.size, grid.stride, edge=grid.edge)
     want = merge(whole, flat, window=window, reduce=reduce)
-    before = stitching._SLAB_VALUES, stitching._LARGE_FRAGMENT
-    stitching._SLAB_VALUES, stitching._LARGE_FRAGMENT = slab, large
+    before = stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT, sliding._stitcher
+    stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT = slab, large
+    if on_device and tensors:  # what stitches on a device, here on the CPU
+        sliding._stitcher = lambda *options: _device_stitching.DeviceStitcher(*options[:-1])
     try:
         given_x = torch.from_numpy(x) if tensors else x
         got = map_fragments(
             affine, given_x, grid, batch_size=batch_size, window=window, reduce=reduce
         )
     finally:
-        stitching._SLAB_VALUES, stitching._LARGE_FRAGMENT = before
+        stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT, sliding._stitcher = before
     assert isinstance(got, torch.Tensor) == tensors
     got = np.asarray(got)
     assert got.dtype == want.dtype
@@ -297,12 +300,39 @@ def test_stands_in_for_monai_with_coordinates_conditions_and_several_outputs():
         torch.testing.assert_close(got[key], want[key], rtol=2e-5, atol=2e-4)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", ["constant", "gaussian"])
+@pytest.mark.parametrize("changing", [False, True])
+def test_stands_in_for_monai_with_process_fn(mode, changing):
+    inferers = pytest.importorskip("monai.inferers", exc_type=ImportError)
+    from tokfrag.compat.monai import sliding_window_inference
+
+    x = torch.randn(2, 2, 20, 24, generator=torch.Generator().manual_seed(0))
+    results = []
+    for stand_in in (sliding_window_inference, inferers.sliding_window_inference):
+        calls = []
+
+        def process(outputs, windows, weights, calls=calls):
+            assert windows.shape[1:] == (2, 8, 8)
+            assert weights.shape == (8, 8)
+            calls.append(len(windows))
+            ramp = torch.linspace(0.5, 1, 8) * (len(calls) if changing else 1)
+            return tuple(2 * output for output in outputs), weights * ramp
+
+        def predictor(windows):
+            return affine(windows), torch.nn.functional.avg_pool2d(windows, 2)
+
+        results.append(stand_in(x, (8, 8), 3, predictor, 0.5, mode, process_fn=process))
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, rtol=2e-5, atol=2e-4)
+
+
 def test_monai_stand_in_refuses_what_it_cannot_do():
     from tokfrag.compat.monai import sliding_window_inference
 
     x = torch.zeros(1, 1, 8, 8)
-    with pytest.raises(NotImplementedError, match="process_fn"):
-        sliding_window_inference(x, 4, 1, lambda f: f, process_fn=lambda *a: a)
+    with pytest.raises(ValueError, match="process_fn: got weights of shape"):
+        sliding_window_inference(x, 4, 1, lambda f: f, process_fn=lambda o, w, m: (o, m[1:]))
     with pytest.raises(ValueError, match=r"overlap: got 1\.0"):
         sliding_window_inference(x, 4, 1, lambda f: f, overlap=1.0)
     with pytest.raises(ValueError, match="roi_size: got"):

@@ -13,6 +13,7 @@ void bind_wordpiece(pybind11::module_& module);  // tokfrag._core.wordpiece
 void bind_fragments(pybind11::module_& module);  // tokfrag._core.fragments
 void bind_features(pybind11::module_& module);   // tokfrag._core.features
 void bind_segments(pybind11::module_& module);   // tokfrag._core.segments
+void bind_stitching(pybind11::module_& module);  // tokfrag._core.stitching
 void bind_sparse(pybind11::module_& module);     // tokfrag._core.sparse
 
 }  // namespace tokfrag

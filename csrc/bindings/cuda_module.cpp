@@ -4,12 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "bindings/fragment_plans.hpp"
 #include "fragments/cuda_kernels.hpp"
 
 namespace py = pybind11;
@@ -19,70 +17,10 @@ namespace tokfrag {
 namespace {
 
 using Address = std::uintptr_t;
-using Extents = std::array<std::int64_t, kMaxAxes + 3>;  // batch, n, channels, *size
 
 const void* input(Address address) { return reinterpret_cast<const void*>(address); }
 void* output(Address address) { return reinterpret_cast<void*>(address); }
 cudaStream_t stream_of(Address handle) { return reinterpret_cast<cudaStream_t>(handle); }
-const char* bytes_of(const py::bytes& value) { return PyBytes_AS_STRING(value.ptr()); }
-
-Extents extents(const py::tuple& values, std::int64_t scale = 1) {
-  Extents result{};
-  if (values.size() > result.size()) throw std::invalid_argument("too many axes");
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    result[i] = scale * PyLong_AsLongLong(values[i].ptr());
-  }
-  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-  return result;
-}
-
-// A grid, as FragmentGrid gives it; the twin of _core.fragments.GridPlan.
-class GridPlan {
- public:
-  GridPlan(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& size,
-           const std::vector<std::int64_t>& stride, const std::vector<std::int64_t>& dilation,
-           int edge, int pad_mode)
-      : grid_{static_cast<int>(shape.size()), static_cast<PadMode>(pad_mode), {}} {
-    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-      grid_.axes[axis] =
-          make_axis(shape[axis], size[axis], stride[axis], dilation[axis], static_cast<Edge>(edge));
-      fragments_ *= grid_.axes[axis].count;
-    }
-  }
-
-  const GridShape& grid() const { return grid_; }
-  int rank() const { return grid_.rank; }
-
-  // Byte strides of contiguous fragments: (batch, n, channels, *size), or channels last.
-  Extents fragment_strides(std::int64_t channels, bool channels_last, std::int64_t item) const {
-    Extents shape{1, fragments_};
-    place_axes(shape, 2, channels, channels_last, [](const GridAxis& axis) { return axis.size; });
-    Extents strides{};
-    contiguous_strides(shape.data(), rank() + 3, item, strides.data());
-    return strides;
-  }
-
-  // Byte strides of contiguous data: (batch, channels, *space_time), or channels last.
-  Extents data_strides(std::int64_t channels, bool channels_last, std::int64_t item) const {
-    Extents shape{1};
-    place_axes(shape, 1, channels, channels_last, [](const GridAxis& axis) { return axis.length; });
-    Extents strides{};
-    contiguous_strides(shape.data(), rank() + 2, item, strides.data());
-    return strides;
-  }
-
- private:
-  template <class Length>
-  void place_axes(Extents& shape, std::size_t at, std::int64_t channels, bool channels_last,
-                  const Length& length) const {
-    if (!channels_last) shape[at++] = channels;
-    for (int axis = 0; axis < grid_.rank; ++axis) shape[at++] = length(grid_.axes[axis]);
-    if (channels_last) shape[at] = channels;
-  }
-
-  GridShape grid_;
-  std::int64_t fragments_ = 1;
-};
 
 void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
                 const py::tuple& strides, std::int64_t item, bool channels_last,
@@ -91,7 +29,7 @@ void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
   const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 1];
   const GridLayout layout = make_layout(
       plan.grid(), channels_last, item, sizes[0], channels, extents(strides, item).data(),
-      plan.fragment_strides(channels, channels_last, item).data(), nullptr);
+      plan.fragment_strides(sizes[0], channels, channels_last, item).data(), nullptr);
   const char* pad_value = bytes_of(pad);
   const py::gil_scoped_release nogil;
   set_cuda_device(device);
@@ -100,32 +38,17 @@ void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
 
 // A merge's weights on a grid; the twin of _core.fragments.WindowPlan. Its tables are numbers that
 // the caller copies to the device, as float32 for half and bfloat16, else as float64.
-class WindowPlan {
+class WindowPlan : public WindowWeights {
  public:
   WindowPlan(const GridPlan& plan, int reduce, const py::list& vectors, const py::object& whole,
              bool per_fragment)
-      : plan_(plan) {
-    window_.reduce = static_cast<Reduce>(reduce);
-    window_.per_fragment = per_fragment;
-    for (const py::handle vector : vectors) {
-      window_.axes.emplace_back();
-      window_.axes.back().weights = numbers(vector);
-    }
-    window_.whole = numbers(whole);
-    int axis = 0;
-    if (!prepare(plan.grid(), window_, axis)) {
-      throw py::value_error("window: the weights of some positions on axis " +
-                            std::to_string(axis) +
-                            " sum to zero; a mean takes weights that do not");
-    }
-    for (std::size_t i = 0; i < static_cast<std::size_t>(plan.rank()); ++i) {
-      const AxisWindow& own = window_.axes[i];
-      keep_axis_[i] = !window_.whole.empty() || !own.weights.empty();
-      append(own.weights, weights_[i]);
-      append(own.inverse, inverse_[i]);
-      append(own.sums, sums_[i]);
-    }
-    append(window_.whole, whole_);
+      : WindowWeights(plan, reduce, vectors, whole, per_fragment) {
+    append_tables();
+  }
+  WindowPlan(const WindowPlan& all, const Extents& first, const Extents& counts,
+             const Extents& begin)
+      : WindowWeights(all, first, counts, begin) {
+    append_tables();
   }
 
   py::array_t<double> tables() const {
@@ -152,9 +75,9 @@ class WindowPlan {
     }
     const Extents sizes = extents(shape);
     const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 2];
+    const Extents target = plan_.data_strides(sizes[0], channels, channels_last, item);
     const GridLayout layout = make_layout(plan_.grid(), channels_last, item, sizes[0], channels,
-                                          plan_.data_strides(channels, channels_last, item).data(),
-                                          extents(strides, item).data(), keep_axis_);
+                                          target.data(), extents(strides, item).data(), keep_axis_);
     const char* fill_value = bytes_of(fill);
     const py::gil_scoped_release nogil;
     set_cuda_device(device);
@@ -163,12 +86,13 @@ class WindowPlan {
   }
 
  private:
-  static std::vector<double> numbers(const py::handle& values) {
-    if (values.is_none()) return {};
-    const auto array =
-        py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(values);
-    if (!array) throw py::error_already_set();
-    return {array.data(), array.data() + array.size()};
+  void append_tables() {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(plan_.rank()); ++i) {
+      append(window_.axes[i].weights, weights_[i]);
+      append(window_.axes[i].inverse, inverse_[i]);
+      append(window_.axes[i].sums, sums_[i]);
+    }
+    append(window_.whole, whole_);
   }
 
   // Adds a table, and says where it begins; -1 if it is empty.
@@ -177,9 +101,6 @@ class WindowPlan {
     tables_.insert(tables_.end(), values.begin(), values.end());
   }
 
-  GridPlan plan_;
-  MergeWindow window_;
-  bool keep_axis_[kMaxAxes] = {};
   std::vector<double> tables_;
   std::int64_t weights_[kMaxAxes] = {};
   std::int64_t inverse_[kMaxAxes] = {};
@@ -250,7 +171,8 @@ PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
   using namespace tokfrag;
   py::register_exception<CudaError>(module, "CudaError", PyExc_RuntimeError);
 
-  py::class_<GridPlan>(module, "GridPlan", "A grid's arithmetic, ready for the kernels.")
+  py::class_<GridPlan>(module, "GridPlan", py::module_local(),
+                       "A grid's arithmetic, ready for the kernels.")
       .def(py::init<const std::vector<std::int64_t>&, const std::vector<std::int64_t>&,
                     const std::vector<std::int64_t>&, const std::vector<std::int64_t>&, int, int>(),
            py::arg("shape"), py::arg("size"), py::arg("stride"), py::arg("dilation"),
@@ -264,10 +186,12 @@ PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
            py::arg("columns"), py::arg("lags"), py::arg("out"), py::arg("device"),
            py::arg("stream"), "Statistics of the fragments of the array at a device address.");
 
-  py::class_<WindowPlan>(module, "WindowPlan", "A merge's weights on a grid.")
+  py::class_<WindowPlan>(module, "WindowPlan", py::module_local(), "A merge's weights on a grid.")
       .def(py::init<const GridPlan&, int, const py::list&, const py::object&, bool>(),
            py::arg("plan"), py::arg("reduce"), py::arg("vectors"), py::arg("whole"),
            py::arg("per_fragment"))
+      .def("part", &part_of<WindowPlan>, py::arg("first"), py::arg("counts"), py::arg("begin"),
+           "The weights of some windows, for merging the positions that no others hold.")
       .def_property_readonly("tables", &WindowPlan::tables,
                              "What merge_at wants on the device, in the accumulator's type.")
       .def("merge_at", &WindowPlan::merge_at, py::arg("address"), py::arg("shape"),

@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   tokfrag::bind_fragments(module);
   tokfrag::bind_features(module);
   tokfrag::bind_segments(module);
+  tokfrag::bind_stitching(module);
   tokfrag::bind_sparse(module);
 }

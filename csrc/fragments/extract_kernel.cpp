@@ -41,6 +41,19 @@ void stream_rows(char* to, std::int64_t to_step, const char* from, std::int64_t 
   }
 }
 
+void copy_lines(char* to, std::int64_t to_step, const char* from, std::int64_t from_step,
+                std::int64_t bytes, std::int64_t rows) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t at = 0; at < bytes; at += kLine) {
+      char line[kLine];
+      std::memcpy(line, from + at, kLine);
+      std::memcpy(to + at, line, kLine);
+    }
+    to += to_step;
+    from += from_step;
+  }
+}
+
 // Rows of [Part, 2 * Part] bytes: a first and a last part, which may overlap.
 template <int Part>
 void copy_in_two(char* to, std::int64_t to_step, const char* from, std::int64_t from_step,
@@ -65,6 +78,8 @@ void copy_rows(char* to, std::int64_t to_step, const char* from, std::int64_t fr
        kLine) == 0;
   if (stream && whole_lines) {
     stream_rows(to, to_step, from, from_step, bytes, rows);
+  } else if (bytes > 128 && bytes <= 8 * kLine && bytes % kLine == 0) {
+    copy_lines(to, to_step, from, from_step, bytes, rows);
   } else if (bytes > 128) {
     for (std::int64_t row = 0; row < rows; ++row) {
       std::memcpy(to + row * to_step, from + row * from_step, static_cast<std::size_t>(bytes));

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "core/checked.hpp"
+#include "core/half.hpp"
 #include "core/huge_buffer.hpp"
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
-#include "fragments/half_float.hpp"
 
 namespace tokfrag {
 

@@ -1,7 +1,7 @@
 #include <type_traits>
 
+#include "core/half.hpp"
 #include "fragments/features.hpp"
-#include "fragments/half_float.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {

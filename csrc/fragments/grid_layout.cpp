@@ -2,13 +2,9 @@
 
 namespace tokfrag {
 
-namespace {
-
 bool takes_whole_axis(const GridAxis& axis) {
   return axis.count == 1 && axis.size == axis.length && axis.dilation == 1;
 }
-
-}  // namespace
 
 void contiguous_strides(const std::int64_t* shape, int rank, std::int64_t item,
                         std::int64_t* strides) {

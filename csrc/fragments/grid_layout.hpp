@@ -43,6 +43,9 @@ GridLayout make_layout(const GridShape& grid, bool channels_last, std::int64_t i
                        std::int64_t batch, std::int64_t channels, const std::int64_t* data_strides,
                        const std::int64_t* fragment_strides, const bool* keep_axis);
 
+// True if one window holds exactly the axis: such an axis may melt into the element.
+bool takes_whole_axis(const GridAxis& axis);
+
 // True if the layout has no fragment element at all.
 bool is_empty(const GridLayout& layout);
 

@@ -10,29 +10,29 @@ namespace {
 template <class T>
 void set_scaled(double* __restrict row, const void* from, double weight, std::int64_t items) {
   const T* __restrict values = static_cast<const T*>(from);
-  for (std::int64_t i = 0; i < items; ++i) row[i] = weight * widen(values[i]);
+  for (std::int64_t i = 0; i < items; ++i) row[i] = weight * as_double(values[i]);
 }
 
 template <class T>
 void add_scaled(double* __restrict row, const void* from, double weight, std::int64_t items) {
   const T* __restrict values = static_cast<const T*>(from);
-  for (std::int64_t i = 0; i < items; ++i) row[i] += weight * widen(values[i]);
+  for (std::int64_t i = 0; i < items; ++i) row[i] += weight * as_double(values[i]);
 }
 
 template <class T>
 void store(void* to, const double* __restrict value, std::int64_t items) {
   T* __restrict out = static_cast<T*>(to);
-  for (std::int64_t i = 0; i < items; ++i) narrow(value[i], out[i]);
+  for (std::int64_t i = 0; i < items; ++i) store_number(value[i], out[i]);
 }
 
-inline bool exceeds(Half a, Half b) { return a.widened() > b.widened(); }
-inline bool exceeds(BFloat a, BFloat b) { return a.widened() > b.widened(); }
+inline bool exceeds(Half a, Half b) { return widen(a) > widen(b); }
+inline bool exceeds(BFloat16 a, BFloat16 b) { return widen(a) > widen(b); }
 template <class T>
 inline bool exceeds(T a, T b) {
   return a > b;
 }
 inline bool is_nan(Half a) { return (a.bits & 0x7fffu) > 0x7c00u; }
-inline bool is_nan(BFloat a) { return (a.bits & 0x7fffu) > 0x7f80u; }
+inline bool is_nan(BFloat16 a) { return (a.bits & 0x7fffu) > 0x7f80u; }
 template <class T>
 inline bool is_nan(T a) {
   return a != a;
@@ -154,7 +154,7 @@ const MergeKernels merge_kernels_table{
         loops_for<std::int32_t>(),
         kInt64Loops,
         loops_for<Half>(),
-        loops_for<BFloat>(),
+        loops_for<BFloat16>(),
         loops_for<float>(),
         loops_for<double>(),
     },

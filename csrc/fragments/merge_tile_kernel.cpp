@@ -37,7 +37,7 @@ inline Doubles load(const float* from) {
   return __builtin_convertvector(load_as<Floats>(from), Doubles);
 }
 inline Doubles load(const double* from) { return load_as<Doubles>(from); }
-inline Doubles load(const BFloat* from) {
+inline Doubles load(const BFloat16* from) {
   const Words words = __builtin_convertvector(load_as<Shorts>(from), Words) << 16;
   return __builtin_convertvector(bits_as<Floats>(words), Doubles);
 }
@@ -50,7 +50,7 @@ inline Doubles load(const Half* from) {
   return bits_as<Doubles>(_mm256_cvtps_pd(_mm_cvtph_ps(four)));
 #else
   Doubles value;
-  for (int i = 0; i < kLanes; ++i) value[i] = widen(from[i]);
+  for (int i = 0; i < kLanes; ++i) value[i] = as_double(from[i]);
   return value;
 #endif
 }
@@ -62,14 +62,14 @@ inline Doubles load(const T* from) {
 
 template <class T>
 inline void store(T* to, Doubles value) {
-  for (int i = 0; i < kLanes; ++i) narrow(value[i], to[i]);
+  for (int i = 0; i < kLanes; ++i) store_number(value[i], to[i]);
 }
 inline void store(double* to, Doubles value) { std::memcpy(to, &value, sizeof value); }
 inline void store(float* to, Doubles value) {
   const Floats narrowed = __builtin_convertvector(value, Floats);
   std::memcpy(to, &narrowed, sizeof narrowed);
 }
-inline void store(BFloat* to, Doubles value) {
+inline void store(BFloat16* to, Doubles value) {
   const Words all = bits_as<Words>(__builtin_convertvector(value, Floats));
   const Words rounded = (all + 0x7fffu + ((all >> 16) & 1u)) >> 16;
   const Words nan = static_cast<Words>((all & 0x7fffffffu) > 0x7f800000u);
@@ -80,7 +80,7 @@ inline void store(BFloat* to, Doubles value) {
 #if defined(__F16C__)
 inline void store(Half* to, Doubles value) {
   const Floats wide = __builtin_convertvector(value, Floats);
-  // Every NaN becomes the one that Half::narrowed makes.
+  // Every NaN becomes the one that narrow makes.
   const Words nan = static_cast<Words>(wide != wide);
   const Words bits = (nan & 0x7fc00000u) | (~nan & bits_as<Words>(wide));
 #if defined(__AVX512F__)
@@ -171,13 +171,13 @@ inline void merge_number(const MergeTile& tile, const TileRow& row, double scale
     double sum = 0;
     for (std::int64_t place = 0; place < row.count; ++place) {
       const T* from = reinterpret_cast<const T*>(base + row.places[place].offset);
-      const double value = row.places[place].weight * widen(*from);
+      const double value = row.places[place].weight * as_double(*from);
       sum = place == 0 ? value : sum + value;
     }
     total += column.weights == nullptr ? sum : column.weights[at] * sum;
   }
   const double factor = tile.factors == nullptr ? scale : scale * tile.factors[at];
-  narrow(std::is_integral_v<T> ? total / factor : total * factor, out[at]);
+  store_number(std::is_integral_v<T> ? total / factor : total * factor, out[at]);
 }
 
 // Copies a lone fragment's numbers: what a sum of one comes to.
@@ -296,7 +296,7 @@ const MergeTileKernels merge_tile_kernels_table{
         &merge_tile<std::int32_t>,
         nullptr,  // int64
         &merge_tile<Half>,
-        &merge_tile<BFloat>,
+        &merge_tile<BFloat16>,
         &merge_tile<float>,
         &merge_tile<double>,
     },

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/half.hpp"
 #include "fragments/grid.hpp"
-#include "fragments/half_float.hpp"
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>

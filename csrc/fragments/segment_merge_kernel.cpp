@@ -1,4 +1,4 @@
-#include "fragments/half_float.hpp"
+#include "core/half.hpp"
 #include "fragments/segment_merge.hpp"
 
 namespace tokfrag {

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "core/half.hpp"
+
 #define TOKFRAG_INLINE inline __attribute__((always_inline))
 
 namespace tokfrag::TOKFRAG_ISA {
@@ -10,7 +12,12 @@ using sparse::PackingKernels;
 
 namespace {
 
-#include "sparse/half.hpp"
+template <class E, class Value>
+inline E narrowed(Value value) {
+  E number;
+  tokfrag::narrow(value, number);
+  return number;
+}
 
 template <class T>
 struct Simd {
@@ -46,7 +53,7 @@ TOKFRAG_INLINE void transpose_eight(E (&a)[8]) {
 
 // Real<E>: what elements of type E are computed in.
 template <class E>
-using Real = decltype(widened(E{}));
+using Real = decltype(tokfrag::widen(E{}));
 
 template <class E>
 void pack(const void* x_address, std::int64_t stride, std::int64_t valid, std::int64_t columns,
@@ -64,7 +71,7 @@ void pack(const void* x_address, std::int64_t stride, std::int64_t valid, std::i
         for (int l = 0; l < 8; ++l) {
           T line[8];
           const E* from = x + (lane + l) * stride + column;
-          for (int k = 0; k < 8; ++k) line[k] = widened(from[k]);
+          for (int k = 0; k < 8; ++k) line[k] = tokfrag::widen(from[k]);
           std::memcpy(&block[l], line, sizeof line);
         }
         transpose_eight(block);
@@ -77,7 +84,7 @@ void pack(const void* x_address, std::int64_t stride, std::int64_t valid, std::i
     for (; column < columns; ++column) {
       for (int l = 0; l < 8; ++l) {
         panel[column * lanes + lane + l] =
-            lane + l < valid ? T(widened(x[(lane + l) * stride + column])) : T(0);
+            lane + l < valid ? T(tokfrag::widen(x[(lane + l) * stride + column])) : T(0);
       }
     }
   }
@@ -99,7 +106,7 @@ void unpack(const void* rows_address, std::int64_t count, std::int64_t lanes,
 #pragma GCC unroll 8
         for (int k = 0; k < 8; ++k) {
           std::memcpy(&block[k], rows + (row + k) * lanes + lane, sizeof(Eight));
-          if (bias != nullptr) block[k] += widened(bias[row + k]);
+          if (bias != nullptr) block[k] += tokfrag::widen(bias[row + k]);
         }
         transpose_eight(block);
 #pragma GCC unroll 8
@@ -114,7 +121,7 @@ void unpack(const void* rows_address, std::int64_t count, std::int64_t lanes,
     for (; row < count; ++row) {
       for (std::int64_t l = lane; l < valid && l < lane + 8; ++l) {
         T sum = rows[row * lanes + l];
-        if (bias != nullptr) sum += widened(bias[row]);
+        if (bias != nullptr) sum += tokfrag::widen(bias[row]);
         y[l * stride + row] = narrowed<E>(sum);
       }
     }
@@ -134,7 +141,7 @@ void unpack_vector(const void* rows_address, std::int64_t count, const void* bia
     for (int half = 8; half > 0; half /= 2) {
       for (int k = 0; k < half; ++k) part[k] += part[k + half];
     }
-    y[row] = narrowed<E>(bias != nullptr ? part[0] + widened(bias[row]) : part[0]);
+    y[row] = narrowed<E>(bias != nullptr ? part[0] + tokfrag::widen(bias[row]) : part[0]);
   }
 }
 
@@ -142,7 +149,7 @@ template <class E>
 void widen(const void* from_address, std::int64_t count, void* to_address) {
   const auto* from = static_cast<const E*>(from_address);
   auto* to = static_cast<Real<E>*>(to_address);
-  for (std::int64_t i = 0; i < count; ++i) to[i] = widened(from[i]);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = tokfrag::widen(from[i]);
 }
 
 template <class E>
@@ -157,19 +164,19 @@ void gather(const void* from_address, const std::uint16_t* sources, std::int64_t
             void* to_address) {
   const auto* from = static_cast<const E*>(from_address);
   auto* to = static_cast<Real<E>*>(to_address);
-  for (std::int64_t i = 0; i < count; ++i) to[i] = widened(from[sources[i]]);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = tokfrag::widen(from[sources[i]]);
 }
 
 }  // namespace
 
 extern const PackingKernels sparse_packing_kernels;
 const PackingKernels sparse_packing_kernels = {
-    {pack<float>, pack<double>, pack<Float16>, pack<BFloat16>},
-    {unpack<float>, unpack<double>, unpack<Float16>, unpack<BFloat16>},
-    {unpack_vector<float>, unpack_vector<double>, unpack_vector<Float16>, unpack_vector<BFloat16>},
-    {widen<float>, widen<double>, widen<Float16>, widen<BFloat16>},
-    {narrow<float>, narrow<double>, narrow<Float16>, narrow<BFloat16>},
-    {gather<float>, gather<double>, gather<Float16>, gather<BFloat16>},
+    {pack<float>, pack<double>, pack<Half>, pack<BFloat16>},
+    {unpack<float>, unpack<double>, unpack<Half>, unpack<BFloat16>},
+    {unpack_vector<float>, unpack_vector<double>, unpack_vector<Half>, unpack_vector<BFloat16>},
+    {widen<float>, widen<double>, widen<Half>, widen<BFloat16>},
+    {narrow<float>, narrow<double>, narrow<Half>, narrow<BFloat16>},
+    {gather<float>, gather<double>, gather<Half>, gather<BFloat16>},
 };
 
 }  // namespace tokfrag::TOKFRAG_ISA

@@ -114,6 +114,18 @@ def empty_tensor(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(empty_bytes(size)).view(like.dtype).view(shape)
 
 
+def empty_array(dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """A fresh C-contiguous array; when large, of reused memory."""
+    dtype = np.dtype(dtype)
+    size = prod(shape) * dtype.itemsize
+    if size < _HUGE_OUTPUT_BYTES or dtype.hasobject:
+        return np.empty(shape, dtype)
+    from tokfrag._core.fragments import empty_bytes
+
+    made: NDArray[Any] = empty_bytes(size).view(dtype).reshape(shape)
+    return made
+
+
 def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
     """Refuses an `out` that is not a writable contiguous array of x's kind, of `shape`, apart."""
     if is_tensor(x) != is_tensor(out) or not (is_tensor(out) or isinstance(out, np.ndarray)):

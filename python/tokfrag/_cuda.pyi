@@ -58,6 +58,9 @@ class WindowPlan:
         whole: NDArray[np.float64] | None,
         per_fragment: bool,
     ) -> None: ...
+    def part(
+        self, first: tuple[int, ...], counts: tuple[int, ...], begin: tuple[int, ...]
+    ) -> WindowPlan: ...
     @property
     def tables(self) -> NDArray[np.float64]: ...
     def merge_at(

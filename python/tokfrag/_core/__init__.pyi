@@ -9,6 +9,7 @@ from . import (
     fragments as fragments,
     segments as segments,
     sparse as sparse,
+    stitching as stitching,
     tokens as tokens,
     training as training,
     wordpiece as wordpiece,

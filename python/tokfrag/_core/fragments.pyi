@@ -48,6 +48,9 @@ class WindowPlan:
         whole: NDArray[np.float64] | None,
         per_fragment: bool,
     ) -> None: ...
+    def part(
+        self, first: tuple[int, ...], counts: tuple[int, ...], begin: tuple[int, ...]
+    ) -> WindowPlan: ...
     def merge(
         self,
         fragments: NDArray[Any],

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from tokfrag.fragments.cutting import runs, spans
 from tokfrag.fragments.grid import FragmentGrid, PadMode
-from tokfrag.fragments.sliding import map_fragments
+from tokfrag.fragments.sliding import WeightedOutputs, map_fragments
 
 _LEAST_WEIGHT = 1e-3
 
@@ -66,7 +67,9 @@ def sliding_window_inference(
     mode : {"constant", "gaussian"}
         How windows are blended, unless ``roi_weight_map`` says.
     process_fn : callable, optional
-        Not supported: weights that change from window to window have no streamed form here.
+        ``process_fn(outputs, windows, weights)`` after each call of ``predictor``: gets a tuple of
+        outputs and the window's weights, returns both as they are to be used. As in MONAI, what is
+        summed is divided by the weights of the first call, at every window.
 
     Returns
     -------
@@ -75,11 +78,9 @@ def sliding_window_inference(
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError
+    ValueError, TypeError
         An argument that does not fit; the message names it.
     """
-    if process_fn is not None:
-        raise NotImplementedError("process_fn: got a function, takes None: use MONAI's own")
     rank = inputs.ndim - 2
     roi = _roi(roi_size, tuple(inputs.shape[2:]))
     overlaps = _per_axis(overlap, rank, "overlap")
@@ -99,13 +100,18 @@ def sliding_window_inference(
         for w, length, o in zip(roi, shape, overlaps, strict=True)
     ]
     grid = FragmentGrid(shape, roi, stride, edge="shift")
-    predict = _Predictor(predictor, grid, condition, with_coord, args, kwargs)
+    window = _window(roi_weight_map, mode, sigma_scale, roi)
+    predict: Callable[[Tensor], Any] = _Predictor(
+        predictor, grid, condition, with_coord, args, kwargs
+    )
+    if process_fn is not None:
+        predict = _Processed(predict, process_fn, window, roi, inputs.dtype)
     outputs = map_fragments(
         predict,
         source,
         grid,
         batch_size=sw_batch_size,
-        window=_window(roi_weight_map, mode, sigma_scale, roi),
+        window=window,
         device=sw_device,
         progress=progress,
     )
@@ -166,6 +172,40 @@ class _Predictor:
                 inside = spans(self._grid, run._replace(place=place, length=1))
                 places.append([slice(run.batch, run.batch + 1), slice(None), *inside])
         return places
+
+
+class _Processed:
+    """Calls `process_fn` on what the predictor returns."""
+
+    def __init__(
+        self,
+        predict: Callable[[Tensor], Any],
+        process_fn: Callable[..., Any],
+        window: Any,
+        roi: tuple[int, ...],
+        dtype: torch.dtype,
+    ) -> None:
+        self._predict, self._process, self._roi = predict, process_fn, roi
+        whole = np.ones(roi) if isinstance(window, str) else window
+        self._weights = torch.from_numpy(whole).to(dtype)
+
+    def __call__(self, windows: Tensor) -> WeightedOutputs:
+        outputs = self._predict(windows)
+        kind = type(outputs)
+        keys = list(outputs) if isinstance(outputs, Mapping) else None
+        parts = outputs.values() if isinstance(outputs, Mapping) else outputs
+        parts = (parts,) if isinstance(parts, Tensor) else tuple(parts)
+        parts, weights = self._process(parts, windows, self._weights.to(windows.device))
+        numbers = torch.as_tensor(weights).detach().cpu().double().numpy()
+        if numbers.size != prod(self._roi) or numbers.shape[-len(self._roi) :] != self._roi:
+            raise ValueError(
+                f"process_fn: got weights of shape {numbers.shape} back, takes {self._roi}"
+            )
+        if keys is not None:
+            outputs = dict(zip(keys, parts, strict=True))
+        else:
+            outputs = parts[0] if issubclass(kind, Tensor) else tuple(parts)
+        return WeightedOutputs(outputs, numbers.reshape(self._roi))
 
 
 def _roi(roi_size: Sequence[int] | int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from tokfrag._core.fragments import release_workspace
 from tokfrag.fragments.dataset import FragmentDataset
 from tokfrag.fragments.extraction import extract
@@ -11,23 +13,41 @@ from tokfrag.fragments.grid import FragmentGrid, UncoveredWarning
 from tokfrag.fragments.merging import merge
 from tokfrag.fragments.planning import FragmentPlan, plan_fragments
 from tokfrag.fragments.segments import segment_merge, unmerge
+from tokfrag.fragments.shards import GridShards
 from tokfrag.fragments.sliding import OutOfMemoryWarning, map_fragments
+
+if TYPE_CHECKING:
+    from tokfrag.fragments.distributed import (
+        gather_merge as gather_merge,
+        scatter_fragments as scatter_fragments,
+    )
 
 __all__ = [
     "FragmentDataset",
     "FragmentGrid",
     "FragmentPlan",
+    "GridShards",
     "OutOfMemoryWarning",
     "UncoveredWarning",
     "aggregate",
     "extract",
     "fragment_features",
     "fragment_graph",
+    "gather_merge",
     "knn_graph",
     "map_fragments",
     "merge",
     "plan_fragments",
     "release_workspace",
+    "scatter_fragments",
     "segment_merge",
     "unmerge",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("gather_merge", "scatter_fragments"):
+        raise AttributeError(f"module 'tokfrag.fragments' has no attribute {name!r}")
+    from tokfrag.fragments import distributed  # imports torch
+
+    return getattr(distributed, name)

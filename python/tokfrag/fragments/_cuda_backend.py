@@ -106,8 +106,9 @@ def run_merge(
     channels_last: bool,
     fill_value: complex,
     out: Tensor,
+    part: merging.Part | None = None,
 ) -> None:
-    """Write what `fragments` merge to into the contiguous `out`."""
+    """Write what `fragments` (of all windows, or of a part) merge to into the contiguous `out`."""
     _, code, fill = merging.prepare(grid, "uniform", reduce, fill_value, fragments.dtype)
     key = _weights_key(grid, window)
     if kernels(fragments.device.index) is None:
@@ -119,7 +120,7 @@ def run_merge(
         return
     with _launch(fragments) as (device, stream):
         numbers = _table_dtype(fragments.dtype)
-        plan, tables = _window_tables(grid, key, reduce, fragments.device, numbers)
+        plan, tables = _window_tables(grid, key, reduce, fragments.device, numbers, part)
         plan.merge_at(
             fragments.data_ptr(),
             fragments.shape,
@@ -178,10 +179,17 @@ def _window_plan(grid: FragmentGrid, key: WeightsKey, reduce: Reduce) -> WindowP
 
 @lru_cache(maxsize=64)
 def _window_tables(
-    grid: FragmentGrid, key: WeightsKey, reduce: Reduce, device: torch.device, dtype: torch.dtype
+    grid: FragmentGrid,
+    key: WeightsKey,
+    reduce: Reduce,
+    device: torch.device,
+    dtype: torch.dtype,
+    part: merging.Part | None,
 ) -> tuple[WindowPlan, Tensor]:
     plan = _window_plan(grid, key, reduce)
     assert plan is not None
+    if part is not None:
+        plan = plan.part(*part)
     return plan, torch.from_numpy(plan.tables).to(device, dtype)
 
 

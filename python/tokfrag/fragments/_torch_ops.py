@@ -147,7 +147,8 @@ def _grid(
     return FragmentGrid.checked(shape, size, stride, edge, pad_mode, pad_value, dilation)
 
 
-def _threads(threads: int) -> int:
+def thread_limit(threads: int) -> int:
+    """The most threads a call may use; 0 stands for as many as torch may."""
     return threads or min(_core.default_threads(), torch.get_num_threads())
 
 
@@ -198,7 +199,7 @@ def _run_extract(
         channels_last,
         pad_bytes(grid, x.dtype),
         out.data_ptr(),
-        _threads(threads),
+        thread_limit(threads),
     )
 
 
@@ -298,7 +299,7 @@ def _run_merge(
         channels_last,
         fill,
         out.data_ptr(),
-        _threads(threads),
+        thread_limit(threads),
     )
 
 

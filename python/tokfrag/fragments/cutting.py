@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
+from tokfrag._core.stitching import cut_at
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.features import source_table
 from tokfrag.fragments.grid import FragmentGrid
@@ -60,11 +61,45 @@ def cut(x: Any, grid: FragmentGrid, first: int, last: int, out: Any, threads: in
     ``out`` is (last - first, channels, *size), contiguous, a tensor if ``x`` is. Only the part of
     ``x`` that these fragments hold is read.
     """
+    if _cut_natively(x, grid, first, last, out, threads):
+        return
     done = 0
     for run in runs(grid, first, last):
         part = out[done : done + run.length]
         extract(_block(x, grid, run), run_grid(grid, run.length), out=part[None], threads=threads)
         done += run.length
+
+
+def _cut_natively(
+    x: Any, grid: FragmentGrid, first: int, last: int, out: Any, threads: int | None
+) -> bool:
+    """In one call, if `x` lies in this machine's memory and no fragment leaves it."""
+    tensors = _arrays.is_tensor(x)
+    if not (x.is_cpu and x.dtype == out.dtype if tensors else type(x) in (np.ndarray, np.memmap)):
+        return False
+    if not tensors and not (x.dtype.isnative and x.dtype.kind in "biufc"):
+        return False
+    if tensors and (x.is_conj() or x.is_neg()):
+        return False
+    entries, index = np.divmod(np.arange(first, last), grid.n)
+    at = np.unravel_index(index, grid.counts)
+    places = np.stack([entries, *(s[i] for s, i in zip(grid.starts, at, strict=True))], 1)
+    for axis, origins in enumerate(places.T[1:]):
+        extent = grid.dilation[axis] * (grid.size[axis] - 1) + 1
+        if int(origins.max(initial=0)) + extent > grid.shape[axis]:
+            return False
+    cut_at(
+        x.data_ptr() if tensors else x.ctypes.data,
+        x.itemsize,
+        tuple(x.shape),
+        tuple(s * x.itemsize for s in x.stride()) if tensors else x.strides,
+        grid.size,
+        grid.dilation,
+        places,
+        out.data_ptr() if tensors else out.ctypes.data,
+        _arrays.thread_count(threads),
+    )
+    return True
 
 
 def _block(x: Any, grid: FragmentGrid, run: Run) -> Any:
@@ -85,13 +120,14 @@ def _block(x: Any, grid: FragmentGrid, run: Run) -> Any:
         block = np.asarray(block)
     for axis, (table, taken) in enumerate(zip(tables, cuts, strict=True)):
         if table is not None:
-            block = _pad_axis(block, 2 + axis, table - taken.start, table < 0, grid.pad_value)
+            block = pad_axis(block, 2 + axis, table - taken.start, table < 0, grid.pad_value)
     return block
 
 
-def _pad_axis(
+def pad_axis(
     block: Any, axis: int, source: NDArray[np.int64], missing: NDArray[np.bool_], value: Any
 ) -> Any:
+    """The positions of an axis at `source`; `value` where they are missing, at the end."""
     source = np.where(missing, 0, source)
     if _arrays.is_tensor(block):
         import torch

@@ -26,6 +26,10 @@ Window: TypeAlias = (
 #: One float64 vector an axis (None: ones); or weights of shape size, or (n, *size).
 Weights: TypeAlias = "tuple[list[NDArray[np.float64] | None], NDArray[np.float64] | None]"
 
+#: The first window of a part of a grid, how many, and the first position (from the part's own
+#: first) that no other window holds; an axis each.
+Part: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]"
+
 REDUCES: tuple[Reduce, ...] = ("mean", "sum", "max")
 WINDOW_NAMES: tuple[WindowName, ...] = ("uniform", "hann", "gaussian", "triangular")
 _SUMMED = ("uint8", "int8", "int16", "int32", "float16", "bfloat16", "float32", "float64")
@@ -167,14 +171,14 @@ def window_weights(grid: FragmentGrid, window: Window) -> Weights:
             raise ValueError(f"window: got {len(window)} vectors, takes one an axis, {rank}")
         vectors: list[NDArray[np.float64] | None] = []
         for axis, size in enumerate(grid.size):
-            vector = _numbers(window[axis])
+            vector = numbers(window[axis])
             if vector.shape != (size,):
                 raise ValueError(
                     f"window: got weights of shape {vector.shape} for axis {axis}, takes ({size},)"
                 )
             vectors.append(vector)
         return vectors, None
-    whole = _numbers(window)
+    whole = numbers(window)
     if whole.shape == (grid.n, *(1,) * rank) and whole.shape != (grid.n, *grid.size):
         whole = np.broadcast_to(whole, (grid.n, *grid.size))
     if whole.shape not in (grid.size, (grid.n, *grid.size)):
@@ -216,18 +220,38 @@ def merged_shape(fragments: Any, grid: FragmentGrid, channels_last: bool) -> tup
     return (fragments.shape[0], fragments.shape[2], *grid.shape)
 
 
-def _numbers(weights: Any) -> NDArray[np.float64]:
+def outer(vectors: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The product of one vector an axis."""
+    product: NDArray[Any] = np.ones(())
+    for vector in vectors:
+        product = product[..., None] * vector
+    return product
+
+
+def axis_sums(
+    grid: FragmentGrid, axis: int, vector: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """The sum of an axis' weights over each of its positions."""
+    sums = np.zeros(grid.padded_shape[axis])
+    for tap in range(grid.size[axis]):  # a window holds a position at most once
+        at = grid.starts[axis] + grid.dilation[axis] * tap
+        sums[at] += 1 if vector is None else vector[tap]
+    return sums[: grid.shape[axis]]
+
+
+def numbers(weights: Any) -> NDArray[np.float64]:
+    """Weights as checked float64 numbers."""
     if _arrays.is_tensor(weights):
         if weights.requires_grad:
             raise ValueError("window: gradients do not flow into weights, detach them")
         weights = weights.detach().cpu().double().numpy()
     try:
-        numbers = np.ascontiguousarray(weights, dtype=np.float64)
+        checked = np.ascontiguousarray(weights, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"window: got {type(weights).__name__}, takes numbers") from None
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(checked).all():
         raise ValueError("window: got weights that are infinite or not a number, takes finite ones")
-    return numbers
+    return checked
 
 
 def _refuse_shape(shape: tuple[int, ...], grid: FragmentGrid, channels_last: bool) -> NoReturn:

@@ -14,6 +14,7 @@ import numpy as np
 from tokfrag import _arrays
 from tokfrag.fragments.calibration import Calibration, calibration
 from tokfrag.fragments.grid import FragmentGrid, PerAxis
+from tokfrag.fragments.shards import shared_positions, splits
 from tokfrag.fragments.sliding import map_fragments
 from tokfrag.fragments.stitching import lost_positions
 
@@ -242,7 +243,7 @@ class _Task:
         positions = prod(grid.size)
         slab = prod(grid.shape[1:]) * min(grid.size[0], grid.shape[0]) * self.sum_bytes
         each = ceil(positions * (self.input_bytes + self.output_bytes + self.model_bytes))
-        split = min(self._splits(grid), key=lambda p: (self._seconds(grid, p, 1), p))
+        split = min(splits(grid.counts, self.workers), key=lambda p: (self._seconds(grid, p, 1), p))
         local = _local_fragments(grid, split)
         batch = min((self.memory_limit - slab) // each, local, _MOST_BATCH)
         return Candidate(
@@ -257,21 +258,6 @@ class _Task:
             lost=lost_positions(grid, tuple(map(_halo, self.receptive_field))),
             receptive_field=self.receptive_field,
         )
-
-    def _splits(self, grid: FragmentGrid) -> Iterator[tuple[int, ...]]:
-        """Ways to write at most ``workers`` as a product, no axis cut finer than its windows."""
-
-        def factors(left: int, axis: int) -> Iterator[tuple[int, ...]]:
-            if axis == len(grid.counts):
-                yield ()
-                return
-            for p in range(1, min(left, grid.counts[axis]) + 1):
-                for rest in factors(left // p, axis + 1):
-                    yield (p, *rest)
-
-        every = list(factors(self.workers, 0))
-        most = max(map(prod, every))
-        return (split for split in every if prod(split) == most)
 
     def _seconds(self, grid: FragmentGrid, split: tuple[int, ...], batch: int) -> float:
         positions = prod(grid.size)
@@ -298,11 +284,7 @@ class _Task:
 
     def _halo_bytes(self, grid: FragmentGrid, split: tuple[int, ...]) -> int:
         """Positions in the overlap of windows on both sides of each cut, input and output."""
-        total = 0
-        for axis, p in enumerate(split):
-            plane = prod(grid.shape) // grid.shape[axis]
-            total += (p - 1) * max(grid.size[axis] - grid.stride[axis], 0) * plane
-        return total * (self.input_bytes + self.output_bytes)
+        return shared_positions(grid, split) * (self.input_bytes + self.output_bytes)
 
 
 def _grids(

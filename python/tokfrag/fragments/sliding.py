@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from operator import index as as_int
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokfrag import _arrays
-from tokfrag.fragments.cutting import Run, cut, runs
+from tokfrag.fragments._host_stitching import HostStitcher, emits_into
+from tokfrag.fragments.cutting import cut
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import REDUCES, Reduce, Window
 from tokfrag.fragments.stitching import Halo, Stitcher, output_grid
@@ -115,8 +117,9 @@ def map_fragments(
                 continue  # smaller batches next time
             if results is None:
                 merging = (window, reduce, margins)
-                results = _Results(outputs, count, x, grid, merging, out, reduce_slab)
+                results = _Results(outputs, count, x, grid, merging, out, reduce_slab, threads)
             results.add(outputs, done, count)
+            del outputs  # its memory is the next batch's
             done += count
             if bar is not None:
                 bar.update(count)
@@ -198,7 +201,7 @@ class _Feeder:
         grid = self._grid
         shape = (count, self._x.shape[1], *grid.size)
         if not self._tensors:
-            fragments = np.empty(shape, self._x.dtype)
+            fragments = _arrays.empty_array(self._x.dtype, shape)
             cut(self._x, grid, first, first + count, fragments, self._threads)
             return fragments
         import torch
@@ -206,10 +209,10 @@ class _Feeder:
         if self._upload:
             return self._uploaded(shape, first)
         if _arrays.is_tensor(self._x):
-            batch = self._x.new_empty(shape)
+            batch = _arrays.empty_tensor(self._x, shape)
             cut(self._x, grid, first, first + count, batch, self._threads)
         else:
-            fragments = np.empty(shape, self._x.dtype)
+            fragments = _arrays.empty_array(self._x.dtype, shape)
             cut(self._x, grid, first, first + count, fragments, self._threads)
             batch = torch.from_numpy(fragments)
         return batch.to(self._device)
@@ -241,6 +244,16 @@ class _Feeder:
         return batch
 
 
+class WeightedOutputs(NamedTuple):
+    """What a model may return for `compat.monai`: outputs, and their weights within a fragment.
+
+    Means are divided by the weights of the first call at every fragment, as MONAI has it.
+    """
+
+    outputs: Any
+    weights: NDArray[np.float64]
+
+
 class _Results:
     """Every output of the model: its stitcher, and where its slabs go."""
 
@@ -253,8 +266,10 @@ class _Results:
         merging: tuple[Window, Reduce, Halo | None],
         out: Any,
         reduce_slab: Callable[[Any], Any] | None,
+        threads: int | None,
     ) -> None:
         self._x, self._grid, self._reduce_slab = x, grid, reduce_slab
+        outputs, weights = _unweighted(outputs)
         self._keys, first = _flattened(outputs)
         self._kind = type(outputs)
         if out is None:
@@ -270,22 +285,31 @@ class _Results:
             window, reduce, halo = merging
             if halo is not None and of_output.size != grid.size:
                 raise ValueError(f"halo: got outputs of size {of_output.size}, takes {grid.size}")
-            resized = _resized(window, grid.size, of_output.size)
-            self._stitchers.append(Stitcher(of_output, resized, reduce, halo, output))
+            given = window if weights is None else weights
+            resized = _resized(given, grid.size, of_output.size)
+            options = (of_output, resized, reduce, halo, output)
+            self._stitchers.append(_stitcher(*options, _arrays.thread_count(threads)))
         self._dtypes = [output.dtype for output in first]
 
     def add(self, outputs: Any, first: int, count: int) -> None:
         """Merge the outputs of fragments [first, first + count); write what is finished."""
+        outputs, weights = _unweighted(outputs)
         _, parts = _flattened(outputs)
         for k, (stitcher, part) in enumerate(zip(self._stitchers, parts, strict=True)):
             _check_output(part, self._grid, count)
+            own = weights
+            if weights is not None:
+                own = np.asarray(_resized(weights, self._grid.size, stitcher.grid.size))
             done = 0
-            for run in _split(runs(self._grid, first, first + count), stitcher):
-                stitcher.add(run, part[done : done + run.length])
-                done += run.length
-                finished = stitcher.finished(run)
+            while done < count:
+                entry, at = divmod(first + done, self._grid.n)
+                group = stitcher.group
+                end = min(at - at % group + group, self._grid.n, at + count - done)
+                stitcher.add(at, part[done : done + end - at], own)
+                done += end - at
+                finished = stitcher.finished(end)
                 if finished is not None:
-                    self._write(k, run.batch, finished)
+                    self._write(k, entry, finished)
 
     def packed(self) -> Any:
         """The results, in the structure of the model's outputs."""
@@ -295,37 +319,40 @@ class _Results:
             return dict(zip(self._keys, self._targets, strict=True))
         return list(self._targets) if self._kind is list else tuple(self._targets)
 
-    def _write(self, k: int, batch: int, finished: slice) -> None:
+    def _write(self, k: int, entry: int, finished: slice) -> None:
         stitcher = self._stitchers[k]
-        slab = stitcher.result(finished)[None]
+        length, rest = stitcher.grid.shape[0], stitcher.grid.shape[1:]
+        slab = None
         if self._reduce_slab is not None:
-            # A copy: what it returns may well be a view, and kept.
-            slab = self._reduce_slab(slab.clone() if _arrays.is_tensor(slab) else slab.copy())
+            slab = self._reduce_slab(stitcher.take(finished)[None])
             thickness = finished.stop - finished.start
             if len(slab.shape) < 3 or slab.shape[0] != 1 or slab.shape[2] != thickness:
                 takes = f"(1, channels, {thickness}, ...)"
                 raise ValueError(f"reduce_slab: got shape {tuple(slab.shape)} back, takes {takes}")
-        length = stitcher.grid.shape[0]
-        shape = (self._x.shape[0], slab.shape[1], length, *slab.shape[3:])
+            channels, rest, dtype = slab.shape[1], tuple(slab.shape[3:]), slab.dtype
+        else:
+            channels, dtype = stitcher.channels, self._dtypes[k]
+        shape = (self._x.shape[0], channels, length, *rest)
         if self._targets[k] is None:
-            dtype = self._dtypes[k] if self._reduce_slab is None else slab.dtype
-            self._targets[k] = self._fresh(slab, shape, dtype)
+            self._targets[k] = self._fresh(stitcher.tensors if slab is None else slab, shape, dtype)
         target = self._targets[k]
         if tuple(target.shape) != shape:
             raise ValueError(f"out: got shape {tuple(target.shape)}, takes {shape}")
-        if _arrays.is_tensor(slab) and not _arrays.is_tensor(target):
-            slab = slab.cpu().numpy()
-        elif _arrays.is_tensor(target) and not _arrays.is_tensor(slab):
-            slab = target.new_tensor(slab)
-        target[batch : batch + 1, :, finished] = slab
+        if slab is None and isinstance(stitcher, HostStitcher) and emits_into(target):
+            stitcher.take(finished, target[entry, :, finished])
+        else:
+            slab = stitcher.take(finished)[None] if slab is None else slab
+            if _arrays.is_tensor(slab) and not _arrays.is_tensor(target):
+                slab = slab.cpu().numpy()
+            elif _arrays.is_tensor(target) and not _arrays.is_tensor(slab):
+                slab = target.new_tensor(slab)
+            target[entry : entry + 1, :, finished] = slab
         if finished.stop == length:
             stitcher.restart()
-        else:
-            stitcher.forget(finished)
 
-    def _fresh(self, slab: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    def _fresh(self, of: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """An empty result of the kind of the input, on its device."""
-        if _arrays.is_tensor(slab):
+        if of is True or _arrays.is_tensor(of):
             import torch
 
             floating = dtype.is_floating_point or self._reduce_slab is not None
@@ -333,16 +360,30 @@ class _Results:
             if _arrays.is_tensor(self._x):
                 return _arrays.empty_tensor(self._x.new_empty(0, dtype=kept), shape)
             kept = torch.float32 if kept == torch.bfloat16 else kept  # unknown to NumPy
-            return torch.empty(shape, dtype=kept).numpy()
+            return _arrays.empty_tensor(torch.empty(0, dtype=kept), shape).numpy()
         kept = dtype if dtype.kind == "f" or self._reduce_slab is not None else np.float32
-        return np.empty(shape, kept)
+        return _arrays.empty_array(kept, shape)
+
+
+def _stitcher(
+    grid: FragmentGrid, window: Window, reduce: Reduce, halo: Halo | None, like: Any, threads: int
+) -> Stitcher:
+    if _arrays.is_tensor(like) and not like.is_cpu:
+        from tokfrag.fragments._device_stitching import DeviceStitcher
+
+        return DeviceStitcher(grid, window, reduce, halo, like)
+    return HostStitcher(grid, window, reduce, halo, like, threads)
+
+
+def _unweighted(outputs: Any) -> tuple[Any, NDArray[np.float64] | None]:
+    return outputs if isinstance(outputs, WeightedOutputs) else (outputs, None)
 
 
 def _resized(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> Window:
     """A window given as numbers, for outputs of another size: the nearest weight on each axis."""
     if isinstance(window, str) or wanted == size:
         return window
-    nearest = [np.arange(v) * w // v for v, w in zip(wanted, size, strict=True)]
+    nearest = [(2 * np.arange(v) + 1) * w // (2 * v) for v, w in zip(wanted, size, strict=True)]
     if isinstance(window, (list, tuple)):
         vectors = [np.asarray(v, np.float64) for v in window]
         if [v.shape for v in vectors] == [(w,) for w in size]:
@@ -350,22 +391,6 @@ def _resized(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> 
         return vectors
     whole = np.asarray(window, np.float64)
     return whole[np.ix_(*nearest)] if whole.shape == size else whole
-
-
-def _split(all_runs: Iterator[Run], stitcher: Stitcher) -> Iterator[Run]:
-    """Runs as a stitcher takes them: of one slab (in a series, whose runs lie along axis 0), and,
-    with a halo, the first and the last window of a row apart, for they keep more than the others.
-    """
-    last = stitcher.grid.counts[-1] - 1
-    for run in all_runs:
-        while run.length > 0:
-            at, count = run.place[-1], run.length
-            if len(run.place) == 1:
-                count = min(count, stitcher.rows_left(run))
-            if stitcher.halo is not None:
-                count = 1 if at in (0, last) else min(count, last - at)
-            yield run._replace(length=count)
-            run = run._replace(place=(*run.place[:-1], at + count), length=run.length - count)
 
 
 def _halo(halo: Any, rank: int) -> Halo | None:

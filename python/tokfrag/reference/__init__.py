@@ -14,14 +14,18 @@ from tokfrag.reference.features import fragment_features
 from tokfrag.reference.graph import aggregate, fragment_graph, knn_graph
 from tokfrag.reference.merging import merge
 from tokfrag.reference.segments import segment_merge, unmerge
+from tokfrag.reference.stitching import cut, stitch_add, stitch_emit
 
 __all__ = [
     "aggregate",
+    "cut",
     "extract",
     "fragment_features",
     "fragment_graph",
     "knn_graph",
     "merge",
     "segment_merge",
+    "stitch_add",
+    "stitch_emit",
     "unmerge",
 ]
