@@ -7,7 +7,6 @@ the numbers of a machine without AVX-512. On a shared machine add
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -117,35 +116,56 @@ def bench_one_input_large_layer(benchmark, sparsity, peer):
         benchmark(run, x)
 
 
+# What a layer may lose to dense: noise of the clock, and a few microseconds of Python a call.
+NOISE, CALL = 0.10, 15e-6
+
+
 def bench_never_slower(benchmark):
-    """The layer with ``kernel="auto"`` over a grid, interleaved with dense: the worst ratio."""
+    """Inference with ``kernel="auto"`` over a grid, interleaved with dense; asserts, and prints."""
     benchmark.group = "never slower than dense"
-    ratios = {}
-    for rows, columns in [(256, 256), (1024, 1024), (3000, 700)]:
-        for sparsity in (0.0, 0.1, 0.3, 0.5, 0.9):
+    batches = (1, 4, 32, 256)
+    cases, lost = {}, []
+    print("\ndense / sparse time; batch", *(f"{batch:>6}" for batch in batches))
+    for rows, columns in [(64, 64), (256, 256), (1024, 1024), (3000, 700)]:
+        for sparsity in (0.0, 0.3, 0.5, 0.9):
             layer, dense = pair(rows, columns, sparsity)
-            for batch in (1, 4, 32, 256):
+            line = []
+            for batch in batches:
                 x = torch.randn(batch, columns)
                 with torch.no_grad():
-                    ratios[rows, columns, sparsity, batch] = interleaved(layer, dense, x)
-    worst = sorted(ratios.items(), key=lambda item: item[1])[:8]
+                    # Twice before it counts: other work on the machine hits both, not alike.
+                    ratio, loss = max(interleaved(layer, dense, x) for _ in range(2))
+                line.append(ratio)
+                cases[rows, columns, sparsity, batch] = ratio
+                if ratio < 1 - NOISE and loss > CALL:
+                    lost.append((rows, columns, sparsity, batch, round(ratio, 2), loss))
+            name = f"{rows} x {columns}, {sparsity:.0%}"
+            print(f"{name:<26}", *(f"{ratio:6.2f}" for ratio in line), flush=True)
+    worst = sorted(cases.items(), key=lambda item: item[1])[:8]
     benchmark.extra_info["worst"] = {str(case): round(ratio, 3) for case, ratio in worst}
-    print("\ndense / sparse time, worst:", *[f"\n  {c}: {r:.2f}" for c, r in worst])
+    assert not lost, lost
     benchmark(lambda: None)
 
 
-def interleaved(layer: Any, dense: Any, x: Any, rounds: int = 15) -> float:
-    """The median of dense time over sparse time, measured in turn."""
+def interleaved(layer: Any, dense: Any, x: Any) -> tuple[float, float]:
+    """Dense time over sparse time, measured in turn, and the seconds lost a call.
+
+    The least of many laps of each: what a loaded machine adds is no property of a layer.
+    """
     layer(x)
     dense(x)
-    ratios = []
-    for _ in range(rounds):
+    laps = []
+    rounds, spent = 0, 0.0
+    while rounds < 15 or (rounds < 200 and spent < 0.05):
         begin = time.thread_time()
         dense(x)
         middle = time.thread_time()
         layer(x)
-        ratios.append((middle - begin) / (time.thread_time() - middle))
-    return statistics.median(ratios)
+        laps.append((middle - begin, time.thread_time() - middle))
+        spent += sum(laps[-1])
+        rounds += 1
+    least_dense, least_sparse = (min(column) for column in zip(*laps, strict=True))
+    return least_dense / least_sparse, least_sparse - least_dense
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])

@@ -29,10 +29,10 @@ LENGTH, BATCH = 64, 32
 class Recurrent(nn.Module):
     """Embedding, LSTM, Dense."""
 
-    def __init__(self, vocabulary: int, width: int = 128, hidden: int = 384) -> None:
+    def __init__(self, vocabulary: int, hidden: int = 384) -> None:
         super().__init__()
-        self.table = nn.Embedding(vocabulary, width)
-        self.rnn = nn.LSTM(width, hidden, batch_first=True)
+        self.table = nn.Embedding(vocabulary, hidden // 3)
+        self.rnn = nn.LSTM(hidden // 3, hidden, batch_first=True)
         self.head = nn.Linear(hidden, vocabulary)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -145,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", nargs="?", type=Path, help="text; default: Python's manual")
     parser.add_argument("--transformer", action="store_true")
+    parser.add_argument("--width", type=int, help="default: 384, with --transformer 192")
     parser.add_argument("--vocab", type=int, default=512, help="256: raw bytes")
     parser.add_argument("--steps", type=int, default=600, help="of dense training; a sixth to tune")
     parser.add_argument("--method", default="cd", help="of sparsify, beside magnitude")
@@ -162,7 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     print(f"{len(text):,} characters, {len(ids):,} tokens, vocabulary {vocabulary}")
 
     torch.manual_seed(0)
-    dense = (Transformer if options.transformer else Recurrent)(vocabulary)
+    kind, usual = (Transformer, 192) if options.transformer else (Recurrent, 384)
+    dense = kind(vocabulary, options.width or usual)
     state = train(dense, training, options.steps, 2e-3)
     print(f"{'model':<24}{'bits/byte':>10}{'weights kB':>12}{'Adam kB':>10}{'tokens/s':>10}")
 

@@ -15,9 +15,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
+
+from support import compile_emulated_cuda
 
 # Measurements of tests stay out of the user's cache.
 os.environ["TOKFRAG_CACHE_DIR"] = tempfile.mkdtemp(prefix="tokfrag-tests-")
@@ -35,3 +38,9 @@ def data() -> Path:
     if not folder:
         pytest.skip("TOKFRAG_DATA is not set: see tests/conftest.py for the layout it names")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def emulated_cuda(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """``tokfrag._cuda``, its kernels emulated on the host."""
+    return compile_emulated_cuda(tmp_path_factory.mktemp("emulated"))

@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EMULATED_SOURCES = (
+    "csrc/bindings/cuda_module.cpp",
+    "csrc/bindings/cuda_sparse.cpp",
+    "csrc/fragments/extract_device.cpp",
+    "csrc/fragments/features_device.cpp",
+    "csrc/fragments/grid_layout.cpp",
+    "csrc/fragments/merge_device.cpp",
+    "csrc/fragments/merge_window.cpp",
+    "tests/emulation/emulated_cuda.cpp",
+    "tests/emulation/emulated_cuda_sparse.cpp",
+)
 
 
 def run_python(
@@ -20,3 +41,23 @@ def run_python(
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def compile_emulated_cuda(folder: Path) -> ModuleType:
+    """``tokfrag._cuda`` with its kernels run on the host, compiled into ``folder``."""
+    pybind11 = pytest.importorskip("pybind11", reason="the emulated module is compiled here")
+    compiler = shutil.which("c++")
+    if compiler is None or not (ROOT / EMULATED_SOURCES[0]).exists():
+        pytest.skip("no C++ compiler, or no source tree")
+    target = folder / f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+    includes = [pybind11.get_include(), sysconfig.get_paths()["include"], ROOT / "csrc"]
+    command = [compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
+    command += [f"-I{include}" for include in includes]
+    command += [str(ROOT / name) for name in EMULATED_SOURCES]
+    subprocess.run([*command, "-o", str(target)], check=True, capture_output=True, timeout=900)
+    loader = ExtensionFileLoader("tokfrag._cuda", str(target))
+    spec = spec_from_file_location("tokfrag._cuda", target, loader=loader)
+    assert spec is not None
+    made = module_from_spec(spec)
+    loader.exec_module(made)
+    return made

@@ -1,20 +1,14 @@
 """The CUDA path without a GPU: the binding, the plans and every thread's work, run on the host.
 
-Compiles csrc/bindings/cuda_module.cpp with tests/emulation/emulated_cuda.cpp in place of the .cu
-files; what is left for tests/test_cuda.py is the device itself.
+The fixture ``emulated_cuda`` compiles the binding with tests/emulation in place of the .cu files;
+what is left for tests/test_cuda.py is the device itself.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,43 +21,13 @@ from tokfrag.fragments.segments import segment_merge, unmerge
 
 torch = pytest.importorskip("torch")
 
-ROOT = Path(__file__).parent.parent
-SOURCES = (
-    "csrc/bindings/cuda_module.cpp",
-    "csrc/fragments/extract_device.cpp",
-    "csrc/fragments/features_device.cpp",
-    "csrc/fragments/grid_layout.cpp",
-    "csrc/fragments/merge_device.cpp",
-    "csrc/fragments/merge_window.cpp",
-    "tests/emulation/emulated_cuda.cpp",
-)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
 several = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.fixture(scope="module")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """``tokfrag._cuda``, its kernels emulated."""
-    pybind11 = pytest.importorskip("pybind11", reason="the emulated module is compiled here")
-    compiler = shutil.which("c++")
-    if compiler is None or not (ROOT / SOURCES[0]).exists():
-        pytest.skip("no C++ compiler, or no source tree")
-    target = tmp_path_factory.mktemp("emulated") / f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
-    includes = [pybind11.get_include(), sysconfig.get_paths()["include"], ROOT / "csrc"]
-    command = [compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
-    command += [f"-I{folder}" for folder in includes] + [str(ROOT / name) for name in SOURCES]
-    subprocess.run([*command, "-o", str(target)], check=True, capture_output=True, timeout=900)
-    loader = ExtensionFileLoader("tokfrag._cuda", str(target))
-    spec = spec_from_file_location("tokfrag._cuda", target, loader=loader)
-    assert spec is not None
-    made = module_from_spec(spec)
-    loader.exec_module(made)
-    return made
-
-
 @pytest.fixture
-def backend(module: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """tokfrag's CUDA backend, taking CPU tensors to the emulated kernels."""
     from tokfrag.fragments import _cuda_backend
 
@@ -74,8 +38,8 @@ def backend(module: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     plans = (_cuda_backend._grid_plan, _cuda_backend._window_plan, _cuda_backend._window_tables)
     for plan in plans:
         plan.cache_clear()
-    monkeypatch.setitem(sys.modules, "tokfrag._cuda", module)
-    monkeypatch.setattr(_cuda_backend, "kernels", lambda device: module)
+    monkeypatch.setitem(sys.modules, "tokfrag._cuda", emulated_cuda)
+    monkeypatch.setattr(_cuda_backend, "kernels", lambda device: emulated_cuda)
     monkeypatch.setattr(_cuda_backend, "_launch", launch)
     yield _cuda_backend
     for plan in plans:

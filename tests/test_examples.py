@@ -72,8 +72,10 @@ def test_token_shards_loader() -> None:
 
 def test_sparse_lm(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
-    text.write_text("the cat sat on the mat and the dog sat on the log. " * 120)
-    bits = load("sparse_lm").main([str(text), "--vocab", "280", "--steps", "30"])
+    text.write_text("the cat sat on the mat and the dog sat on the log. " * 400)
+    example = load("sparse_lm")
+    example.LENGTH, example.BATCH = 16, 8
+    bits = example.main([str(text), "--vocab", "280", "--steps", "60", "--width", "24"])
     assert bits["dense"] < 8
     assert bits["50 % cd"] < 8
     assert bits["90 % cd, tuned"] < bits["90 % magnitude"]

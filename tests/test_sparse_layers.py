@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
+import sys
 
 import pytest
 
@@ -17,6 +19,7 @@ from tokfrag.sparse import (  # noqa: E402
     SparseLinear,
     SparseLSTM,
     _operators,
+    _patterns,
     _planner,
 )
 
@@ -279,6 +282,30 @@ def test_lstm_equals_torch(layers, batch_first):
     torch.testing.assert_close(got, x.grad)
 
 
+def test_lstm_gradients(monkeypatch):
+    """One node for all steps: gradients, and theirs, are those of the composed definition."""
+    rnn = SparseLSTM(5, 6, sparsity=0.5, dtype=torch.float64)
+    x = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
+    state = tuple(torch.randn(1, 3, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    inputs = (x, *state, *rnn.parameters())
+    results = []
+    for composed in (False, True):
+        if composed:
+            monkeypatch.setattr(_operators, "_nobody_watches", lambda: False)
+        y, (h, c) = rnn(x, state)
+        loss = y.sin().sum() + h.square().sum() + (3 * c).cos().sum()
+        first = torch.autograd.grad(loss, inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        plain = torch.autograd.grad(rnn(x, state)[0].square().sum(), inputs)
+        with torch.no_grad():
+            results.append((y, h, c, *first, *second, *plain, *rnn(x, state)[1]))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+    empty = rnn(x[:0], state)
+    assert empty[0].shape == (0, 3, 6)
+    assert torch.equal(empty[1][0], state[0])
+
+
 def test_embedding_equals_dense():
     dense = nn.Embedding(50, 30)
     mask = torch.rand(50, 30) > 0.5
@@ -325,9 +352,27 @@ def test_bad_input_gets_one_clear_error(make, error, message):
         make()
 
 
+def test_semi_structured_form_is_checked(monkeypatch):
+    full = SparseLinear(64, 64, mask=torch.ones(64, 64, dtype=torch.bool))
+    with pytest.raises(ValueError, match="row 0, columns 0 to 3; takes a 2:4 mask"):
+        full.to_semi_structured()
+    mask = torch.arange(64) % 4 < 2
+    layer = SparseLinear(64, 128, mask=mask.repeat(128, 1))
+    with pytest.raises(TypeError, match=r"got torch.float32, takes float16 or bfloat16"):
+        layer.to_semi_structured()
+    with pytest.raises(ValueError, match="got values on cpu, takes cuda"):
+        layer.half().to_semi_structured()
+    with pytest.raises(ValueError, match="multiples of 64"):
+        SparseLinear(63, 64, mask=mask[:63].repeat(64, 1)).to_semi_structured()
+
+
 def test_no_kernel_for_a_device():
     layer = SparseLinear(4, 3).to("meta")
     assert layer(torch.ones(2, 4, device="meta")).shape == (2, 3)
+    with pytest.raises(
+        ValueError, match="x: got a tensor on cpu for weights on meta; takes the same"
+    ):
+        layer(torch.ones(2, 4))
 
 
 def test_planner_remembers(monkeypatch, tmp_path):
@@ -351,13 +396,95 @@ def test_planner_survives_a_spoilt_file(tmp_path, content):
 
 
 @pytest.mark.parametrize("winner", ["sparse", "dense"])
-def test_planner_takes_the_faster(monkeypatch, winner):
-    def lap(run):
-        calls = []
-        monkeypatch.setattr(_operators, "_dense_weight", lambda *a: calls.append(1) or _dense(*a))
-        run()
-        return 1.0 if bool(calls) == (winner == "dense") else 2.0
+@pytest.mark.parametrize("product", ["forward", "training", "transposed", "sample"])
+def test_planner_takes_the_faster(monkeypatch, product, winner):
+    def times(sparse, dense, _):
+        torch.testing.assert_close(sparse(), dense(), rtol=1e-3, atol=1e-3)
+        return (1.0, 2.0) if winner == "sparse" else (2.0, 1.0)
 
-    _dense = _operators._dense_weight
-    monkeypatch.setattr(_planner, "_time", lap)
-    assert _planner.choose("forward", (300, 400, 12000, 64), torch.float32, 1) == winner
+    monkeypatch.setattr(_planner, "_times", times)
+    assert _planner.choose(product, (300, 400, 12000, 64), torch.float32, 1) == winner
+
+
+def test_planner_puts_batches_into_buckets():
+    buckets = [_planner._batch_bucket(batch) for batch in range(1, 400)]
+    assert buckets[:9] == [1, 2, 3, 4, 6, 6, 8, 8, 12]
+    assert all(a <= b for a, b in itertools.pairwise(buckets))
+    assert max(buckets) == 256
+    assert all(bucket >= min(batch, 256) for batch, bucket in enumerate(buckets, 1))
+
+
+def test_expanded_weight_follows_the_values():
+    """What inference keeps is made anew when values change, also behind torch's back."""
+    layer = SparseLinear(60, 50, sparsity=0.3, kernel="dense")
+    other = SparseLinear(60, 50, mask=layer.mask, kernel="dense")
+    x = torch.randn(4, 60)
+
+    def right():
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), layer.to_dense()(x))
+
+    right()
+    kept = _patterns.expanded(layer.values, layer.local, layer.runs, 60)
+    assert kept.calls
+    assert _patterns.expanded(layer.values, layer.local, layer.runs, 60) is kept
+    with torch.no_grad():
+        layer.values.add_(1)
+    right()
+    layer.values.data.mul_(2)  # no version counts this
+    right()
+    layer.values.data = torch.randn_like(layer.values)
+    right()
+    layer.load_state_dict(other.state_dict())
+    right()
+    layer.set_mask(torch.rand(50, 60) < 0.5)
+    right()
+    with torch.inference_mode():
+        layer.values.mul_(3)
+    right()
+    layer.double()
+    x = x.double()
+    right()
+
+
+def test_short_way_equals_the_operator(monkeypatch):
+    """The same bits, gradients and gradients of gradients, with the dispatcher and without."""
+    layer = SparseLinear(40, 30, sparsity=0.5, kernel="sparse", dtype=torch.float64)
+    x = torch.randn(2, 3, 40, dtype=torch.float64, requires_grad=True)
+    results = []
+    for watched in (False, True):
+        if watched:
+            monkeypatch.setattr(_operators, "_nobody_watches", lambda: False)
+        y = layer(x)
+        inputs = (x, layer.values, layer.bias)
+        first = torch.autograd.grad(y.sin().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        with torch.no_grad():
+            results.append((y, *first, *second, layer(x)))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_short_way_makes_room_for_who_watches():
+    layer = SparseLinear(8, 5, sparsity=0.5)
+    x = torch.randn(3, 8)
+    seen = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with Watch(), torch.no_grad():
+        layer(x)
+    assert "tokfrag.sparse_mm.default" in seen
+
+
+def test_products_need_the_layers_device(monkeypatch):
+    from tokfrag.sparse import _cuda_backend
+
+    monkeypatch.setitem(sys.modules, "tokfrag._cuda", None)
+    _cuda_backend.kernels.cache_clear()
+    with pytest.raises(ValueError, match=r"x: got a tensor on cuda:0, takes cpu, for tokfrag's"):
+        _cuda_backend.kernels(0)
+    _cuda_backend.kernels.cache_clear()

@@ -15,7 +15,8 @@ from tokfrag.reference import sparse as reference
 
 torch = pytest.importorskip("torch")
 
-from tokfrag.sparse import _operators, _patterns  # noqa: E402
+import tokfrag.sparse._operators  # noqa: E402, F401  (registers them)
+from tokfrag.sparse import _patterns, _products  # noqa: E402
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {
@@ -63,11 +64,11 @@ def test_products_equal_the_reference(case, dtype):
     }
     for kernel in ("sparse", "dense"):
         got = {
-            "forward": _operators._sparse_mm(x, values, None, local, runs, columns, False, kernel),
-            "transposed": _operators._sparse_mm(
+            "forward": _products.multiply(x, values, None, local, runs, columns, False, kernel),
+            "transposed": _products.multiply(
                 grad, values, None, local, runs, columns, True, kernel
             ),
-            "sample": _operators._sparse_sample(grad, x, local, runs, kernel),
+            "sample": _products.sample(grad, x, local, runs, kernel),
         }
         for name, result in got.items():
             assert result.dtype == dtype
@@ -109,7 +110,7 @@ def test_lookup_equals_the_reference(rows, columns, count, dtype, seed):
 def test_special_values_pass_through(dtype, special):
     mask, local, runs, x, _, values = draw(20, 140, 3, 0.5, 5, dtype)
     x[1, 7] = special
-    got = _operators._sparse_mm(x, values, None, local, runs, 140, False, "sparse")
+    got = _products.multiply(x, values, None, local, runs, 140, False, "sparse")
     dense = _patterns.densify(values, local, runs, 140)
     kept = mask[:, 7]
     expected = x.double() @ dense.double().t()
@@ -131,10 +132,10 @@ def test_half_rounding_is_exact():
         everything = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
         x = everything[~torch.isnan(everything)].view(-1, 1)
         values = torch.ones(1, dtype=dtype)
-        got = _operators._sparse_mm(x, values, None, local, runs, 1, False, "sparse")
+        got = _products.multiply(x, values, None, local, runs, 1, False, "sparse")
         torch.testing.assert_close(got, x + 0, rtol=0, atol=0)
         scaled = torch.full((1,), 0.3, dtype=dtype)
-        got = _operators._sparse_mm(x, scaled, None, local, runs, 1, False, "sparse")
+        got = _products.multiply(x, scaled, None, local, runs, 1, False, "sparse")
         torch.testing.assert_close(got, (x.float() * scaled.float()).to(dtype), rtol=0, atol=0)
 
 
@@ -142,7 +143,7 @@ def test_half_rounding_is_exact():
 @pytest.mark.parametrize("batch", [1, 40, 300])
 def test_any_number_of_threads_gives_the_same_bits(dtype, batch):
     _, local, runs, x, grad, values = draw(700, 500, batch, 0.2, 1, dtype)
-    element = _operators.ELEMENTS[dtype]
+    element = _products.ELEMENTS[dtype]
     pattern = _patterns.pattern_of(local, runs, 500)
     places = local.data_ptr(), runs.data_ptr()
 
@@ -228,11 +229,11 @@ def test_pattern_follows_changed_indices():
     values = torch.ones(local.numel())
     x = torch.eye(60)
     assert torch.equal(
-        _operators._sparse_mm(x, values, None, local, runs, 60, False, "sparse"), first.float().t()
+        _products.multiply(x, values, None, local, runs, 60, False, "sparse"), first.float().t()
     )
     for into, new in zip((local, runs), _patterns.pack_mask(second), strict=True):
         into.copy_(new)
     assert torch.equal(
-        _operators._sparse_mm(x, values, None, local, runs, 60, False, "sparse"),
+        _products.multiply(x, values, None, local, runs, 60, False, "sparse"),
         second.float().t(),
     )

@@ -1,5 +1,8 @@
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "bindings/bindings.hpp"
 #include "sparse/descent.hpp"
 #include "sparse/descent_kernel.hpp"
@@ -52,6 +55,21 @@ void bind_sparse(py::module_& parent) {
       py::arg("mask"), py::arg("rows"), py::arg("columns"), py::arg("runs"), py::arg("local"),
       release());
 
+  module.def(
+      "sample_bytes",
+      [](Address values, std::int64_t size, std::int64_t count) {
+        // A change of the whole array shows. Each is a cache miss, so few: 64 cost 60 us.
+        constexpr std::int64_t kSamples = 4;
+        char samples[kSamples * 8];
+        const std::int64_t taken = std::min(kSamples, count);
+        for (std::int64_t i = 0; i < taken; ++i) {
+          std::memcpy(samples + i * size, in<char>(values) + i * count / taken * size,
+                      static_cast<std::size_t>(size));
+        }
+        return py::bytes(samples, static_cast<std::size_t>(taken * size));
+      },
+      py::arg("values"), py::arg("size"), py::arg("count"));
+
   py::class_<Pattern>(module, "Pattern")
       .def(py::init([](Address local, Address runs, std::int64_t rows, std::int64_t columns,
                        std::int64_t nnz) {
@@ -70,6 +88,37 @@ void bind_sparse(py::module_& parent) {
                                      out<std::int64_t>(positions));
           },
           py::arg("local"), py::arg("runs"), py::arg("positions"), release())
+      .def(
+          "describe",
+          [](const Pattern& self, Address local, Address runs, bool transposed, Address spans,
+             Address starts, Address origins) {
+            const Layout stored = self.layout(bytes(local), bytes(runs));
+            const Layout view = transposed ? self.transposed(bytes(local), bytes(runs)) : stored;
+            sparse::encode_spans(view, out<std::uint32_t>(spans));
+            const std::int64_t tiles = view.chunks() * view.row_blocks();
+            std::copy_n(view.starts, tiles + 1, out<std::int64_t>(starts));
+            for (std::int64_t tile = 0; tile < tiles; ++tile) {
+              out<std::int64_t>(origins)[tile] =
+                  transposed ? stored.tile_start(tile % stored.chunks(), tile / stored.chunks())
+                             : view.starts[tile];
+            }
+          },
+          py::arg("local"), py::arg("runs"), py::arg("transposed"), py::arg("spans"),
+          py::arg("starts"), py::arg("origins"), release())
+      .def(
+          "describe_transposed",
+          [](const Pattern& self, Address local, Address runs, Address turned, Address sources) {
+            const Layout transposed = self.transposed(bytes(local), bytes(runs));
+            std::copy_n(transposed.local, self.nnz(), out<std::uint8_t>(turned));
+            std::copy_n(self.sources(), self.nnz(), out<std::uint16_t>(sources));
+          },
+          py::arg("local"), py::arg("runs"), py::arg("turned"), py::arg("sources"), release())
+      .def(
+          "describe_rows",
+          [](const Pattern& self, Address local, Address runs, Address rows) {
+            sparse::decode_rows(self.layout(bytes(local), bytes(runs)), out<std::uint8_t>(rows));
+          },
+          py::arg("local"), py::arg("runs"), py::arg("rows"), release())
       .def(
           "expand",
           [](const Pattern& self, Address local, Address runs, Address values, int size,

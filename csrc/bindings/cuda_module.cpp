@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "bindings/fragment_plans.hpp"
+#include "bindings/cuda_bindings.hpp"
 #include "fragments/cuda_kernels.hpp"
 
 namespace py = pybind11;
@@ -211,4 +211,5 @@ PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
              py::arg("y_row_stride"), py::arg("index"), py::arg("scale"), py::arg("x"),
              py::arg("batch"), py::arg("rows"), py::arg("segments"), py::arg("columns"),
              py::arg("device"), py::arg("stream"), "Every row's segment; 0 stands for no array.");
+  bind_cuda_sparse(module);
 }

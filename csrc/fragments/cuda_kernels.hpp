@@ -6,23 +6,15 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
 
+#include "core/cuda.hpp"
 #include "core/dtype.hpp"
 #include "fragments/features_device.hpp"
 #include "fragments/grid_layout.hpp"
 #include "fragments/merge_device.hpp"
 #include "fragments/segment_merge_device.hpp"
 
-using cudaStream_t = struct CUstream_st*;
-
 namespace tokfrag {
-
-// A call of the CUDA runtime failed; the message names it.
-class CudaError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 // The device that this thread's calls go to.
 void set_cuda_device(int device);

@@ -1,5 +1,6 @@
+#include "core/cuda_launch.hpp"
+#include "fragments/cuda_kernels.hpp"
 #include "fragments/extract_device.hpp"
-#include "fragments/launch_device.hpp"
 
 namespace tokfrag {
 

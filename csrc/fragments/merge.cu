@@ -1,4 +1,5 @@
-#include "fragments/launch_device.hpp"
+#include "core/cuda_launch.hpp"
+#include "fragments/cuda_kernels.hpp"
 #include "fragments/merge_device.hpp"
 
 namespace tokfrag {

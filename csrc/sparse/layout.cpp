@@ -78,6 +78,28 @@ void decode_positions(const Layout& layout, std::int64_t* positions) {
   }
 }
 
+void encode_spans(const Layout& layout, std::uint32_t* spans) {
+  for (std::int64_t chunk = 0; chunk < layout.chunks(); ++chunk) {
+    for (std::int64_t block = 0; block < layout.row_blocks(); ++block) {
+      const std::uint8_t* runs = layout.tile_runs(chunk, block);
+      std::uint32_t* tile_spans = spans + chunk * layout.rows + block * kTile;
+      std::uint32_t begin = 0;
+      for (std::int64_t i = 0; i < layout.block_rows(block); ++i) {
+        tile_spans[runs[2 * i]] = make_span(begin, runs[2 * i + 1]);
+        begin += runs[2 * i + 1];
+      }
+    }
+  }
+}
+
+void decode_rows(const Layout& layout, std::uint8_t* rows) {
+  for (std::int64_t run = 0; run < layout.chunks() * layout.rows; ++run) {
+    const std::uint8_t count = layout.runs[2 * run + 1];
+    std::memset(rows, layout.runs[2 * run], count);
+    rows += count;
+  }
+}
+
 namespace {
 
 template <class T>
@@ -113,7 +135,7 @@ void expand(const Layout& layout, const void* values, int size, void* dense) {
 Pattern::Pattern(const std::uint8_t* local, const std::uint8_t* runs, std::int64_t rows,
                  std::int64_t columns, std::int64_t nnz)
     : rows_(rows), columns_(columns), nnz_(nnz) {
-  Layout view{rows, columns, local, runs, nullptr, nullptr};
+  Layout view{{rows, columns}, local, runs, nullptr, nullptr};
   starts_.assign(static_cast<std::size_t>(view.chunks() * view.row_blocks() + 1), 0);
   std::int64_t at = 0;
   std::size_t tile = 0;
@@ -146,7 +168,7 @@ Pattern::Pattern(const std::uint8_t* local, const std::uint8_t* runs, std::int64
 }
 
 Layout Pattern::layout(const std::uint8_t* local, const std::uint8_t* runs) const {
-  return {rows_, columns_, local, runs, starts_.data(), nullptr};
+  return {{rows_, columns_}, local, runs, starts_.data(), nullptr};
 }
 
 Layout Pattern::masked(const std::uint8_t* local, const std::uint8_t* runs) const {
@@ -169,9 +191,11 @@ void Pattern::build_masks(const Layout& from) const {
 
 Layout Pattern::transposed(const std::uint8_t* local, const std::uint8_t* runs) const {
   std::call_once(transposed_once_, [&] { build_transposed(layout(local, runs)); });
-  return {
-      columns_, rows_, transposed_local_.data(), transposed_runs_.data(), transposed_starts_.data(),
-      nullptr};
+  return {{columns_, rows_},
+          transposed_local_.data(),
+          transposed_runs_.data(),
+          transposed_starts_.data(),
+          nullptr};
 }
 
 void Pattern::build_transposed(const Layout& from) const {

@@ -15,31 +15,22 @@
 #include <mutex>
 #include <vector>
 
+#include "sparse/tiles.hpp"
+
 namespace tokfrag::sparse {
 
-constexpr std::int64_t kTile = 128;
-
-inline std::int64_t tiles_along(std::int64_t extent) { return (extent + kTile - 1) / kTile; }
-
 // A view of one stored matrix; `starts` holds where each tile's values begin, chunk by chunk.
-struct Layout {
-  std::int64_t rows = 0;
-  std::int64_t columns = 0;
+struct Layout : TileGrid {
   const std::uint8_t* local = nullptr;
   const std::uint8_t* runs = nullptr;
   const std::int64_t* starts = nullptr;
   const std::uint64_t* masks = nullptr;  // optional: two words a run, a bit a column of the chunk
 
-  std::int64_t row_blocks() const { return tiles_along(rows); }
-  std::int64_t chunks() const { return tiles_along(columns); }
-  std::int64_t block_rows(std::int64_t block) const {
-    return block + 1 < row_blocks() ? kTile : rows - block * kTile;
-  }
   std::int64_t tile_start(std::int64_t chunk, std::int64_t block) const {
-    return starts[chunk * row_blocks() + block];
+    return starts[tile(chunk, block)];
   }
   std::int64_t tile_end(std::int64_t chunk, std::int64_t block) const {
-    return starts[chunk * row_blocks() + block + 1];
+    return starts[tile(chunk, block) + 1];
   }
   const std::uint8_t* tile_runs(std::int64_t chunk, std::int64_t block) const {
     return runs + (chunk * rows + block * kTile) * 2;
@@ -59,6 +50,11 @@ void encode_columns(const std::uint8_t* mask, std::int64_t rows, std::int64_t co
 void decode_positions(const Layout& layout, std::int64_t* positions);
 // Writes the dense row-major matrix; values and dense have elements of `size` bytes (2, 4 or 8).
 void expand(const Layout& layout, const void* values, int size, void* dense);
+
+// For the device: writes a span for each row of each chunk, (chunks, rows), rows ascending.
+void encode_spans(const Layout& layout, std::uint32_t* spans);
+// For the device: writes each stored value's row inside its block.
+void decode_rows(const Layout& layout, std::uint8_t* rows);
 
 // What is derived from a stored matrix and kept: where tiles begin, and on demand the transposed
 // matrix. Transposing moves values only inside a tile, so 16 bits tell where each comes from.

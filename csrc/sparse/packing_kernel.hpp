@@ -7,11 +7,9 @@
 #include <cstdint>
 
 #include "core/isa.hpp"
+#include "sparse/element.hpp"
 
 namespace tokfrag::sparse {
-
-enum Element : int { kFloat32 = 0, kFloat64 = 1, kFloat16 = 2, kBFloat16 = 3 };
-constexpr int kElements = 4;
 
 struct PackingKernels {
   // panel[c, l] = x[l, c] for l < valid, 0 for the other lanes.  x has `stride` elements a line.

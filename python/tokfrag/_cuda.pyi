@@ -78,6 +78,42 @@ class WindowPlan:
         stream: int,
     ) -> None: ...
 
+class sparse:  # a submodule
+    @staticmethod
+    def multiply(
+        element: int,
+        rows: int,
+        columns: int,
+        local: int,
+        spans: int,
+        starts: int,
+        origins: int,
+        sources: int,
+        x: int,
+        batch: int,
+        values: int,
+        bias: int,
+        y: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    @staticmethod
+    def sample(
+        element: int,
+        rows: int,
+        columns: int,
+        local: int,
+        starts: int,
+        entry_rows: int,
+        fullest: int,
+        grad: int,
+        batch: int,
+        x: int,
+        out: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+
 def check_device(device: int) -> None: ...
 def reduce(
     dtype: int,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 STRUCTURES = (None, "2:4", "8x1")
+# ADMM's penalty grows slowly where an iteration is cheap: a fifth less error than three times as
+# fast, at three to four times the iterations.
+_CHEAP_COLUMNS = 1024
 
 
 def select(
@@ -32,9 +36,14 @@ def select(
         kept = columns - round(sparsity * columns)
         places = scores.topk(kept, -1, sorted=False).indices
         return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, places, True)
-    kept = scores.numel() - round(sparsity * scores.numel())
-    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    mask[scores.reshape(-1).topk(kept, sorted=False).indices] = True
+    dropped = round(sparsity * scores.numel())
+    if dropped in (0, scores.numel()):
+        return torch.full_like(scores, dropped == 0, dtype=torch.bool)
+    flat = scores.reshape(-1)
+    least = float(np.partition(flat.numpy(), dropped)[dropped])
+    mask = flat > least
+    ties = (flat == least).nonzero()[:, 0]
+    mask[ties[: flat.numel() - dropped - int(mask.sum())]] = True
     return mask.view_as(scores)
 
 
@@ -105,8 +114,9 @@ def admm(
     sparse = torch.where(mask, sparse, 0)
     dual = torch.zeros_like(sparse)
     kept = int(mask.sum())
-    penalty = 0.1
-    for iteration in range(300):
+    penalty = 0.03
+    pace = 1 if len(gram) <= _CHEAP_COLUMNS else 4
+    for iteration in range(3000 // pace):
         full = ((target + (penalty * sparse - dual) @ vectors) / (values + penalty)) @ vectors.t()
         moved = full + dual / penalty
         fresh = select(moved.square(), sparsity, structure)
@@ -116,11 +126,11 @@ def admm(
             changed = int((fresh ^ mask).sum()) / 2
             mask = fresh
             if changed >= 0.1 * kept:
-                penalty *= 1.3
+                penalty *= 1.06**pace
             elif changed >= 0.005 * kept:
-                penalty *= 1.2
+                penalty *= 1.04**pace
             elif changed >= 1:
-                penalty *= 1.1
+                penalty *= 1.02**pace
             else:
                 break
     return fresh, torch.where(fresh, sparse, 0) / scale

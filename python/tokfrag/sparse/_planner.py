@@ -1,9 +1,10 @@
 """Sparse or dense? A short race on this machine decides, once for each kind of call.
 
 Whether a sparse product wins depends on the dense unit of the machine (AVX2, AVX-512, AMX), the
-sparsity, the batch and whether the layer fits a cache. Calls are put into buckets (powers of two of
-each extent, twentieths of density); the first call of a bucket runs both ways on random data of the
-bucket's size and the winner is kept, for this process and in a file for the next one.
+sparsity, the batch and whether the layer fits a cache. The first call of a kind (sizes, twentieths
+of density, a few batches for each power of two) runs both ways on random data, each as a layer
+would, its overhead in Python included, and the winner is kept: for this process, and in a file for
+the next one.
 
 ``TOKFRAG_CACHE_DIR`` names the folder of that file (default: the user's cache folder); an empty
 value keeps plans in memory only.
@@ -25,17 +26,25 @@ from torch import Tensor
 from tokfrag import _core
 from tokfrag._machine import cache_folder, processor_name
 
-# Above these sizes rates no longer change, so a race need not be longer.
-_MOST_ROWS, _MOST_BATCH = 2048, 256
-# A product of fewer multiply-adds costs less than the call around it.
-_SMALL = 1 << 16
-_REPEATS = 5
+# Above these sizes rates no longer change, so a race need not be longer. A product of few inputs
+# is bound by memory, so its size matters longer.
+_MOST_EXTENT, _MOST_BATCH = 2048, 256
+_FEW, _MOST_EXTENT_FEW = 4, 4096
+# Sparse has to be this much faster: a tie would be a loss half of the time.
+_LEAD = 0.97
+_SECONDS, _FEWEST_ROUNDS, _MOST_ROUNDS = 0.02, 5, 50
+
+_CPU = torch.device("cpu")
 
 _plans: dict[str, str] | None = None
 
 
-def _bucket(extent: int, most: int) -> int:
-    return min(most, 1 << max(0, extent - 1).bit_length())
+def _batch_bucket(batch: int) -> int:
+    """The batch that stands for it: itself up to four, then 6, 8, 12, 16, 24, ... at most 256."""
+    if batch <= _FEW:
+        return max(1, batch)
+    power = 1 << (batch - 1).bit_length()
+    return min(_MOST_BATCH, power * 3 // 4 if batch <= power * 3 // 4 else power)
 
 
 def _file() -> Path | None:
@@ -78,59 +87,96 @@ def _write(plans: dict[str, str]) -> None:
         os.replace(name, path)
 
 
-def choose(product: str, sizes: tuple[int, int, int, int], dtype: torch.dtype, threads: int) -> str:
-    """``"sparse"`` or ``"dense"`` for a product of ``sizes = (rows, columns, nnz, batch)``."""
+def choose(
+    product: str,
+    sizes: tuple[int, int, int, int],
+    dtype: torch.dtype,
+    threads: int,
+    device: torch.device = _CPU,
+    known: dict[tuple[object, ...], str] | None = None,
+) -> str:
+    """``"sparse"`` or ``"dense"`` for a product of ``sizes = (rows, columns, nnz, batch)``.
+
+    ``product`` is "forward" (where the dense matrix is kept from call to call), "training" (where
+    it is not), "transposed" or "sample"; ``known`` remembers choices for one layer.
+    """
+    short = (product, sizes[3], dtype, threads)
+    plan = None if known is None else known.get(short)
+    if plan is None:
+        plan = _plan(product, sizes, dtype, threads, device)
+        if known is not None:
+            known[short] = plan
+    return plan
+
+
+def _plan(
+    product: str,
+    sizes: tuple[int, int, int, int],
+    dtype: torch.dtype,
+    threads: int,
+    device: torch.device,
+) -> str:
     global _plans
     rows, columns, nnz, batch = sizes
-    if rows * columns * batch <= _SMALL:
-        return "sparse"
+    batch = _batch_bucket(batch)
+    most = _MOST_EXTENT_FEW if batch <= _FEW else _MOST_EXTENT
     twentieths = -(-20 * nnz // (rows * columns))
-    most = _MOST_ROWS * (2 if batch == 1 else 1)  # one input: memory decides, so closer to size
-    bucket = (
-        _bucket(rows, most),
-        _bucket(columns, most),
-        twentieths,
-        _bucket(batch, _MOST_BATCH),
-    )
+    bucket = (min(rows, most), min(columns, most), twentieths, batch)
     key = f"{product} {bucket} {str(dtype).removeprefix('torch.')} {threads}"
+    if device.type == "cuda":
+        key = f"{key} {torch.cuda.get_device_name(device)}"
     if _plans is None:
         _plans = _read()
     plan = _plans.get(key)
     if plan is None:
-        plan = _race(product, bucket, dtype)
+        plan = _race(product, bucket, dtype, device)
         _plans[key] = plan
         _write(_plans)
     return plan
 
 
-def _race(product: str, bucket: tuple[int, int, int, int], dtype: torch.dtype) -> str:
-    from tokfrag.sparse._operators import _sparse_mm, _sparse_sample
+def _race(
+    product: str, bucket: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
+) -> str:
+    from tokfrag.sparse import _products
     from tokfrag.sparse._patterns import pack_mask
 
     rows, columns, twentieths, batch = bucket
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.no_grad():
         mask = torch.rand(rows, columns, generator=generator) * 20 < twentieths - 0.5
-        local, runs = pack_mask(mask)
-        values = torch.randn(local.numel(), generator=generator).to(dtype)
-        x = torch.randn(batch, columns, generator=generator).to(dtype)
-        grad = torch.randn(batch, rows, generator=generator).to(dtype)
+        local, runs = (t.to(device) for t in pack_mask(mask))
+        values, x, grad = (
+            torch.randn(shape, generator=generator).to(device, dtype)
+            for shape in ((local.numel(),), (batch, columns), (batch, rows))
+        )
 
         def run(kernel: str) -> Tensor:
             if product == "sample":
-                return _sparse_sample(grad, x, local, runs, kernel)
+                return _products.sample(grad, x, local, runs, kernel)
             turned = product == "transposed"
-            lines = grad if turned else x
-            return _sparse_mm(lines, values, None, local, runs, columns, turned, kernel)
+            lines, keep = (grad, False) if turned else (x, product == "forward")
+            return _products.multiply(
+                lines, values, None, local, runs, columns, turned, kernel, keep
+            )
 
-        return min(("sparse", "dense"), key=lambda kernel: _time(lambda: run(kernel)))
+        sparse, dense = _times(lambda: run("sparse"), lambda: run("dense"), device)
+        return "sparse" if sparse < _LEAD * dense else "dense"
 
 
-def _time(run: Callable[[], Tensor]) -> float:
-    run()  # packs, expands, warms
-    best = float("inf")
-    for _ in range(_REPEATS):
+def _times(
+    first: Callable[[], Tensor], second: Callable[[], Tensor], device: torch.device
+) -> tuple[float, float]:
+    """The least seconds each takes, run in turn; the first round warms and is not counted."""
+
+    def lap(run: Callable[[], Tensor]) -> float:
         begin = time.perf_counter()
         run()
-        best = min(best, time.perf_counter() - begin)
-    return best
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - begin
+
+    warm = lap(first) + lap(second)
+    rounds = min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, int(_SECONDS / warm)))
+    laps = [(lap(first), lap(second)) for _ in range(rounds)]
+    return min(a for a, _ in laps), min(b for _, b in laps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tokfrag.sparse import _masks
 from tokfrag.sparse._descent import sweep
-from tokfrag.sparse._operators import threads
+from tokfrag.sparse._products import threads
 
 # Pulls weights the data say nothing about back to their dense values; share of the mean diagonal.
 _DAMPING = 1e-4
@@ -29,24 +29,37 @@ def _matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Problem:
-    """Minimise ``|Xp W' - T|^2`` over masked W: ``G = Xp'Xp``, ``C = T'Xp``, ``T = Xd W0'``."""
+    """Minimise ``|Xp W' - T|^2`` over masked W: ``G = Xp'Xp``, ``C = T'Xp``, ``T = Xd W0'``.
+
+    Where the layer has a bias, Xp and T are taken about their means: what the means leave is for
+    the bias, which is :meth:`shift`.
+    """
 
     weight: Tensor  # W0 (rows, columns)
     gram: Tensor
     cross: Tensor
     energy: float  # |T|^2
+    scale: float = 0.0  # |T|^2 with its mean; 0: as energy
+    mean_in: Tensor | None = None
+    mean_out: Tensor | None = None
 
     def error(self, weight: Tensor) -> float:
         """The squared error of the outputs, relative to the outputs."""
         fit = (weight @ self.gram - 2 * self.cross) * weight
         total = float(fit.sum(dtype=torch.float64)) + self.energy
-        return max(0.0, total) / max(self.energy, 1e-300)
+        return max(0.0, total) / max(self.scale, self.energy, 1e-300)
+
+    def shift(self, weight: Tensor) -> Tensor | None:
+        """What to add to the bias: the mean of ``T - Xp W'``."""
+        if self.mean_in is None or self.mean_out is None:
+            return None
+        return self.mean_out - weight @ self.mean_in
 
     def damped(self) -> Problem:
         mean = float(self.gram.diagonal().mean())
         extra = _DAMPING * mean if mean > 0 else 1.0
         gram = self.gram + extra * torch.eye(len(self.gram))
-        return Problem(self.weight, gram, self.cross + extra * self.weight, self.energy)
+        return replace(self, gram=gram, cross=self.cross + extra * self.weight)
 
 
 def descend(problem: Problem, start: Tensor, mask: Tensor, sweeps: int, tol: float = 0.0) -> Tensor:

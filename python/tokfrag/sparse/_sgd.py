@@ -20,7 +20,8 @@ from tokfrag.sparse.recurrent import SparseLSTM
 _RAMP = 0.7
 _DROPS = 10
 
-Plan = list[tuple[Site, Tensor, Tensor, float | None, float | None, float]]
+# For each site: mask, weights, shift of the bias, errors before and after, seconds.
+Plan = list[tuple[Site, Tensor, Tensor, Tensor | None, float | None, float | None, float]]
 
 
 def carry_state(optimizer: torch.optim.Optimizer, parameter: Tensor, origin: Tensor) -> None:
@@ -116,7 +117,7 @@ def train(
         group = layers[site.path]
         weight = torch.cat([layer.dense_weight().detach().float() for layer in group], 1)
         mask = torch.cat([layer.mask for layer in group], 1)
-        plan.append((site, mask, weight, None, None, seconds))
+        plan.append((site, mask, weight, None, None, None, seconds))
     return plan
 
 

@@ -18,6 +18,7 @@ class Site:
     path: str
     names: tuple[str, ...]  # parameter names inside the module
     widths: tuple[int, ...]  # columns of each
+    bias: str | None = None  # the parameter that can take up a shift of the outputs' mean
 
     @property
     def keys(self) -> list[str]:
@@ -32,9 +33,17 @@ class Site:
         """A matrix of this site by parameter key."""
         return dict(zip(self.keys, torch.split(matrix, list(self.widths), 1), strict=True))
 
-    def assign(self, model: nn.Module, matrix: Tensor) -> None:
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all that pruning may change."""
+        return self.names if self.bias is None else (*self.names, self.bias)
+
+    def assign(self, model: nn.Module, matrix: Tensor, shift: Tensor | None = None) -> None:
+        """Writes the weights; adds ``shift`` to the bias."""
         module = model.get_submodule(self.path)
         with torch.no_grad():
+            if shift is not None and self.bias is not None:
+                getattr(module, self.bias).add_(shift)
             for name, part in zip(
                 self.names, torch.split(matrix, list(self.widths), 1), strict=True
             ):
@@ -49,12 +58,18 @@ def find_sites(model: nn.Module, skip: Sequence[str]) -> list[Site]:
     unknown = [entry for entry in skip if entry not in names]
     if unknown:
         raise ValueError(f"skip: got {unknown}, which name no module of the model")
+    owned = [id(p) for m in model.modules() for p in m.parameters(recurse=False)]
+
+    def bias_of(module: nn.Module, name: str) -> str | None:
+        bias = getattr(module, name, None)
+        return name if isinstance(bias, Tensor) and owned.count(id(bias)) == 1 else None
+
     sites = []
     for path, module in model.named_modules():
         if any(path == entry or path.startswith(f"{entry}.") for entry in skip):
             continue
         if type(module) is nn.Linear:
-            sites.append(Site(path, ("weight",), (module.in_features,)))
+            sites.append(Site(path, ("weight",), (module.in_features,), bias_of(module, "bias")))
         elif type(module) is nn.LSTM:
             if module.num_layers > 1 or module.bidirectional or module.proj_size:
                 raise ValueError(
@@ -63,7 +78,8 @@ def find_sites(model: nn.Module, skip: Sequence[str]) -> list[Site]:
                     f"one layer, one direction, no projection (or name it in skip)"
                 )
             widths = (module.input_size, module.hidden_size)
-            sites.append(Site(path, ("weight_ih_l0", "weight_hh_l0"), widths))
+            bias = bias_of(module, "bias_ih_l0")
+            sites.append(Site(path, ("weight_ih_l0", "weight_hh_l0"), widths, bias))
     if not sites:
         raise ValueError("model: has no torch.nn.Linear or torch.nn.LSTM to prune")
     _refuse_shared(model, sites)

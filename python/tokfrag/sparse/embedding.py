@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tokfrag.sparse import _operators
-from tokfrag.sparse.layers import (
+from tokfrag.sparse._stored import (
+    StoredMatrix,
     check_dtype,
     check_mask,
     check_size,
     check_sparsity,
     random_mask,
-    replace_data,
 )
 
 _DIM_LIMIT = 1 << 15  # columns are stored in 16 bits
 
 
-class SparseEmbedding(nn.Module):
+class SparseEmbedding(StoredMatrix):
     """An embedding table with stored non-zeros only: ``y[...] = table[ids[...]]``.
 
     A dense table is not sparse by being an embedding (only its *gradient* touches few rows); this
@@ -50,8 +50,8 @@ class SparseEmbedding(nn.Module):
     (torch.Size([1, 3, 16]), 400)
     """
 
-    values: nn.Parameter
-    local: Tensor
+    _PLACES = ("local", "offsets")
+
     offsets: Tensor
 
     def __init__(
@@ -122,17 +122,25 @@ class SparseEmbedding(nn.Module):
         return row * self.embedding_dim + self.local.to(torch.int64)
 
     @property
-    def mask(self) -> Tensor:
-        """Bool ``(num_embeddings, embedding_dim)``: where values are stored."""
-        shape = (self.num_embeddings, self.embedding_dim)
-        mask = torch.zeros(shape[0] * shape[1], dtype=torch.bool, device=self.local.device)
-        mask[self._positions()] = True
-        return mask.view(shape)
+    def _shape(self) -> tuple[int, int]:
+        return self.num_embeddings, self.embedding_dim
 
-    @property
-    def nnz(self) -> int:
-        """How many entries are stored."""
-        return self.local.numel()
+    def _check_places(self, values: Tensor, places: Sequence[Tensor]) -> None:
+        local, offsets = places
+        sound = (
+            offsets.shape == self.offsets.shape
+            and local.dtype == torch.int16
+            and offsets.dtype == torch.int64
+        )
+        if sound and values.device.type != "meta":
+            sound = bool(
+                (offsets.diff() >= 0).all()
+                and offsets[0] == 0
+                and offsets[-1] == local.numel()
+                and ((local >= 0) & (local < self.embedding_dim)).all()
+            )
+        if not sound:
+            raise ValueError(f"local and offsets do not describe rows of {self._shape}")
 
     def forward(self, ids: Tensor) -> Tensor:
         """Integer ``ids (...)`` to ``(..., embedding_dim)``."""
@@ -144,53 +152,6 @@ class SparseEmbedding(nn.Module):
             raise ValueError(f"{self}: got ids on {ids.device}, takes cpu")
         return torch.ops.tokfrag.sparse_lookup(  # type: ignore[no-any-return]
             ids, self.values, self.offsets, self.local, self.embedding_dim
-        )
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        stored = [state_dict.get(prefix + name) for name in ("values", "local", "offsets")]
-        if all(isinstance(tensor, Tensor) for tensor in stored):
-            values, local, offsets = (t for t in stored if isinstance(t, Tensor))
-            sound = (
-                values.shape == local.shape
-                and offsets.shape == self.offsets.shape
-                and local.dtype == torch.int16
-                and offsets.dtype == torch.int64
-                and (
-                    values.device.type == "meta"
-                    or bool(
-                        (offsets.diff() >= 0).all()
-                        and offsets[0] == 0
-                        and offsets[-1] == local.numel()
-                        and ((local >= 0) & (local < self.embedding_dim)).all()
-                    )
-                )
-            )
-            if not sound:
-                error_msgs.append(
-                    f"{prefix}{type(self).__name__}: local and offsets do not describe rows of "
-                    f"({self.num_embeddings}, {self.embedding_dim})"
-                )
-                return
-            if values.shape != self.values.shape:
-                replace_data(self.values, self.values.data.new_empty(values.shape))
-                self.local = self.local.new_empty(local.shape)
-        super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
         )
 
     def extra_repr(self) -> str:

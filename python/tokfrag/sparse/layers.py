@@ -8,69 +8,25 @@ work as for any layer; memory and time follow the number of non-zeros.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tokfrag.sparse import _operators
+from tokfrag.sparse import _operators, _products
 from tokfrag.sparse._patterns import densify, pack_mask, pattern_of, positions_of
-
-_EXTENT_LIMIT = 1 << 31
-
-
-def check_size(name: str, size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"{name}: got {size!r}, takes a positive int")
-    if not 0 < size < _EXTENT_LIMIT:
-        raise ValueError(f"{name}: got {size}, takes 1 to 2**31 - 1")
-    return size
-
-
-def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
-    if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)):
-        raise TypeError(f"{name}: got {sparsity!r}, takes a number in [0, 1)")
-    if not 0 <= sparsity < 1:
-        raise ValueError(f"{name}: got {sparsity}, takes a number in [0, 1)")
-    return float(sparsity)
+from tokfrag.sparse._stored import (
+    StoredMatrix,
+    check_dtype,
+    check_mask,
+    check_size,
+    check_sparsity,
+    random_mask,
+    replace_data,
+)
 
 
-def check_mask(mask: Tensor, shape: tuple[int, int], name: str = "mask") -> Tensor:
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"{name}: got {type(mask).__name__}, takes a bool tensor of shape {shape}")
-    if tuple(mask.shape) != shape:
-        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, takes {shape}")
-    if mask.dtype != torch.bool:
-        raise TypeError(f"{name}: got {mask.dtype}, takes bool")
-    return mask
-
-
-def check_dtype(dtype: torch.dtype, name: str) -> None:
-    if dtype not in _operators.ELEMENTS:
-        raise TypeError(f"{name}: got {dtype}, takes float32, float64, float16 or bfloat16")
-
-
-def random_mask(rows: int, columns: int, sparsity: float) -> Tensor:
-    """A mask of exactly the asked number of non-zeros, drawn from torch's generator."""
-    kept = rows * columns - round(sparsity * rows * columns)
-    mask = torch.zeros(rows * columns, dtype=torch.bool)
-    mask[torch.randperm(rows * columns)[:kept]] = True
-    return mask.view(rows, columns)
-
-
-def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
-    """Gives a parameter data of another size; the parameter stays the same object.
-
-    A graph that is still alive (a loss held from the last step) would make later gradients be
-    checked against the old size; changing the dtype in between makes torch forget it.
-    """
-    parameter.grad = None
-    other = torch.float64 if data.dtype != torch.float64 else torch.float32
-    parameter.data = data.new_empty(0, dtype=other)
-    parameter.data = data
-
-
-class SparseLinear(nn.Module):
+class SparseLinear(StoredMatrix):
     """A linear layer with stored non-zeros only: ``y = x W^T + b``.
 
     Parameters
@@ -105,8 +61,8 @@ class SparseLinear(nn.Module):
     (torch.Size([3, 256]), 13107)
     """
 
-    values: nn.Parameter
-    local: Tensor
+    _PLACES = ("local", "runs")
+
     runs: Tensor
     bias: nn.Parameter | None
 
@@ -125,8 +81,8 @@ class SparseLinear(nn.Module):
         super().__init__()
         self.in_features = check_size("in_features", in_features)
         self.out_features = check_size("out_features", out_features)
-        if kernel not in _operators.KERNELS:
-            raise ValueError(f"kernel: got {kernel!r}, takes one of {_operators.KERNELS}")
+        if kernel not in _products.KERNELS:
+            raise ValueError(f"kernel: got {kernel!r}, takes one of {_products.KERNELS}")
         self.kernel = kernel
         dtype = torch.get_default_dtype() if dtype is None else dtype
         check_dtype(dtype, "dtype")
@@ -191,8 +147,7 @@ class SparseLinear(nn.Module):
             device=weight.device,
         )
         with torch.no_grad():
-            places = positions_of(layer.local, layer.runs, layer.in_features)
-            layer.values.copy_(weight.reshape(-1)[places])
+            layer.values.copy_(weight.reshape(-1)[layer._positions()])
             if layer.bias is not None and bias is not None:
                 layer.bias.copy_(bias)
         return layer
@@ -212,39 +167,65 @@ class SparseLinear(nn.Module):
                 linear.bias.copy_(self.bias)
         return linear
 
+    def to_semi_structured(self) -> nn.Linear:
+        """A ``torch.nn.Linear`` whose weight is in torch's own 2:4 form, for inference on a GPU.
+
+        The mask may hold two of every four weights along a row at most (``sparsify`` with
+        ``structure="2:4"``); the layer lies on a CUDA device with sparse tensor cores (compute
+        capability 8.0 or more), in float16 or bfloat16; both sizes are multiples of 64. Raises
+        ValueError or TypeError where that is not so.
+        """
+        padded = nn.functional.pad(self.mask, (0, -self.in_features % 4))
+        full = (padded.view(self.out_features, -1, 4).sum(-1) > 2).nonzero()
+        if len(full):
+            row, group = full[0].tolist()
+            raise ValueError(
+                f"{self}: got more than two weights in row {row}, columns {4 * group} to "
+                f"{4 * group + 3}; takes a 2:4 mask"
+            )
+        if self.in_features % 64 or self.out_features % 64:
+            raise ValueError(f"{self}: takes sizes that are multiples of 64")
+        if self.values.dtype not in (torch.float16, torch.bfloat16):
+            raise TypeError(f"{self}: got {self.values.dtype}, takes float16 or bfloat16")
+        if not self.values.is_cuda:
+            raise ValueError(f"{self}: got values on {self.values.device}, takes cuda")
+        linear = self.to_dense()
+        weight = torch.sparse.to_sparse_semi_structured(linear.weight.detach())
+        linear.weight = nn.Parameter(weight, requires_grad=False)
+        return linear
+
     def dense_weight(self) -> Tensor:
         """The weight ``(out_features, in_features)``; gradients flow to ``values``."""
         return densify(self.values, self.local, self.runs, self.in_features)
 
     @property
-    def mask(self) -> Tensor:
-        """Bool ``(out_features, in_features)``: where values are stored."""
-        shape = (self.out_features, self.in_features)
-        mask = torch.zeros(shape[0] * shape[1], dtype=torch.bool, device=self.local.device)
-        mask[positions_of(self.local, self.runs, self.in_features)] = True
-        return mask.view(shape)
+    def _shape(self) -> tuple[int, int]:
+        return self.out_features, self.in_features
 
-    @property
-    def nnz(self) -> int:
-        """How many weights are stored."""
-        return self.local.numel()
+    def _positions(self) -> Tensor:
+        return positions_of(self.local, self.runs, self.in_features)
 
-    @property
-    def sparsity(self) -> float:
-        """The share of weights that are not stored."""
-        return 1 - self.nnz / (self.in_features * self.out_features)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of values and indices (what a checkpoint holds, bias left out)."""
-        return sum(t.numel() * t.element_size() for t in (self.values, self.local, self.runs))
+    def _check_places(self, values: Tensor, places: Sequence[Tensor]) -> None:
+        local, runs = places
+        if runs.ndim != 3 or runs.shape != self.runs.shape:
+            raise ValueError(f"runs: got shape {tuple(runs.shape)}, takes {tuple(self.runs.shape)}")
+        if values.device.type != "meta":
+            pattern_of(local.cpu().contiguous(), runs.cpu().contiguous(), self.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """``x (..., in_features)`` to ``(..., out_features)``."""
-        if x.device.type not in ("cpu", "meta") and not _operators.has_kernel(x.device.type):
-            raise ValueError(f"{self}: got an input on {x.device}, takes cpu")
-        return torch.ops.tokfrag.sparse_mm(  # type: ignore[no-any-return]
-            x, self.values, self.bias, self.local, self.runs, self.in_features, False, self.kernel
+        if not (x.is_cpu or x.is_cuda or x.is_meta):
+            raise ValueError(f"{self}: got an input on {x.device}, takes cpu or cuda")
+        # Straight from the dictionaries: a module's attribute lookup costs as much as all else.
+        parameters, buffers = self._parameters, self._buffers
+        return _operators.linear(
+            x,
+            parameters["values"],  # type: ignore[arg-type]
+            parameters["bias"],
+            buffers["local"],  # type: ignore[arg-type]
+            buffers["runs"],  # type: ignore[arg-type]
+            self.in_features,
+            self.kernel,
         )
 
     def set_mask(self, mask: Tensor) -> Tensor:
@@ -256,7 +237,7 @@ class SparseLinear(nn.Module):
         """
         shape = (self.out_features, self.in_features)
         mask = check_mask(mask, shape).to(self.local.device)
-        before = positions_of(self.local, self.runs, self.in_features)
+        before = self._positions()
         order = torch.full((shape[0] * shape[1],), -1, dtype=torch.int64, device=before.device)
         order[before] = torch.arange(before.numel(), device=before.device)
         local, runs = pack_mask(mask)
@@ -266,45 +247,6 @@ class SparseLinear(nn.Module):
         self.local, self.runs = local, runs
         replace_data(self.values, kept.to(values.dtype))
         return origin
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        # A checkpoint may hold another mask: check it, then make room for it.
-        stored = [state_dict.get(prefix + name) for name in ("values", "local", "runs")]
-        if all(isinstance(tensor, Tensor) for tensor in stored):
-            values, local, runs = (tensor for tensor in stored if isinstance(tensor, Tensor))
-            try:
-                if runs.ndim != 3 or runs.shape != self.runs.shape:
-                    raise ValueError(
-                        f"runs: got shape {tuple(runs.shape)}, takes {self.runs.shape}"
-                    )
-                if values.shape != local.shape:
-                    raise ValueError(f"values: got {tuple(values.shape)} for {tuple(local.shape)}")
-                if values.device.type != "meta":
-                    pattern_of(local.cpu().contiguous(), runs.cpu().contiguous(), self.in_features)
-            except (ValueError, TypeError) as error:
-                error_msgs.append(f"{prefix}{type(self).__name__}: {error}")
-                return
-            if values.shape != self.values.shape:
-                replace_data(self.values, self.values.data.new_empty(values.shape))
-                self.local = self.local.new_empty(local.shape)
-        super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
-        )
 
     def extra_repr(self) -> str:
         return (

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from tokfrag.sparse import _masks, _sgd
 from tokfrag.sparse._refit import Problem, solve
 from tokfrag.sparse._sites import Site, calls_of, evaluation, find_sites, inputs_of
-from tokfrag.sparse.layers import SparseLinear, check_mask, check_sparsity
+from tokfrag.sparse._stored import check_mask, check_sparsity
+from tokfrag.sparse.layers import SparseLinear
 from tokfrag.sparse.recurrent import SparseLSTM
 from tokfrag.sparse.report import LayerReport, SparsityReport
 
@@ -53,7 +54,7 @@ def sparsify(
     ----------
     model
         A model on the CPU. An LSTM of one layer is pruned as one matrix, input and recurrent
-        weights side by side; embeddings, biases and norms are left alone.
+        weights side by side; embeddings and norms are left alone.
     calibration
         Batches: the model's argument, a tuple of arguments, or a mapping of named ones.
     sparsity
@@ -70,7 +71,8 @@ def sparsify(
     skip
         Module paths to leave dense.
     refit
-        Whether coordinate descent finishes the values; by default for "cd", "admm" and ``masks``.
+        Whether coordinate descent finishes the values, and biases take up what the outputs' means
+        lost; by default for "cd", "admm" and ``masks``.
     replace
         Whether layers become ``SparseLinear`` and ``SparseLSTM``; else zeros stay in place.
     loss, steps, learning_rate
@@ -144,16 +146,17 @@ def sparsify(
                 bar.set_description(site.path)
                 started = time.perf_counter()
                 problem = _layer_problem(
-                    model, pruned, site, batches, calls[site.path], target == "dense"
+                    model, pruned, site, batches, calls[site.path], target == "dense", refit
                 )
                 mask, weight, error = solve(
                     problem, method, sparsity, structure, given.get(site.path), refit
                 )
-                site.assign(pruned, weight)
+                shift = problem.shift(weight)
+                site.assign(pruned, weight, shift)
                 elapsed = time.perf_counter() - started
-                plan.append((site, mask, weight, error, problem.error(weight), elapsed))
+                plan.append((site, mask, weight, shift, error, problem.error(weight), elapsed))
     layers, kept = [], {}
-    for site, mask, _, start, final, seconds in plan:
+    for site, mask, _, _, start, final, seconds in plan:
         kept.update({key: part.clone() for key, part in site.split(mask).items()})
         layers.append(_layer_report(model, site, mask, start, final, seconds))
     _commit(model, plan, _prepare(model, plan) if replace else {})
@@ -166,11 +169,11 @@ def _commit(model: nn.Module, plan: _sgd.Plan, prepared: dict[str, nn.Module]) -
     saved = [
         (getattr(modules[site.path], name), getattr(modules[site.path], name).detach().clone())
         for site, *_ in plan
-        for name in site.names
+        for name in site.parameters
     ]
     try:
-        for site, _, weight, *_ in plan:
-            site.assign(model, weight)
+        for site, _, weight, shift, *_ in plan:
+            site.assign(model, weight, shift)
         for path, module in prepared.items():
             _replace(model, path, module)
     except BaseException:
@@ -189,14 +192,20 @@ def _layer_problem(
     batches: Sequence[Any],
     calls: int,
     dense_target: bool,
+    with_bias: bool,
 ) -> Problem:
     columns = sum(site.widths)
     gram = torch.zeros(columns, columns, dtype=torch.float64)
     both = torch.zeros_like(gram)  # Xd' Xp
     dense = torch.zeros_like(gram)  # Xd' Xd
+    total = torch.zeros(columns, dtype=torch.float64)  # of Xp
+    dense_total = torch.zeros_like(total)
+    count = 0
     for batch in batches:
         x = inputs_of(pruned, site, batch, calls)
         gram += x.t() @ x
+        total += x.sum(0, dtype=torch.float64)
+        count += len(x)
         if dense_target:
             reference = inputs_of(model, site, batch, calls)
             if reference.shape != x.shape:
@@ -206,18 +215,28 @@ def _layer_problem(
                 )
             both += reference.t() @ x
             dense += reference.t() @ reference
+            dense_total += reference.sum(0, dtype=torch.float64)
     if not dense_target:
-        both = dense = gram
+        both, dense, dense_total = gram.clone(), gram.clone(), total
     weight = site.weight(model)
     wide = weight.double()
+    scale = float(((wide @ dense) * wide).sum())
+    centred = with_bias and site.bias is not None and count > 0
+    if centred:
+        gram.addr_(total, total, alpha=-1 / count)
+        both.addr_(dense_total, total, alpha=-1 / count)
+        dense.addr_(dense_total, dense_total, alpha=-1 / count)
     cross = wide @ both
     energy = float(((wide @ dense) * wide).sum())
-    largest = max(float(gram.abs().max()), float(cross.abs().max()), energy)
+    largest = max(float(gram.abs().max()), float(cross.abs().max()), scale)
     if not (largest < _LARGEST and torch.isfinite(cross).all()):
         raise ValueError(
             f"{site.path}: got NaN, infinite or overflowing activations, takes finite ones"
         )
-    return Problem(weight, gram.float(), cross.float(), energy)
+    if not centred:
+        return Problem(weight, gram.float(), cross.float(), energy)
+    means = (total / count).float(), (wide @ dense_total / count).float()
+    return Problem(weight, gram.float(), cross.float(), energy, scale, *means)
 
 
 def _check(
@@ -316,7 +335,7 @@ def _layer_report(
 def _prepare(model: nn.Module, plan: _sgd.Plan) -> dict[str, nn.Module]:
     """The sparse modules, made before the model is touched."""
     prepared: dict[str, nn.Module] = {}
-    for site, mask, weight, *_ in plan:
+    for site, mask, weight, shift, *_ in plan:
         module = model.get_submodule(site.path)
         parts = site.split(mask)
         if isinstance(module, nn.LSTM):
@@ -324,11 +343,14 @@ def _prepare(model: nn.Module, plan: _sgd.Plan) -> dict[str, nn.Module]:
             with torch.no_grad():
                 for name, part in zip(site.names, site.split(weight).values(), strict=True):
                     getattr(twin, name).copy_(part)
+                if shift is not None and site.bias is not None:
+                    getattr(twin, site.bias).add_(shift)
             by_name = dict(zip(site.names, parts.values(), strict=True))
             prepared[site.path] = SparseLSTM.from_dense(twin, by_name)
         else:
             values = weight.to(getattr(module, "weight").dtype)  # noqa: B009
             bias = getattr(module, "bias")  # noqa: B009
+            bias = bias if shift is None else bias.detach() + shift.to(bias.dtype)
             prepared[site.path] = SparseLinear.from_weight(values, bias, mask)
         prepared[site.path].train(module.training)
     return prepared

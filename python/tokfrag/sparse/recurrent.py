@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokfrag.sparse.layers import SparseLinear, check_size
+from tokfrag.sparse._recurrence import recurrence
+from tokfrag.sparse._stored import check_size
+from tokfrag.sparse.layers import SparseLinear
 
 State = tuple[Tensor, Tensor]
 
@@ -197,16 +199,10 @@ class SparseLSTM(nn.Module):
     def _run_layer(
         self, index: int, x: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        product: SparseLinear = self.hidden_products[index]  # type: ignore[assignment]
         inputs = self.input_products[index](x)
-        product = self.hidden_products[index]
-        outputs = []
-        for step in range(x.shape[0]):
-            i, f, g, o = (inputs[step] + product(h)).chunk(4, dim=-1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
-            outputs.append(h)
-        y = torch.stack(outputs) if outputs else x.new_zeros((0, x.shape[1], self.hidden_size))
-        return y, h, c
+        y, c = recurrence(inputs, h, c, product.values, product.local, product.runs, product.kernel)
+        return y, (y[-1] if len(y) else h), c
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"

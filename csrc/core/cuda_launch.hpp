@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "fragments/cuda_kernels.hpp"
+#include "core/cuda.hpp"
 
 namespace tokfrag {
 
@@ -19,12 +19,11 @@ inline void check_cuda(cudaError_t code, const char* call) {
                   cudaGetErrorString(code) + ")");
 }
 
-// Starts `threads` threads, rounded up to whole blocks; the kernel's arguments are `arguments`.
+// Starts `blocks` blocks of kBlockThreads; the kernel's arguments are `arguments`.
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), std::int64_t threads, cudaStream_t stream,
-            const char* name, const Arguments&... arguments) {
+void launch_blocks(void (*kernel)(Parameters...), std::int64_t blocks, cudaStream_t stream,
+                   const char* name, const Arguments&... arguments) {
   constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1;
-  const std::int64_t blocks = (threads + kBlockThreads - 1) / kBlockThreads;
   if (blocks > kMostBlocks)
     throw CudaError(std::string(name) + ": more work than one launch holds");
   const void* pointers[] = {&arguments...};
@@ -32,6 +31,13 @@ void launch(void (*kernel)(Parameters...), std::int64_t threads, cudaStream_t st
       cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(blocks)),
                        dim3(kBlockThreads), const_cast<void**>(pointers), 0, stream),
       name);
+}
+
+// Starts `threads` threads, rounded up to whole blocks.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), std::int64_t threads, cudaStream_t stream,
+            const char* name, const Arguments&... arguments) {
+  launch_blocks(kernel, (threads + kBlockThreads - 1) / kBlockThreads, stream, name, arguments...);
 }
 
 }  // namespace tokfrag

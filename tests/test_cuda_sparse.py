@@ -1,0 +1,110 @@
+"""Sparse layers on a GPU against the CPU. Needs a GPU; every test says so where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+if not torch.cuda.is_available():
+    pytest.skip("torch sees no CUDA device", allow_module_level=True)
+pytest.importorskip("tokfrag._cuda", reason="tokfrag was built without nvcc")
+
+from tokfrag.sparse import SparseLinear, SparseLSTM  # noqa: E402
+
+TOLERANCE = {
+    torch.float32: 1e-4,
+    torch.float64: 1e-10,
+    torch.float16: 2e-2,
+    torch.bfloat16: 1e-1,
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("shape", [(300,), (0, 300), (4, 300), (2, 3, 300), (65, 300), (500, 300)])
+@pytest.mark.parametrize("kernel", ["sparse", "dense", "auto"])
+def test_layer_and_gradients(dtype: Any, shape: Any, kernel: str) -> None:
+    torch.manual_seed(0)
+    layer = SparseLinear(300, 200, sparsity=0.7, kernel=kernel, dtype=dtype)
+    x = torch.randn(shape).to(dtype)
+    results = []
+    for device in ("cpu", "cuda"):
+        layer.to(device)
+        layer.zero_grad()
+        given = x.to(device).requires_grad_()
+        y = layer(given)
+        assert y.device.type == device
+        y.square().sum().backward()
+        assert layer.bias is not None
+        parts = (y, given.grad, layer.values.grad, layer.bias.grad)
+        results.append([part.detach().cpu() for part in parts if part is not None])
+    for got, expected in zip(results[1], results[0], strict=True):
+        limit = TOLERANCE[dtype]
+        torch.testing.assert_close(got, expected, rtol=limit, atol=limit * (1 + len(x)))
+
+
+def test_gradients_are_those_of_the_product() -> None:
+    layer = SparseLinear(150, 140, sparsity=0.9, kernel="sparse", dtype=torch.float64).cuda()
+    x = torch.randn(9, 150, dtype=torch.float64, device="cuda", requires_grad=True)
+
+    def run(x: Any, values: Any, bias: Any) -> Any:
+        return torch.ops.tokfrag.sparse_mm(
+            x, values, bias, layer.local, layer.runs, 150, False, "sparse"
+        )
+
+    inputs = (x, layer.values, layer.bias)
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
+    torch.library.opcheck(
+        torch.ops.tokfrag.sparse_mm, (*inputs, layer.local, layer.runs, 150, False, "sparse")
+    )
+
+
+def test_compile_whole_graph() -> None:
+    layer = SparseLinear(64, 128).cuda()
+    x = torch.randn(5, 64, device="cuda")
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True)(x), layer(x))
+
+
+def test_the_same_bits_every_time() -> None:
+    layer = SparseLinear(1000, 900, sparsity=0.8, kernel="sparse").cuda()
+    x = torch.randn(300, 1000, device="cuda", requires_grad=True)
+    grad = torch.randn(300, 900, device="cuda")
+    runs = []
+    for _ in range(3):
+        runs.append(torch.autograd.grad(layer(x), (x, layer.values), grad))
+    for again in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(again, runs[0], strict=True))
+
+
+def test_work_waits_for_its_stream() -> None:
+    layer = SparseLinear(256, 256, sparsity=0.5, kernel="sparse").cuda()
+    side = torch.cuda.Stream()
+    x = torch.zeros(64, 256, device="cuda")
+    layer(x)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(side), torch.no_grad():
+        torch.cuda._sleep(100_000_000)
+        x += 1
+        y = layer(x)
+        x += 1
+    side.synchronize()
+    torch.testing.assert_close(y, layer(torch.ones_like(x)))
+
+
+def test_lstm() -> None:
+    rnn = SparseLSTM(30, 40, sparsity=0.5)
+    x = torch.randn(6, 3, 30)
+    expected = rnn(x)[0]
+    torch.testing.assert_close(rnn.cuda()(x.cuda())[0].cpu(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_semi_structured_weights() -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("2:4 weights need compute capability 8.0")
+    mask = (torch.arange(256) % 4 < 2).repeat(128, 1)
+    layer = SparseLinear(256, 128, mask=mask, dtype=torch.float16).cuda()
+    x = torch.randn(64, 256, device="cuda", dtype=torch.float16)
+    with torch.no_grad():
+        torch.testing.assert_close(layer.to_semi_structured()(x), layer(x), rtol=2e-2, atol=2e-2)
