@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/cuda_bindings.hpp"
+#include "bindings/fragment_plans.hpp"
 #include "fragments/cuda_kernels.hpp"
 
 namespace py = pybind11;

@@ -116,7 +116,8 @@ void pack_rest(const E* x, std::int64_t stride, std::int64_t valid, std::int64_t
                Real<E>* panel) {
   for (; column < columns; ++column) {
     for (std::int64_t l = lane; l < lane + count; ++l) {
-      panel[column * lanes + l] = l < valid ? Real<E>(widened(x[l * stride + column])) : Real<E>(0);
+      panel[column * lanes + l] =
+          l < valid ? Real<E>(tokfrag::widen(x[l * stride + column])) : Real<E>(0);
     }
   }
 }
@@ -136,7 +137,7 @@ TOKFRAG_INLINE void pack_lanes(const E* x, std::int64_t stride, std::int64_t val
       for (int l = 0; l < kCount; ++l) {
         T line[kCount];
         const E* from = x + (lane + l) * stride + column;
-        for (int k = 0; k < kCount; ++k) line[k] = widened(from[k]);
+        for (int k = 0; k < kCount; ++k) line[k] = tokfrag::widen(from[k]);
         std::memcpy(&block[l], line, sizeof line);
       }
       transpose(block);
@@ -172,7 +173,7 @@ void unpack_rest(const Real<E>* rows, std::int64_t row, std::int64_t count, std:
   for (; row < count; ++row) {
     for (std::int64_t l = lane; l < last; ++l) {
       Real<E> sum = rows[row * lanes + l];
-      if (bias != nullptr) sum += widened(bias[row]);
+      if (bias != nullptr) sum += tokfrag::widen(bias[row]);
       y[l * stride + row] = narrowed<E>(sum);
     }
   }
@@ -192,7 +193,7 @@ TOKFRAG_INLINE void unpack_lanes(const Real<E>* rows, std::int64_t count, std::i
 #pragma GCC unroll 16
       for (int k = 0; k < kCount; ++k) {
         std::memcpy(&block[k], rows + (row + k) * lanes + lane, sizeof(Line));
-        if (bias != nullptr) block[k] += widened(bias[row + k]);
+        if (bias != nullptr) block[k] += tokfrag::widen(bias[row + k]);
       }
       transpose(block);
 #pragma GCC unroll 16
