@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
@@ -20,7 +21,7 @@ Halo: TypeAlias = "tuple[tuple[int, int], ...]"
 _SLAB_VALUES = 1 << 18  # of one channel: a slab is given up when it holds so many
 
 
-class Stitcher:
+class Stitcher(ABC):
     """One output of a model: fragments in, finished slabs of the merged array out.
 
     The fragments of one batch entry arrive in the grid's order, then those of the next. Sums are
@@ -67,21 +68,21 @@ class Stitcher:
         self.depth = min(max(depth, grid.stride[0] * self._rows), grid.padded_shape[0])
         self.base = 0  # the first of them
 
+    @abstractmethod
     def add(self, first: int, fragments: Any, weights: NDArray[np.float64] | None = None) -> None:
         """Take in fragments [first, first + count) of the entry: (count, channels, *size).
 
         They do not cross a multiple of `group`. `weights` are used instead of the window's, but not
         in what means are divided by.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, done: slice, out: Any = None) -> Any:
         """Give up finished positions: (channels, thickness, *rest), normalised; into `out`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restart(self) -> None:
         """Forget everything: the next batch entry begins."""
-        raise NotImplementedError
 
     def finished(self, count: int) -> slice | None:
         """The positions that are finished once `count` fragments are in, when it is time."""

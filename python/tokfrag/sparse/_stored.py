@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
     parameter.data = data
 
 
-class StoredMatrix(nn.Module):
+class StoredMatrix(nn.Module, ABC):
     """A matrix kept by its non-zeros: ``values``, a 1-D parameter, and ``_PLACES``, buffers.
 
     Subclasses say where values stand (:meth:`positions`) and which buffers are sound
@@ -77,16 +78,17 @@ class StoredMatrix(nn.Module):
     local: Tensor
 
     @property
+    @abstractmethod
     def _shape(self) -> tuple[int, int]:
-        raise NotImplementedError
+        """Rows and columns."""
 
+    @abstractmethod
     def _positions(self) -> Tensor:
         """For each stored value its place ``row * columns + column``: int64 ``(nnz,)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check_places(self, values: Tensor, places: Sequence[Tensor]) -> None:
         """Raise ValueError or TypeError unless the buffers of a checkpoint fit this layer."""
-        raise NotImplementedError
 
     @property
     def mask(self) -> Tensor:
