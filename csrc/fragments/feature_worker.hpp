@@ -10,25 +10,24 @@
 #include "core/half.hpp"
 #include "core/huge_buffer.hpp"
 #include "core/interrupt.hpp"
+#include "fragments/feature_direct.hpp"
 #include "fragments/feature_plan.hpp"
+#include "fragments/feature_results.hpp"
+#include "fragments/feature_rows.hpp"
+#include "fragments/feature_series.hpp"
 
 namespace tokfrag {
-
-struct FeatureMoments {
-  double mean = 0;
-  double variance = 0;
-  double least = 0;
-  double greatest = 0;
-  double diff_energy = 0;
-};
 
 // The work of one thread: its buffers, and one (batch, channel) at a time.
 class FeatureWorker {
  public:
   explicit FeatureWorker(const FeaturePlan& plan)
-      : plan_(plan), task_(plan.task), kernels_(feature_kernels()), sums_(kMaxFeatureAxes) {
-    correlations_.resize(plan.lags.size());
-  }
+      : plan_(plan),
+        task_(plan.task),
+        kernels_(feature_kernels()),
+        rows_(row_kernels()),
+        direct_(plan),
+        sums_(kMaxFeatureAxes) {}
 
   // Windows [first, last) of axis 0, and all of the others.
   void run(std::int64_t batch, std::int64_t channel, std::int64_t first, std::int64_t last) {
@@ -39,11 +38,48 @@ class FeatureWorker {
     const std::int64_t inner = plan_.windows / task_.axes[0].count;
     if (plan_.dilated) {
       for (std::int64_t w = first * inner; w < last * inner; ++w) {
-        write_window(w, direct(w));
+        write_direct(w);
         poll_interrupt();
       }
       return;
     }
+    const std::int64_t even = std::min(last, std::max(first, plan_.even));
+    if (even > first) run_series(first, even);
+    if (even < last) run_levels(even, last, inner);
+  }
+
+ private:
+  using Offsets = std::vector<std::int64_t>;
+
+  // Windows that lie evenly along a series.
+  void run_series(std::int64_t first, std::int64_t last) {
+    const FeatureAxis& axis = task_.axes[0];
+    const std::int64_t count = last - first;
+    first_ = first;
+    last_ = last;
+    shift_ = typical_value();
+    SeriesTask task = {};
+    task.type = task_.type;
+    task.x = data_ + axis.starts[first] * axis.stride;
+    task.step = axis.stride;
+    task.stride = axis.starts[1];
+    task.overlap = axis.size / task.stride;
+    task.count = count;
+    task.shift = shift_;
+    task.lags = plan_.lags.data();
+    task.lag_count = plan_.lag_count();
+    task.slots = plan_.slots;
+    sums_[0].resize(static_cast<std::size_t>(plan_.slots.count * count + kResultSlack));
+    task.sums = sums_[0].data();
+    const std::int64_t bytes =
+        8 * series_workspace(count, task.overlap, task.stride, task.lag_count);
+    if (pieces_.size() < bytes) pieces_ = HugeBuffer(bytes);
+    task.workspace = pieces_.as<double>();
+    series_kernels().sums(task);
+    finish(first, task.sums, count);
+  }
+
+  void run_levels(std::int64_t first, std::int64_t last, std::int64_t inner) {
     first_ = first;
     last_ = last;
     shift_ = typical_value();
@@ -55,28 +91,11 @@ class FeatureWorker {
     finish(first * inner, sums, (last - first) * inner);
   }
 
- private:
-  static void write(Dtype type, double value, void* out, std::int64_t at) {
-    switch (type) {
-      case Dtype::kF16:
-        return narrow(value, static_cast<Half*>(out)[at]);
-      case Dtype::kBF16:
-        return narrow(value, static_cast<BFloat16*>(out)[at]);
-      case Dtype::kF32:
-        return narrow(value, static_cast<float*>(out)[at]);
-      default:
-        return narrow(value, static_cast<double*>(out)[at]);
-    }
-  }
-
-  static constexpr double kIllConditioned =
-      1e-6;  // variance over energy, below which sums lost too much
-  using Offsets = std::vector<std::int64_t>;
-
   std::int64_t window_begin(int axis) const { return axis == 0 ? first_ : 0; }
   std::int64_t window_end(int axis) const { return axis == 0 ? last_ : task_.axes[axis].count; }
 
-  // The median of a few values along the diagonal: an outlier must not become the shift.
+  // The median of a few values along the diagonal: an outlier must not become the shift. 0 if they
+  // lie about it: sums of products of short types are then exact, which kernels make use of.
   double typical_value() {
     double values[9];
     int count = 0;
@@ -97,7 +116,9 @@ class FeatureWorker {
       for (; at > 0 && values[at - 1] > value; --at) values[at] = values[at - 1];
       values[at] = value;
     }
-    return count > 0 ? values[count / 2] : 0;
+    if (count == 0) return 0;
+    const double median = values[count / 2];
+    return std::abs(median) <= values[3 * count / 4] - values[count / 4] ? 0 : median;
   }
 
   // Sums of the windows on axes `axis` and further in: (slots, windows).
@@ -111,7 +132,7 @@ class FeatureWorker {
     const std::int64_t plane = (end - begin) * inner;
     const SumSlots& slots = plan_.slots;
     std::vector<double>& sums = sums_[static_cast<std::size_t>(axis)];
-    sums.assign(static_cast<std::size_t>(slots.count * plane), 0.0);
+    sums.assign(static_cast<std::size_t>(slots.count * plane + kResultSlack), 0.0);
     fill_slot(sums, slots.least, plane, std::numeric_limits<double>::infinity());
     fill_slot(sums, slots.greatest, plane, -std::numeric_limits<double>::infinity());
     Offsets further(offsets.size());
@@ -206,7 +227,7 @@ class FeatureWorker {
         }
       }
     }
-    std::fill(out + (end - begin), out + (end - begin) + kRowSlack, 0.0);
+    std::fill_n(out + (end - begin), slack(), 0.0);
   }
 
   // Sums of the windows along the innermost axis, of the row (and those it is paired with).
@@ -220,38 +241,49 @@ class FeatureWorker {
     const bool along_time = inner == task_.time_axis;
     const SumSlots& slots = plan_.slots;
     prepare_row(begin, count, from, to);
-    load(offsets[0], from, to, shift_, y_.data());
+    double* y = y_.as<double>() + kRowSlack;
+    double* raw = raw_.as<double>() + kRowSlack;
+    load(offsets[0], from, to, shift_, y);
     const bool extremes = slots.least >= 0 || slots.greatest >= 0;
-    if (extremes) load(offsets[0], from, to, 0.0, raw_.data());
+    if (extremes) load(offsets[0], from, to, 0.0, raw);
 
     std::vector<double>& sums = sums_[static_cast<std::size_t>(inner)];
-    sums.resize(static_cast<std::size_t>(slots.count * count));
-    RowTask row_task = {y_.data(),
-                        extremes ? raw_.data() : nullptr,
-                        starts_.data(),
-                        count,
-                        axis.size,
-                        plan_.lags.data(),
-                        along_time ? static_cast<std::int64_t>(plan_.lags.size()) : 0,
-                        slots,
-                        sums.data(),
-                        count,
-                        ring_,
-                        pieces_.as<double>(),
-                        first_piece_.data()};
-    if (!along_time) row_task.slots.differences = -1;
-    kernels_.row_sums(row_task);
-    if (along_time) return sums.data();
+    sums.resize(static_cast<std::size_t>(slots.count * count + kResultSlack));
+    const auto slot = [&](int k) { return k < 0 ? nullptr : sums.data() + k * count; };
+    RowTask row_task = {};
+    row_task.y = y;
+    row_task.raw = raw;
+    row_task.starts = starts_.data();
+    row_task.count = count;
+    row_task.size = axis.size;
+    row_task.lags = plan_.lags.data();
+    row_task.lag_count = along_time ? plan_.lag_count() : 0;
+    row_task.total = slot(slots.sum);
+    row_task.squares = slot(slots.squares);
+    row_task.difference_sums = along_time ? slot(slots.differences) : nullptr;
+    row_task.least = slot(slots.least);
+    row_task.greatest = slot(slots.greatest);
+    row_task.products = products_.data();
+    row_task.edges = edges_.data();
+    row_task.ring = ring_;
+    row_task.pieces = pieces_.as<double>();
+    row_task.piece_begin = piece_begin_.data();
+    row_task.first_piece = first_piece_.data();
+    rows_.row_sums(row_task);
+    if (along_time) {
+      spread_lags(count, sums.data());
+      return sums.data();
+    }
 
+    double* other = other_.as<double>() + kRowSlack;
     for (std::size_t k = 0; k < plan_.lags.size(); ++k) {
-      load(offsets[1 + k], from, to, shift_, other_.data());
-      kernels_.pair_sums(y_.data(), other_.data(), starts_.data(), count, axis.size, false,
-                         sums.data() + (slots.products + static_cast<std::int64_t>(k)) * count);
+      load(offsets[1 + k], from, to, shift_, other);
+      rows_.pair_sums(y, other, starts_.data(), count, axis.size, false,
+                      slot(slots.products + static_cast<int>(k)));
     }
     if (slots.differences >= 0) {
-      load(offsets.back(), from, to, shift_, other_.data());
-      kernels_.pair_sums(y_.data(), other_.data(), starts_.data(), count, axis.size, true,
-                         sums.data() + slots.differences * count);
+      load(offsets.back(), from, to, shift_, other);
+      rows_.pair_sums(y, other, starts_.data(), count, axis.size, true, slot(slots.differences));
     }
     return sums.data();
   }
@@ -260,221 +292,99 @@ class FeatureWorker {
   void prepare_row(std::int64_t begin, std::int64_t count, std::int64_t from, std::int64_t to) {
     if (row_begin_ == begin && static_cast<std::int64_t>(starts_.size()) == count) return;
     const FeatureAxis& axis = task_.axes[task_.rank - 1];
-    const auto values = static_cast<std::size_t>(to - from + kRowSlack);
-    y_.resize(values);
-    raw_.resize(values);
-    other_.resize(values);
+    const std::int64_t bytes = 8 * (kRowSlack + to - from + slack());
+    for (HugeBuffer* buffer : {&y_, &raw_, &other_}) {
+      if (buffer->size() < bytes) *buffer = HugeBuffer(bytes);
+      std::fill_n(buffer->as<double>(), kRowSlack, 0.0);
+    }
     starts_.assign(axis.starts + begin, axis.starts + begin + count);
     for (std::int64_t& start : starts_) start -= from;
     first_piece_.resize(starts_.size());
     ring_ = row_ring(starts_.data(), count, axis.size);
-    const std::int64_t bytes =
-        8 * row_workspace(ring_, static_cast<std::int64_t>(plan_.lags.size()));
-    if (pieces_.size() < bytes) pieces_ = HugeBuffer(bytes);
+    piece_begin_.resize(static_cast<std::size_t>(ring_));
+    const std::int64_t workspace = 8 * row_workspace(ring_, plan_.lags.data(), plan_.lag_count());
+    if (pieces_.size() < workspace) pieces_ = HugeBuffer(workspace);
+    const auto lag_sums = static_cast<std::size_t>(count * row_width(plan_.lag_count()));
+    products_.resize(lag_sums);
+    edges_.resize(lag_sums);
     row_begin_ = begin;
   }
 
-  // From the sums of `count` windows, slot by slot, to their features; column by column, so that
-  // the compiler works on several windows at a time.
+  std::int64_t slack() const { return kRowSlack + (plan_.lags.empty() ? 0 : plan_.lags.back()); }
+
+  // From lag after lag within a window to window after window within a lag.
+  void spread_lags(std::int64_t count, double* sums) const {
+    const std::int64_t width = row_width(plan_.lag_count());
+    for (std::int64_t k = 0; k < plan_.lag_count(); ++k) {
+      for (std::int64_t w = 0; w < count; ++w) {
+        const auto from = static_cast<std::size_t>(w * width + k);
+        sums[(plan_.slots.products + k) * count + w] = products_[from];
+        sums[(plan_.slots.edges + k) * count + w] = edges_[from];
+      }
+    }
+  }
+
+  // From the sums of `count` windows, slot by slot, to their features.
   void finish(std::int64_t first, const double* sums, std::int64_t count) {
-    const SumSlots& slots = plan_.slots;
     const auto values = static_cast<double>(plan_.window_values);
-    const auto size = static_cast<std::size_t>(count);
-    const double* sum = sums + slots.sum * count;
-    columns_.resize(static_cast<std::size_t>(task_.column_count) * size);
-    mean_.resize(size);
-    variance_.resize(size);
-    scale_.resize(size);
-    for (std::size_t w = 0; w < size; ++w) mean_[w] = sum[w] / values;
-    ill_.clear();
-    if (slots.squares >= 0) {
-      const double* squares = sums + slots.squares * count;
-      for (std::size_t w = 0; w < size; ++w) {
-        const double energy = squares[w] / values;
-        variance_[w] = energy - mean_[w] * mean_[w];
-        scale_[w] = variance_[w] == 0 ? 0.0 : 1.0 / (variance_[w] * values);
-        if (energy > 0 && variance_[w] <= kIllConditioned * energy) {
-          ill_.push_back(static_cast<std::int64_t>(w));
-        }
-      }
-    }
-    for (std::int64_t k = 0; k < task_.column_count; ++k) {
-      if (task_.columns[k] != Feature::kLagCorr)
-        finish_column(task_.columns[k], sums, count, column(k, count));
-    }
-    const std::int64_t length = task_.axes[task_.time_axis].size;
-    for (std::size_t k = 0; k < plan_.lags.size(); ++k) {
-      const auto at = static_cast<std::int64_t>(k);
-      const auto pairs = static_cast<double>((length - plan_.lags[k]) * plan_.per_step);
-      const double* product = sums + (slots.products + at) * count;
-      const double* edge = sums + (slots.edges + at) * count;
-      double* out = column(plan_.lag_column[plan_.lag_order[k]], count);
-      for (std::size_t w = 0; w < size; ++w) {
-        out[w] = (product[w] - mean_[w] * edge[w] + pairs * mean_[w] * mean_[w]) * scale_[w];
-      }
-    }
+    ResultTask task = {};
+    task.sums = sums;
+    task.slots = plan_.slots;
+    task.count = count;
+    task.values = values;
+    task.neighbours = static_cast<double>(plan_.pairs(1));
+    task.lag_pairs = plan_.lag_pairs.data();
+    task.shift = shift_;
+    task.columns = plan_.columns.data();
+    task.column_count = task_.column_count;
+    task.out = place(first);
+    task.out_step = task_.channels * task_.column_count;
+    if (!result_kernels().write[static_cast<int>(task_.out_type)](task)) return;
+    const double* total = sums + plan_.slots.sum * count;
+    const double* squares = sums + plan_.slots.squares * count;
     for (std::int64_t w = 0; w < count; ++w) {
-      write_row(first + w, columns_.data() + w, count);
-    }
-    for (const std::int64_t w : ill_) write_window(first + w, direct(first + w));
-  }
-
-  double* column(std::int64_t k, std::int64_t count) { return columns_.data() + k * count; }
-
-  void finish_column(Feature feature, const double* sums, std::int64_t count, double* out) const {
-    const SumSlots& slots = plan_.slots;
-    const std::int64_t pairs = (task_.axes[task_.time_axis].size - 1) * plan_.per_step;
-    const double pair_scale = pairs > 0 ? 1.0 / static_cast<double>(pairs) : 0.0;
-    const auto slot = [&](int at) { return sums + at * count; };
-    switch (feature) {
-      case Feature::kMean:
-        for (std::int64_t w = 0; w < count; ++w)
-          out[w] = shift_ + mean_[static_cast<std::size_t>(w)];
-        return;
-      case Feature::kStd:
-        for (std::int64_t w = 0; w < count; ++w)
-          out[w] = std::sqrt(variance_[static_cast<std::size_t>(w)]);
-        return;
-      case Feature::kMin:
-        std::copy_n(slot(slots.least), count, out);
-        return;
-      case Feature::kMax:
-        std::copy_n(slot(slots.greatest), count, out);
-        return;
-      case Feature::kDiffEnergy:
-        for (std::int64_t w = 0; w < count; ++w) out[w] = slot(slots.differences)[w] * pair_scale;
-        return;
-      case Feature::kLagCorr:
-        return;
+      const double mean = total[w] / values;
+      const double energy = squares[w] / values;
+      if (energy > 0 && energy - mean * mean <= kIllConditioned * energy) write_direct(first + w);
     }
   }
 
-  double mean_difference(double sum) const {
-    const std::int64_t pairs = (task_.axes[task_.time_axis].size - 1) * plan_.per_step;
-    return pairs > 0 ? sum / static_cast<double>(pairs) : 0;
+  // Where a window's row of the result is.
+  void* place(std::int64_t window) const {
+    const std::int64_t row = (batch_ * plan_.windows + window) * task_.channels + channel_;
+    return static_cast<char*>(task_.out) + row * task_.column_count * bytes_of(task_.out_type);
   }
 
-  // The definition, on the values of one window; fills correlations_ too.
-  FeatureMoments direct(std::int64_t window) {
-    gather_window(window);
-    const std::int64_t count = plan_.window_values;
-    const auto values = static_cast<double>(count);
-    const FeatureAxis& time = task_.axes[task_.time_axis];
-    std::int64_t step = 1;
-    for (int a = task_.time_axis + 1; a < task_.rank; ++a) step *= task_.axes[a].size;
-    const std::int64_t block = step * time.size;
-
-    FeatureMoments moments;
-    moments.least = moments.greatest = window_[0];
-    double sum = 0;
-    for (const double value : window_) {
-      sum += value - window_[0];
-      if (value < moments.least || std::isnan(value)) moments.least = value;
-      if (value > moments.greatest || std::isnan(value)) moments.greatest = value;
-    }
-    moments.mean = window_[0] + sum / values;
-    for (double& value : window_) value -= moments.mean;
-    double squares = 0;
-    for (const double value : window_) squares += value * value;
-    const bool constant = moments.least == moments.greatest;
-    moments.variance = constant ? 0.0 : squares / values;
-    const auto pair_sum = [&](std::int64_t lag, const auto& term) {
-      double total = 0;
-      for (std::int64_t begin = 0; begin < count; begin += block) {
-        for (std::int64_t k = begin; k < begin + block - lag * step; ++k) {
-          total += term(window_[static_cast<std::size_t>(k)],
-                        window_[static_cast<std::size_t>(k + lag * step)]);
-        }
-      }
-      return total;
-    };
-    moments.diff_energy =
-        mean_difference(pair_sum(1, [](double a, double b) { return (b - a) * (b - a); }));
-    for (std::size_t k = 0; k < plan_.lags.size(); ++k) {
-      const double product = pair_sum(plan_.lags[k], [](double a, double b) { return a * b; });
-      correlations_[k] = constant ? 0.0 : product / squares;
-    }
-    return moments;
-  }
-
-  void gather_window(std::int64_t window) {
-    std::int64_t origin[kMaxFeatureAxes];
-    std::int64_t tap[kMaxFeatureAxes] = {};
-    for (int a = task_.rank - 1; a >= 0; --a) {
-      origin[a] = task_.axes[a].starts[window % task_.axes[a].count];
-      window /= task_.axes[a].count;
-    }
-    window_.resize(static_cast<std::size_t>(plan_.window_values));
-    const auto read = kernels_.load[static_cast<int>(task_.type)];
-    for (double& value : window_) {
-      std::int64_t offset = 0;
-      for (int a = 0; a < task_.rank && offset != kPadOffset; ++a) {
-        const FeatureAxis& axis = task_.axes[a];
-        const std::int64_t source = axis.source[origin[a] + tap[a] * axis.dilation];
-        offset = source < 0 ? kPadOffset : offset + source * axis.stride;
-      }
-      value = task_.pad_value;
-      if (offset != kPadOffset) read(data_ + offset, 0, 1, 0.0, &value);
-      for (int a = task_.rank - 1; a >= 0 && ++tap[a] == task_.axes[a].size; --a) tap[a] = 0;
-    }
-  }
-
-  std::int64_t row_of(std::int64_t window) const {
-    return ((batch_ * plan_.windows + window) * task_.channels + channel_) * task_.column_count;
-  }
-
-  // The columns of one window, `step` values apart.
-  void write_row(std::int64_t window, const double* values, std::int64_t step) {
-    const std::int64_t at = row_of(window);
-    if (task_.out_type == Dtype::kF32) {
-      float* out = static_cast<float*>(task_.out) + at;
-      for (std::int64_t k = 0; k < task_.column_count; ++k) {
-        out[k] = static_cast<float>(values[k * step]);
-      }
-    } else {
-      for (std::int64_t k = 0; k < task_.column_count; ++k) {
-        write(task_.out_type, values[k * step], task_.out, at + k);
-      }
-    }
-  }
-
-  void write_window(std::int64_t window, const FeatureMoments& moments) {
-    const std::int64_t at = row_of(window);
+  void write_direct(std::int64_t window) {
+    const double* columns = direct_.columns(data_, window);
+    char* out = static_cast<char*>(place(window));
     for (std::int64_t k = 0; k < task_.column_count; ++k) {
-      double value = 0;
-      switch (task_.columns[k]) {
-        case Feature::kMean:
-          value = moments.mean;
-          break;
-        case Feature::kStd:
-          value = std::sqrt(moments.variance);
-          break;
-        case Feature::kMin:
-          value = moments.least;
-          break;
-        case Feature::kMax:
-          value = moments.greatest;
-          break;
-        case Feature::kDiffEnergy:
-          value = moments.diff_energy;
-          break;
-        case Feature::kLagCorr:
-          continue;
-      }
-      write(task_.out_type, value, task_.out, at + k);
-    }
-    for (std::size_t k = 0; k < plan_.lags.size(); ++k) {
-      const std::int64_t column = plan_.lag_column[plan_.lag_order[k]];
-      write(task_.out_type, correlations_[k], task_.out, at + column);
+      write(task_.out_type, columns[k], out + k * bytes_of(task_.out_type));
     }
   }
 
-  // Offsets may be negative (negative strides), so a row of padding has one that none can have.
-  static constexpr std::int64_t kPadOffset = std::numeric_limits<std::int64_t>::min();
+  static std::int64_t bytes_of(Dtype type) {
+    return type == Dtype::kF64 ? 8 : type == Dtype::kF32 ? 4 : 2;
+  }
+
+  static void write(Dtype type, double value, void* out) {
+    switch (type) {
+      case Dtype::kF16:
+        return narrow(value, *static_cast<Half*>(out));
+      case Dtype::kBF16:
+        return narrow(value, *static_cast<BFloat16*>(out));
+      case Dtype::kF32:
+        return narrow(value, *static_cast<float*>(out));
+      default:
+        return narrow(value, *static_cast<double*>(out));
+    }
+  }
 
   const FeaturePlan& plan_;
   const FeatureTask& task_;
   const FeatureKernels& kernels_;
+  const RowKernels& rows_;
+  DirectFeatures direct_;
   const char* data_ = nullptr;
   std::int64_t batch_ = 0;
   std::int64_t channel_ = 0;
@@ -483,10 +393,9 @@ class FeatureWorker {
   double shift_ = 0;
   std::int64_t row_begin_ = -1;
   std::int64_t ring_ = 0;
-  HugeBuffer pieces_;
-  std::vector<double> y_, raw_, other_, window_, correlations_;
-  std::vector<double> mean_, variance_, scale_, columns_;
-  std::vector<std::int64_t> starts_, first_piece_, ill_;
+  HugeBuffer y_, raw_, other_, pieces_;
+  std::vector<double> products_, edges_;  // (windows, row_width)
+  std::vector<std::int64_t> starts_, piece_begin_, first_piece_;
   std::vector<std::vector<double>> sums_;
 };
 

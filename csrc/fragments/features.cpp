@@ -10,24 +10,14 @@ namespace tokfrag {
 
 namespace {
 
-constexpr std::int64_t kChunkPositions = 4096;  // of a series: a row of doubles in the L1 cache
+// Positions of a series in a chunk: a row of doubles in the L1 cache; or the sums of even windows'
+// pieces in the L2 cache.
+constexpr std::int64_t kChunkPositions = 4096;
+constexpr std::int64_t kEvenChunkPositions = 16384;
 constexpr std::int64_t kChunkChannels = 16;
 constexpr std::int64_t kGrainValues = 32768;  // about 50 microseconds of work
 
 }  // namespace
-
-std::int64_t row_ring(const std::int64_t* starts, std::int64_t count, std::int64_t size) {
-  std::int64_t most = 1;
-  std::int64_t first = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    while (starts[first] + size <= starts[i]) ++first;
-    most = std::max(most, i - first + 1);
-  }
-  const bool pays = most > 1 && 16 * most <= size;
-  std::int64_t ring = 1;
-  while (pays && ring < 2 * most) ring *= 2;
-  return pays ? ring : 0;
-}
 
 void fragment_features(const FeatureTask& task, int threads) {
   const FeaturePlan plan(task);
@@ -41,7 +31,8 @@ void fragment_features(const FeatureTask& task, int threads) {
   std::int64_t chunk = outer.count;
   std::int64_t channels = 1;
   if (task.rank == 1) {
-    const std::int64_t positions = std::max(kChunkPositions, 8 * outer.size);
+    const std::int64_t least = plan.even > 0 ? kEvenChunkPositions : kChunkPositions;
+    const std::int64_t positions = std::max(least, 8 * outer.size);
     chunk = std::max<std::int64_t>(1, (positions - outer.size) / stride + 1);
     channels = kChunkChannels;
   } else if (threads != 1 && lanes > 0) {

@@ -67,40 +67,11 @@ struct SumSlots {
   int count = 1;
 };
 
-// One row and the windows on it. `y` has kRowSlack values to spare past the row.
-constexpr std::int64_t kRowSlack = 8;
-struct RowTask {
-  const double* y;
-  const double* raw;           // y without the shift, for least and greatest; null if not wanted
-  const std::int64_t* starts;  // ascending, relative to y
-  std::int64_t count;
-  std::int64_t size;
-  const std::int64_t* lags;  // ascending
-  std::int64_t lag_count;
-  SumSlots slots;
-  double* sums;  // (slots.count, sums_stride)
-  std::int64_t sums_stride;
-  std::int64_t ring;          // as row_ring() says
-  double* pieces;             // workspace: row_workspace() doubles, 64-byte aligned
-  std::int64_t* first_piece;  // workspace: count
-};
-
-// Pieces a window spans at most, rounded up to a power of two; 0 if windows share too little for
-// pieces to pay.
-std::int64_t row_ring(const std::int64_t* starts, std::int64_t count, std::int64_t size);
-inline std::int64_t row_workspace(std::int64_t ring, std::int64_t lag_count) {
-  return (ring + 1) * (5 + lag_count) * 8;
-}
-
 struct FeatureKernels {
   // out[i] = value(data + i * stride) - shift.
   void (*load[kDtypes])(const void* data, std::int64_t stride, std::int64_t count, double shift,
                         double* out);
-  // All sums of a row's windows, lags running along the row.
-  void (*row_sums)(const RowTask& task);
-  // sums[i] = sum over window i of a * b, or of (b - a)^2; rows have kRowSlack values to spare.
-  void (*pair_sums)(const double* a, const double* b, const std::int64_t* starts,
-                    std::int64_t count, std::int64_t size, bool difference, double* sums);
+  // On count values side by side.
   void (*add)(double* into, const double* from, std::int64_t count);
   void (*add_scaled)(double* into, const double* from, double factor, std::int64_t count);
   void (*keep_least)(double* into, const double* from, std::int64_t count);

@@ -151,7 +151,8 @@ def _features_cpu(
 ) -> Tensor:
     windows = (tuple(size), tuple(stride), tuple(dilation))
     grid = _grid(tuple(x.shape[2:]), *windows, edge, pad_mode, pad_value)
-    out = x.new_empty((x.shape[0], grid.n, x.shape[1], len(columns)), dtype=_out_dtype(x))
+    like = x.new_empty(0, dtype=_out_dtype(x))
+    out = _arrays.empty_tensor(like, (x.shape[0], grid.n, x.shape[1], len(columns)))
     if x.is_cuda:
         _cuda_backend.run_features(x, grid, columns, lags, axis, pad_value, out)
         return out

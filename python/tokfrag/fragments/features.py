@@ -88,9 +88,9 @@ def fragment_features(
         raise TypeError(f"x: got dtype {x.dtype}, takes bool, integers up to 64 bits, or floats")
     check_shape(tuple(x.shape), grid)
     columns = column_codes(names, lags)
-    out = np.empty(
-        (x.shape[0], grid.n, x.shape[1], len(columns)),
+    out = _arrays.empty_array(
         x.dtype if x.dtype.kind == "f" else np.float32,
+        (x.shape[0], grid.n, x.shape[1], len(columns)),
     )
     run_features(x, x.strides, grid, columns, lags, axis, out, count)
     return out
