@@ -2,8 +2,8 @@
 //
 //   out[i, c, k] = data[entry(i), c, origin(i) + dilation * k]
 //
-// Fragment after fragment, through the cache: what is written is read at once. `extract` is for
-// all fragments at a time.
+// Some planes of each fragment at a time, through the cache: fragments of a batch mostly share what
+// they are cut from, and what is written is read at once. `extract` is for all at a time.
 #pragma once
 
 #include <cstdint>
