@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.features import FEATURES, fragment_features
+from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.segments import segment_merge, unmerge
 
 torch = pytest.importorskip("torch")
@@ -17,12 +17,20 @@ if not torch.cuda.is_available():
     pytest.skip("torch sees no CUDA device", allow_module_level=True)
 pytest.importorskip("tokfrag._cuda", reason="tokfrag was built without nvcc")
 
-PAD_MODES = ("constant", "reflect", "replicate", "circular")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+from cuda_cases import (  # noqa: E402
+    FLOATS,
+    TOLERANCE,
+    MergeCase,
+    feature_names,
+    grids,
+    image,
+    merge_cases,
+    numbers,
+)
+
+LONGEST = (60, 24, 10, 6)
 SUMMED = (torch.uint8, torch.int8, torch.int16, torch.int32, *FLOATS)
 DTYPES = (torch.bool, torch.int64, torch.complex64, torch.complex128, *SUMMED)
-# Halves are added up in float32 on the GPU, in float64 on the CPU: they may round apart, once.
-TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,83 +40,35 @@ def _kernels() -> None:
     assert _cuda_backend.kernels(0) is not None, "the kernels cannot run: nothing would be tested"
 
 
-@st.composite
-def grids(draw: Any, most: int = 4) -> FragmentGrid:
-    """Grids with every edge rule; sizes often multiples of 4, so that wide accesses occur."""
-    rank = draw(st.integers(1, most))
-    longest = (60, 24, 10, 6)[rank - 1]
-    unit = draw(st.sampled_from((1, 4)))
-    dilation = draw(st.sampled_from((1, 1, 2, 3)))
-    edge = draw(st.sampled_from(("pad", "shift")))
-    lengths, sizes, strides = [], [], []
-    for axis in range(rank):
-        step = unit if axis == rank - 1 else 1
-        length = step * draw(st.integers(1, max(longest // step, 1)))
-        limit = length if edge == "pad" else (length - 1) // dilation + 1
-        lengths.append(length)
-        sizes.append(min(step * draw(st.integers(1, max(limit // step, 1))), limit))
-        strides.append(step * draw(st.integers(1, 6)))
-    return FragmentGrid(
-        lengths,
-        sizes,
-        strides,
-        edge=edge,
-        pad_mode=draw(st.sampled_from(PAD_MODES)),
-        pad_value=draw(st.sampled_from((0, 1))),
-        dilation=dilation,
-    )
-
-
-def numbers(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> Any:
-    values = torch.from_numpy(np.random.default_rng(seed).integers(0, 100, shape))
-    return (values > 49) if dtype == torch.bool else values.to(dtype)
-
-
 def assert_equal(got: Any, expected: Any, tolerance: float = 0) -> None:
     assert got.is_cuda
     torch.testing.assert_close(got.cpu(), expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 @settings(max_examples=150)
-@given(grids(), st.booleans(), st.sampled_from(DTYPES))
+@given(grids(LONGEST), st.booleans(), st.sampled_from(DTYPES))
 def test_extract(grid: FragmentGrid, channels_last: bool, dtype: Any) -> None:
-    x = numbers((2, *grid.shape, 3) if channels_last else (2, 3, *grid.shape), dtype)
+    x = image(grid, channels_last, dtype)
     expected = extract(x, grid, channels_last=channels_last)
     assert_equal(extract(x.cuda(), grid, channels_last=channels_last), expected)
 
 
 @settings(max_examples=200)
-@given(
-    grids(),
-    st.booleans(),
-    st.sampled_from(SUMMED),
-    st.sampled_from(("mean", "sum", "max")),
-    st.sampled_from(("uniform", "gaussian", "vectors", "whole", "per fragment")),
-)
-def test_merge(grid: FragmentGrid, channels_last: bool, dtype: Any, reduce: Any, kind: str) -> None:
-    shape = (2, grid.n, *grid.size, 4) if channels_last else (2, grid.n, 4, *grid.size)
-    fragments = numbers(shape, dtype)
-    rng = np.random.default_rng(1)
-    window: Any = {
-        "vectors": [rng.random(size) + 0.1 for size in grid.size],
-        "whole": rng.random(grid.size) + 0.1,
-        "per fragment": rng.random((grid.n, *grid.size)) + 0.1,
-    }.get(kind, kind)
-    if reduce == "max":
-        window = "uniform"
+@given(merge_cases(LONGEST, SUMMED))
+def test_merge(case: MergeCase) -> None:
+    fragments, grid, window, reduce, channels_last = case
     options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
     expected = merge(fragments, grid, fill_value=7, **options)
     got = merge(fragments.cuda(), grid, fill_value=7, **options)
-    assert_equal(got, expected, TOLERANCE.get(dtype, 0))
+    assert_equal(got, expected, TOLERANCE.get(fragments.dtype, 0))
 
 
 @settings(max_examples=60)
-@given(grids(), st.sampled_from((torch.bool, torch.int64, *SUMMED)), st.integers(0, 3))
+@given(grids(LONGEST), st.sampled_from((torch.bool, torch.int64, *SUMMED)), st.integers(0, 3))
 def test_features(grid: FragmentGrid, dtype: Any, axis: int) -> None:
     axis %= len(grid.shape)
-    x = numbers((2, 3, *grid.shape), dtype)
-    lags = tuple(range(1, min(grid.size[axis], 12)))
-    names = FEATURES if lags else FEATURES[:-1]
+    x = image(grid, False, dtype)
+    names, lags = feature_names(grid, axis)
     expected = fragment_features(x, grid, names, lags=lags, axis=axis)
     got = fragment_features(x.cuda(), grid, names, lags=lags, axis=axis)
     assert_equal(got, expected, TOLERANCE.get(dtype, 1e-5))

@@ -16,13 +16,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.features import FEATURES, column_codes, fragment_features
+from tokfrag.fragments.features import column_codes, fragment_features
 from tokfrag.fragments.segments import segment_merge, unmerge
 
 torch = pytest.importorskip("torch")
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
+from cuda_cases import (  # noqa: E402
+    FLOATS,
+    TOLERANCE,
+    MergeCase,
+    feature_names,
+    grids,
+    image,
+    merge_cases,
+    numbers,
+)
+
+LONGEST = (40, 12, 6, 4)
 several = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -46,34 +56,10 @@ def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
         plan.cache_clear()
 
 
-@st.composite
-def grids(draw: Any) -> FragmentGrid:
-    rank = draw(st.integers(1, 4))
-    longest = (40, 12, 6, 4)[rank - 1]
-    unit = draw(st.sampled_from((1, 4)))
-    dilation = draw(st.sampled_from((1, 1, 2)))
-    edge = draw(st.sampled_from(("pad", "shift")))
-    lengths, sizes, strides = [], [], []
-    for axis in range(rank):
-        step = unit if axis == rank - 1 else 1
-        length = step * draw(st.integers(1, max(longest // step, 1)))
-        limit = length if edge == "pad" else (length - 1) // dilation + 1
-        lengths.append(length)
-        sizes.append(min(step * draw(st.integers(1, max(limit // step, 1))), limit))
-        strides.append(step * draw(st.integers(1, 6)))
-    pad_mode = draw(st.sampled_from(("constant", "reflect", "replicate", "circular")))
-    options: dict[str, Any] = {"edge": edge, "pad_mode": pad_mode, "dilation": dilation}
-    return FragmentGrid(lengths, sizes, strides, pad_value=draw(st.integers(0, 1)), **options)
-
-
-def numbers(shape: tuple[int, ...], dtype: Any) -> Any:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 100, shape)).to(dtype)
-
-
 @several
-@given(grids(), st.booleans(), st.sampled_from((torch.bool, torch.complex128, *FLOATS)))
+@given(grids(LONGEST), st.booleans(), st.sampled_from((torch.bool, torch.complex128, *FLOATS)))
 def test_extract(backend: Any, grid: FragmentGrid, channels_last: bool, dtype: Any) -> None:
-    x = numbers((2, *grid.shape, 3) if channels_last else (2, 3, *grid.shape), dtype)
+    x = image(grid, channels_last, dtype)
     expected = extract(x, grid, channels_last=channels_last)
     out = torch.empty_like(expected)
     backend.run_extract(x, grid, channels_last, out)
@@ -81,47 +67,23 @@ def test_extract(backend: Any, grid: FragmentGrid, channels_last: bool, dtype: A
 
 
 @several
-@given(
-    grids(),
-    st.booleans(),
-    st.sampled_from((torch.uint8, torch.int32, *FLOATS)),
-    st.sampled_from(("mean", "sum", "max")),
-    st.sampled_from(("uniform", "gaussian", "vectors", "whole", "per fragment")),
-)
-def test_merge(
-    backend: Any, grid: FragmentGrid, channels_last: bool, dtype: Any, reduce: Any, kind: str
-) -> None:
-    shape = (2, grid.n, *grid.size, 4) if channels_last else (2, grid.n, 4, *grid.size)
-    fragments = numbers(shape, dtype)
-    rng = np.random.default_rng(1)
-    window: Any = {
-        "vectors": [rng.random(size) + 0.1 for size in grid.size],
-        "whole": rng.random(grid.size) + 0.1,
-        "per fragment": rng.random((grid.n, *grid.size)) + 0.1,
-    }.get(kind, kind)
-    if reduce == "max":
-        window = "uniform"
-    expected = merge(
-        fragments,
-        grid,
-        window=window,
-        reduce=reduce,
-        channels_last=channels_last,
-        fill_value=7,
-    )
+@given(merge_cases(LONGEST, (torch.uint8, torch.int32, *FLOATS)))
+def test_merge(backend: Any, case: MergeCase) -> None:
+    fragments, grid, window, reduce, channels_last = case
+    options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
+    expected = merge(fragments, grid, fill_value=7, **options)
     out = torch.empty_like(expected)
     backend.run_merge(fragments, grid, window, reduce, channels_last, 7, out)
-    tolerance = TOLERANCE.get(dtype, 0)
+    tolerance = TOLERANCE.get(fragments.dtype, 0)
     torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
 
 
 @several
-@given(grids(), st.sampled_from((torch.bool, torch.int32, torch.float16, torch.float32)))
+@given(grids(LONGEST), st.sampled_from((torch.bool, torch.int32, torch.float16, torch.float32)))
 def test_features(backend: Any, grid: FragmentGrid, dtype: Any) -> None:
     axis = len(grid.shape) - 1
-    x = numbers((2, 3, *grid.shape), dtype)
-    lags = tuple(range(1, min(grid.size[axis], 12)))
-    names = FEATURES if lags else FEATURES[:-1]
+    x = image(grid, False, dtype)
+    names, lags = feature_names(grid, axis)
     expected = fragment_features(x, grid, names, lags=lags, axis=axis)
     out = torch.empty_like(expected)
     codes = column_codes(names, lags)
