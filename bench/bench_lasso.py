@@ -1,6 +1,7 @@
 """GramLasso against scikit-learn, which descends response by response on a Gram matrix it shares.
 
-Run with ``OMP_NUM_THREADS=1`` for one thread (the matrix products follow the BLAS library).
+Run with ``OMP_NUM_THREADS=1`` for one thread (the matrix products follow the BLAS library). With
+``--benchmark-disable`` problems are small: a smoke.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def objective(model, x, y):
 @pytest.mark.parametrize("peer", ["tokfrag", "tokfrag-float32", "sklearn"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def bench_lasso(benchmark, case, peer):
-    p, m, share = case
+    p, m, share = case if benchmark.enabled else (96, 20, case[2])
     x, y = problem(p, m)
     alpha = share * np.abs(x.T @ y).max() / len(x)
     benchmark.group = f"lasso {p} features {m} responses alpha {share} of the largest"

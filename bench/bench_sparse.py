@@ -2,7 +2,7 @@
 
 One thread: ``TOKFRAG_NUM_THREADS=1``; ``TOKFRAG_ISA=v3`` with ``MKL_ENABLE_INSTRUCTIONS=AVX2`` for
 the numbers of a machine without AVX-512. On a shared machine add
-``--benchmark-timer=time.thread_time``.
+``--benchmark-timer=time.thread_time``. With ``--benchmark-disable`` layers are small: a smoke.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from peers import describe, need
 
 torch = need("torch")
 
-from tokfrag.sparse import SparseLinear  # noqa: E402
+from tokfrag.sparse import SparseLinear, _products  # noqa: E402
+from tokfrag.sparse._masks import select  # noqa: E402
 
 SHAPES = [(1024, 1024), (4096, 1024)]  # outputs, inputs
 SPARSITIES = [0.3, 0.5, 0.75, 0.9, 0.95]
@@ -36,6 +37,11 @@ def pair(rows: int, columns: int, sparsity: float, **options: Any) -> tuple[Any,
     """A sparse layer and the dense one with the same weights."""
     layer = SparseLinear(columns, rows, sparsity=sparsity, **options)
     return layer, layer.to_dense()
+
+
+def extent(benchmark: Any, full: int) -> int:
+    """A size of a layer or batch: itself, or small where nothing is timed."""
+    return full if benchmark.enabled else min(full, 160)
 
 
 def forward_of(peer: str, layer: Any, dense: Any, x: Any) -> Callable[[], Any]:
@@ -58,8 +64,9 @@ def forward_of(peer: str, layer: Any, dense: Any, x: Any) -> Callable[[], Any]:
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 def bench_forward(benchmark, shape, batch, sparsity, peer):
     benchmark.group = f"forward {shape[0]}x{shape[1]} batch {batch} sparsity {sparsity}"
-    layer, dense = pair(*shape, sparsity)
-    x = torch.randn(batch, shape[1])
+    rows, columns = (extent(benchmark, size) for size in shape)
+    layer, dense = pair(rows, columns, sparsity)
+    x = torch.randn(extent(benchmark, batch), columns)
     with torch.no_grad():
         run = forward_of(peer, layer, dense, x)
         torch.testing.assert_close(run(), dense(x), rtol=1e-3, atol=1e-3)
@@ -67,16 +74,17 @@ def bench_forward(benchmark, shape, batch, sparsity, peer):
         benchmark(run)
 
 
-@pytest.mark.parametrize("peer", ["tokfrag", "torch", "torch-sparse"])
+@pytest.mark.parametrize("peer", ["tokfrag", "torch", "torch-sparse", "sparseprop"])
 @pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.9, 0.95])
 @pytest.mark.parametrize("batch", [32, 256, 2048])
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 def bench_training_step(benchmark, batch, sparsity, peer):
     """Forward, both gradients and an Adam step (torch.sparse.mm: plain SGD, Adam refuses it)."""
     benchmark.group = f"training step 1024x1024 batch {batch} sparsity {sparsity}"
-    layer, dense = pair(1024, 1024, sparsity)
-    x = torch.randn(batch, 1024, requires_grad=True)
-    grad = torch.randn(batch, 1024)
+    size, count = extent(benchmark, 1024), extent(benchmark, batch)
+    layer, dense = pair(size, size, sparsity)
+    x = torch.randn(count, size, requires_grad=True)
+    grad = torch.randn(count, size)
     if peer == "torch-sparse":
         weight = dense.weight.detach().to_sparse_csr().requires_grad_()
         optimizer = torch.optim.SGD([weight], lr=1e-6)
@@ -85,6 +93,8 @@ def bench_training_step(benchmark, batch, sparsity, peer):
             return torch.sparse.mm(weight, x.t()).t()
     else:
         module = layer if peer == "tokfrag" else dense
+        if peer == "sparseprop":
+            module = need("sparseprop.modules.linear").SparseLinear.from_dense(dense)
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-6, fused=True)
 
         def forward():
@@ -98,7 +108,7 @@ def bench_training_step(benchmark, batch, sparsity, peer):
 
     step()
     torch.testing.assert_close(x.grad, grad @ dense.weight.detach(), rtol=1e-2, atol=1e-2)
-    describe(benchmark, "tokfrag" if peer == "tokfrag" else "torch")
+    describe(benchmark, "torch" if peer.startswith("torch") else peer)
     benchmark(step)
 
 
@@ -107,13 +117,51 @@ def bench_training_step(benchmark, batch, sparsity, peer):
 def bench_one_input_large_layer(benchmark, sparsity, peer):
     """A layer of 256 MB, larger than most caches."""
     benchmark.group = f"one input 8192x8192 sparsity {sparsity}"
-    layer, dense = pair(8192, 8192, sparsity)
-    x = torch.randn(1, 8192)
+    size = extent(benchmark, 8192)
+    layer, dense = pair(size, size, sparsity)
+    x = torch.randn(1, size)
     run = layer if peer == "tokfrag" else dense
     with torch.no_grad():
         torch.testing.assert_close(run(x), dense(x), rtol=1e-3, atol=1e-3)
-        describe(benchmark, peer, bytes=layer.nbytes if peer == "tokfrag" else 4 * 8192**2)
+        describe(benchmark, peer, bytes=layer.nbytes if peer == "tokfrag" else 4 * size**2)
         benchmark(run, x)
+
+
+@pytest.mark.parametrize("peer", ["tokfrag", "tokfrag-unstructured", "torch"])
+@pytest.mark.parametrize("product", ["forward", "input gradient", "sampled gradient"])
+@pytest.mark.parametrize("sparsity", [0.5, 0.75, 0.9, 0.95])
+@pytest.mark.parametrize("batch", [1, 32, 256])
+@pytest.mark.parametrize("size", [1024, 4096])
+def bench_blocks(benchmark, size, batch, sparsity, product, peer):
+    """A matrix of 8 x 1 blocks, one of single weights and a dense one."""
+    benchmark.group = f"8x1 {product} {size}x{size} batch {batch} sparsity {sparsity}"
+    size = extent(benchmark, size)
+    scores = torch.rand(size, size)
+    mask = select(scores, sparsity, None if peer == "tokfrag-unstructured" else "8x1")
+    layer, dense = pair(size, size, sparsity, mask=mask)
+    x, grad = torch.randn(2, batch, size).unbind()
+    weight, values = dense.weight.detach(), layer.values.detach()
+    places = layer.local, layer.runs
+    expected, ours = {
+        "forward": (
+            lambda: x @ weight.t(),
+            lambda: _products.multiply(x, values, None, *places, size, False, "sparse"),
+        ),
+        "input gradient": (
+            lambda: grad @ weight,
+            lambda: _products.multiply(grad, values, None, *places, size, True, "sparse"),
+        ),
+        "sampled gradient": (
+            lambda: grad.t() @ x,
+            lambda: _products.sample(grad, x, *places, "sparse"),
+        ),
+    }[product]
+    result = expected()
+    if product == "sampled gradient":
+        result = result.reshape(-1)[layer._positions()]
+    torch.testing.assert_close(ours(), result, rtol=1e-3, atol=1e-3)
+    describe(benchmark, "torch" if peer == "torch" else "tokfrag")
+    benchmark(expected if peer == "torch" else ours)
 
 
 # What a layer may lose to dense: noise of the clock, and a few microseconds of Python a call.
@@ -126,9 +174,11 @@ def bench_never_slower(benchmark):
     batches = (1, 4, 32, 256)
     cases, lost = {}, []
     print("\ndense / sparse time; batch", *(f"{batch:>6}" for batch in batches))
-    for rows, columns in [(64, 64), (256, 256), (1024, 1024), (3000, 700)]:
+    shapes = [(64, 64, 1), (256, 256, 1), (1024, 1024, 1), (1024, 1024, 8), (3000, 700, 1)]
+    for rows, columns, height in shapes if benchmark.enabled else shapes[:1]:
         for sparsity in (0.0, 0.3, 0.5, 0.9):
-            layer, dense = pair(rows, columns, sparsity)
+            mask = select(torch.rand(rows, columns), sparsity, "8x1" if height == 8 else None)
+            layer, dense = pair(rows, columns, sparsity, mask=mask)
             line = []
             for batch in batches:
                 x = torch.randn(batch, columns)
@@ -136,14 +186,14 @@ def bench_never_slower(benchmark):
                     # Twice before it counts: other work on the machine hits both, not alike.
                     ratio, loss = max(interleaved(layer, dense, x) for _ in range(2))
                 line.append(ratio)
-                cases[rows, columns, sparsity, batch] = ratio
+                cases[rows, columns, height, sparsity, batch] = ratio
                 if ratio < 1 - NOISE and loss > CALL:
-                    lost.append((rows, columns, sparsity, batch, round(ratio, 2), loss))
-            name = f"{rows} x {columns}, {sparsity:.0%}"
-            print(f"{name:<26}", *(f"{ratio:6.2f}" for ratio in line), flush=True)
+                    lost.append((rows, columns, height, sparsity, batch, round(ratio, 2), loss))
+            name = f"{rows} x {columns}, {height} x 1, {sparsity:.0%}"
+            print(f"{name:<28}", *(f"{ratio:6.2f}" for ratio in line), flush=True)
     worst = sorted(cases.items(), key=lambda item: item[1])[:8]
     benchmark.extra_info["worst"] = {str(case): round(ratio, 3) for case, ratio in worst}
-    assert not lost, lost
+    assert not lost or not benchmark.enabled, lost
     benchmark(lambda: None)
 
 
@@ -173,7 +223,7 @@ def interleaved(layer: Any, dense: Any, x: Any) -> tuple[float, float]:
 def bench_bytes(benchmark, sparsity, dtype):
     """Bytes a weight slot, stored and with Adam's training state (no time is of interest)."""
     benchmark.group = "bytes a weight"
-    layer = SparseLinear(4096, 1024, sparsity=sparsity, dtype=dtype)
+    layer = SparseLinear(4096, 1024, sparsity=sparsity, dtype=dtype, kernel="sparse")
     slots = 4096 * 1024
     x = torch.randn(64, 4096, dtype=dtype, requires_grad=True)
     layer(x).sum().backward()

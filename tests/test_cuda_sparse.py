@@ -11,7 +11,7 @@ if not torch.cuda.is_available():
     pytest.skip("torch sees no CUDA device", allow_module_level=True)
 pytest.importorskip("tokfrag._cuda", reason="tokfrag was built without nvcc")
 
-from tokfrag.sparse import SparseLinear, SparseLSTM  # noqa: E402
+from tokfrag.sparse import SparseEmbedding, SparseLinear, SparseLSTM  # noqa: E402
 
 TOLERANCE = {
     torch.float32: 1e-4,
@@ -108,3 +108,26 @@ def test_semi_structured_weights() -> None:
     x = torch.randn(64, 256, device="cuda", dtype=torch.float16)
     with torch.no_grad():
         torch.testing.assert_close(layer.to_semi_structured()(x), layer(x), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_embedding(dtype: Any) -> None:
+    torch.manual_seed(0)
+    table = SparseEmbedding(50, 30, sparsity=0.8, dtype=dtype)
+    ids = torch.randint(0, 50, (4, 70))
+    results = []
+    for device in ("cpu", "cuda"):
+        table.to(device)
+        table.zero_grad()
+        y = table(ids.to(device))
+        assert y.device.type == device
+        y.square().sum().backward()
+        assert table.values.grad is not None
+        results.append((y.detach().cpu(), table.values.grad.cpu()))
+    assert torch.equal(results[0][0], results[1][0])
+    limit = TOLERANCE[dtype]
+    torch.testing.assert_close(results[1][1], results[0][1], rtol=limit, atol=limit)
+    with pytest.raises(IndexError, match="takes 0 to 49"):
+        table(torch.tensor([50], device="cuda"))
+    with pytest.raises(ValueError, match="ids: got a tensor on cpu for a table on cuda:0"):
+        table(ids)

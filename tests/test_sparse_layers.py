@@ -373,6 +373,10 @@ def test_no_kernel_for_a_device():
         ValueError, match="x: got a tensor on cpu for weights on meta; takes the same"
     ):
         layer(torch.ones(2, 4))
+    table = SparseEmbedding(4, 3).to("meta")
+    assert table(torch.ones(2, dtype=torch.int64, device="meta")).shape == (2, 3)
+    with pytest.raises(ValueError, match="ids: got a tensor on cpu for a table on meta"):
+        table(torch.ones(2, dtype=torch.int64))
 
 
 def test_planner_remembers(monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ from tokfrag.reference import sparse as reference
 torch = pytest.importorskip("torch")
 
 import tokfrag.sparse._operators  # noqa: E402, F401  (registers them)
-from tokfrag.sparse import _patterns, _products  # noqa: E402
+from tokfrag.sparse import _lookup, _patterns, _products  # noqa: E402
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {
@@ -105,11 +105,41 @@ def test_lookup_equals_the_reference(rows, columns, count, dtype, seed):
     np.testing.assert_allclose(got.double().numpy(), expected, **TOLERANCE[dtype])
 
 
+@settings(max_examples=40)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 50),
+    st.integers(0, 60),
+    st.sampled_from(DTYPES),
+    st.integers(0, 2**31),
+)
+def test_lookup_composed_for_other_devices_equals_the_native_one(rows, columns, count, dtype, seed):
+    """What CUDA tensors go through, on the CPU: rows without non-zeros, ids that come again."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(rows, columns, generator=generator) < 0.3 * torch.rand(
+        rows, 1, generator=generator
+    )
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), mask.sum(1).cumsum(0)])
+    local = mask.nonzero()[:, 1].to(torch.int16)
+    ids = torch.randint(0, rows, (count,), generator=generator)
+    values, grad = (
+        torch.randn(shape, generator=generator).to(dtype)
+        for shape in [(len(local),), (count, columns)]
+    )
+    got = _lookup.composed_lookup(ids, values, offsets, local, columns)
+    assert torch.equal(got, _lookup.lookup(ids, values, offsets, local, columns))
+    got = _lookup.composed_gradient(grad, ids, offsets, local)
+    assert got.dtype == dtype
+    # On the CPU both add ids in order, in float32 for half types: the same bits.
+    assert torch.equal(got, _lookup.lookup_gradient(grad, ids, offsets, local))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("special", [float("nan"), float("inf"), -0.0, 1e-7, 6e4])
-def test_special_values_pass_through(dtype, special):
-    mask, local, runs, x, _, values = draw(20, 140, 3, 0.5, 5, dtype)
-    x[1, 7] = special
+@pytest.mark.parametrize(("batch", "density"), [(3, 0.5), (1, 0.5), (1, 0.05)])
+def test_special_values_pass_through(dtype, special, batch, density):
+    mask, local, runs, x, _, values = draw(20, 140, batch, density, 5, dtype)
+    x[-1, 7] = special
     got = _products.multiply(x, values, None, local, runs, 140, False, "sparse")
     dense = _patterns.densify(values, local, runs, 140)
     kept = mask[:, 7]

@@ -34,6 +34,12 @@ T* out(Address address) {
 
 const std::uint8_t* bytes(Address address) { return in<std::uint8_t>(address); }
 
+// The layout with row groups where the matrix is made of blocks, the plain one elsewhere.
+Layout suited(const Pattern& pattern, Address local, Address runs) {
+  return pattern.in_blocks() ? pattern.blocked(bytes(local), bytes(runs))
+                             : pattern.layout(bytes(local), bytes(runs));
+}
+
 }  // namespace
 
 void bind_sparse(py::module_& parent) {
@@ -80,6 +86,7 @@ void bind_sparse(py::module_& parent) {
       .def_property_readonly("rows", &Pattern::rows)
       .def_property_readonly("columns", &Pattern::columns)
       .def_property_readonly("nnz", &Pattern::nnz)
+      .def_property_readonly("in_blocks", &Pattern::in_blocks)
       .def_property_readonly("nbytes", &Pattern::bytes)
       .def(
           "positions",
@@ -132,9 +139,9 @@ void bind_sparse(py::module_& parent) {
           [](const Pattern& self, int element, Address local, Address runs, Address x,
              std::int64_t batch, Address values, Address bias, Address y, int threads) {
             const auto type = static_cast<Element>(element);
-            const Layout layout = sparse::masks_pay(type, self, batch)
+            const Layout layout = !self.in_blocks() && sparse::masks_pay(type, self, batch)
                                       ? self.masked(bytes(local), bytes(runs))
-                                      : self.layout(bytes(local), bytes(runs));
+                                      : suited(self, local, runs);
             sparse::multiply(type, layout, Batch{in(x), batch}, in(values), in(bias), out(y),
                              threads);
           },
@@ -145,8 +152,8 @@ void bind_sparse(py::module_& parent) {
           [](const Pattern& self, int element, Address local, Address runs, Address x,
              std::int64_t batch, Address values, Address y, int threads) {
             sparse::multiply_transposed(static_cast<Element>(element), self,
-                                        self.layout(bytes(local), bytes(runs)), Batch{in(x), batch},
-                                        in(values), out(y), threads);
+                                        suited(self, local, runs), Batch{in(x), batch}, in(values),
+                                        out(y), threads);
           },
           py::arg("element"), py::arg("local"), py::arg("runs"), py::arg("x"), py::arg("batch"),
           py::arg("values"), py::arg("y"), py::arg("threads"), release())
@@ -154,7 +161,7 @@ void bind_sparse(py::module_& parent) {
           "sample",
           [](const Pattern& self, int element, Address local, Address runs, Address grad,
              std::int64_t batch, Address x, Address values, int threads) {
-            sparse::sample(static_cast<Element>(element), self.layout(bytes(local), bytes(runs)),
+            sparse::sample(static_cast<Element>(element), suited(self, local, runs),
                            Batch{in(grad), batch}, in(x), out(values), threads);
           },
           py::arg("element"), py::arg("local"), py::arg("runs"), py::arg("grad"), py::arg("batch"),

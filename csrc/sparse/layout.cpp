@@ -132,10 +132,42 @@ void expand(const Layout& layout, const void* values, int size, void* dense) {
   }
 }
 
+namespace {
+
+// Whether rows share their columns by eights; of a validated layout without starts.
+bool shares_columns(const Layout& layout) {
+  const std::uint8_t* local = layout.local;
+  for (std::int64_t chunk = 0; chunk < layout.chunks(); ++chunk) {
+    for (std::int64_t block = 0; block < layout.row_blocks(); ++block) {
+      const std::uint8_t* runs = layout.tile_runs(chunk, block);
+      const std::int64_t block_rows = layout.block_rows(block);
+      for (std::int64_t i = 0; i < block_rows;) {
+        const std::uint8_t row = runs[2 * i];
+        const std::uint8_t count = runs[2 * i + 1];
+        if (row % kGroupRows != 0) return false;
+        const auto height = std::min<std::int64_t>(kGroupRows, block_rows - row);
+        // Equally long runs stand by row, so the group's rows would follow at once.
+        if (i + height > block_rows) return false;
+        for (std::int64_t r = 1; r < height; ++r) {
+          if (runs[2 * (i + r)] != row + r || runs[2 * (i + r) + 1] != count ||
+              std::memcmp(local, local + r * count, count) != 0) {
+            return false;
+          }
+        }
+        local += count * height;
+        i += height;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 Pattern::Pattern(const std::uint8_t* local, const std::uint8_t* runs, std::int64_t rows,
                  std::int64_t columns, std::int64_t nnz)
     : rows_(rows), columns_(columns), nnz_(nnz) {
-  Layout view{{rows, columns}, local, runs, nullptr, nullptr};
+  Layout view{{rows, columns}, local, runs, nullptr};
   starts_.assign(static_cast<std::size_t>(view.chunks() * view.row_blocks() + 1), 0);
   std::int64_t at = 0;
   std::size_t tile = 0;
@@ -165,10 +197,11 @@ Pattern::Pattern(const std::uint8_t* local, const std::uint8_t* runs, std::int64
     poll_interrupt();
   }
   if (at != nnz) throw std::invalid_argument("runs: fewer non-zeros than values");
+  in_blocks_ = rows >= kGroupRows && shares_columns(view);
 }
 
 Layout Pattern::layout(const std::uint8_t* local, const std::uint8_t* runs) const {
-  return {{rows_, columns_}, local, runs, starts_.data(), nullptr};
+  return {{rows_, columns_}, local, runs, starts_.data()};
 }
 
 Layout Pattern::masked(const std::uint8_t* local, const std::uint8_t* runs) const {
@@ -194,8 +227,40 @@ Layout Pattern::transposed(const std::uint8_t* local, const std::uint8_t* runs) 
   return {{columns_, rows_},
           transposed_local_.data(),
           transposed_runs_.data(),
-          transposed_starts_.data(),
-          nullptr};
+          transposed_starts_.data()};
+}
+
+Layout Pattern::blocked(const std::uint8_t* local, const std::uint8_t* runs) const {
+  Layout view = layout(local, runs);
+  std::call_once(groups_once_, [&] { build_groups(view); });
+  view.groups = groups_.data();
+  view.group_columns = group_columns_.data();
+  view.group_starts = group_starts_.data();
+  return view;
+}
+
+void Pattern::build_groups(const Layout& from) const {
+  groups_.reserve(
+      static_cast<std::size_t>(from.chunks() * ((rows_ + kGroupRows - 1) / kGroupRows)));
+  group_columns_.reserve(static_cast<std::size_t>(nnz_ / kGroupRows));
+  group_starts_.reserve(starts_.size());
+  for (std::int64_t chunk = 0; chunk < from.chunks(); ++chunk) {
+    for (std::int64_t block = 0; block < from.row_blocks(); ++block) {
+      group_starts_.push_back(static_cast<std::int64_t>(group_columns_.size()));
+      const std::uint8_t* run = from.tile_runs(chunk, block);
+      const std::uint8_t* local = from.local + from.tile_start(chunk, block);
+      const std::int64_t block_rows = from.block_rows(block);
+      for (std::int64_t i = 0; i < block_rows;) {
+        const auto height = std::min<std::int64_t>(kGroupRows, block_rows - run[2 * i]);
+        const std::uint8_t count = run[2 * i + 1];
+        groups_.push_back({run[2 * i], static_cast<std::uint8_t>(height), count});
+        group_columns_.insert(group_columns_.end(), local, local + count);
+        local += count * height;
+        i += height;
+      }
+    }
+  }
+  group_starts_.push_back(static_cast<std::int64_t>(group_columns_.size()));
 }
 
 void Pattern::build_transposed(const Layout& from) const {
@@ -246,8 +311,10 @@ void Pattern::build_transposed(const Layout& from) const {
 
 std::int64_t Pattern::bytes() const {
   return static_cast<std::int64_t>(
-      (starts_.size() + transposed_starts_.size() + masks_.size()) * sizeof(std::int64_t) +
-      transposed_local_.size() + transposed_runs_.size() + sources_.size() * sizeof(std::uint16_t));
+      (starts_.size() + transposed_starts_.size() + masks_.size() + group_starts_.size()) *
+          sizeof(std::int64_t) +
+      groups_.size() * sizeof(RowGroup) + group_columns_.size() + transposed_local_.size() +
+      transposed_runs_.size() + sources_.size() * sizeof(std::uint16_t));
 }
 
 }  // namespace tokfrag::sparse

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <vector>
 
+#include "sparse/row_group.hpp"
 #include "sparse/tiles.hpp"
 
 namespace tokfrag::sparse {
@@ -25,6 +26,12 @@ struct Layout : TileGrid {
   const std::uint8_t* runs = nullptr;
   const std::int64_t* starts = nullptr;
   const std::uint64_t* masks = nullptr;  // optional: two words a run, a bit a column of the chunk
+  // Optional, where rows share their columns by eights: the groups of each tile in storage order,
+  // their columns, and where each tile's columns begin. A group's runs follow one another in the
+  // stored form, since they are equally long: its values are a small matrix of (rows, columns).
+  const RowGroup* groups = nullptr;
+  const std::uint8_t* group_columns = nullptr;
+  const std::int64_t* group_starts = nullptr;
 
   std::int64_t tile_start(std::int64_t chunk, std::int64_t block) const {
     return starts[tile(chunk, block)];
@@ -37,6 +44,19 @@ struct Layout : TileGrid {
   }
   const std::uint64_t* tile_masks(std::int64_t chunk, std::int64_t block) const {
     return masks + (chunk * rows + block * kTile) * 2;
+  }
+  std::int64_t block_groups(std::int64_t block) const {
+    return (block_rows(block) + kGroupRows - 1) / kGroupRows;
+  }
+  const RowGroup* tile_groups(std::int64_t chunk, std::int64_t block) const {
+    const std::int64_t in_chunk = (rows + kGroupRows - 1) / kGroupRows;
+    return groups + chunk * in_chunk + block * (kTile / kGroupRows);
+  }
+  std::int64_t tile_group_start(std::int64_t chunk, std::int64_t block) const {
+    return group_starts[tile(chunk, block)];
+  }
+  const std::uint8_t* tile_group_columns(std::int64_t chunk, std::int64_t block) const {
+    return group_columns + tile_group_start(chunk, block);
   }
 };
 
@@ -69,6 +89,10 @@ class Pattern {
   Layout transposed(const std::uint8_t* local, const std::uint8_t* runs) const;
   // The layout with bit masks, an eighth of a byte a weight. Built once, kept.
   Layout masked(const std::uint8_t* local, const std::uint8_t* runs) const;
+  // Whether each eight rows 8 k to 8 k + 7 (and those that are left) have the same columns.
+  bool in_blocks() const { return in_blocks_; }
+  // The layout with row groups, a byte a block of eight. Built once, kept; only if in_blocks().
+  Layout blocked(const std::uint8_t* local, const std::uint8_t* runs) const;
   // For each value of the transposed matrix, its place in the tile it comes from.
   const std::uint16_t* sources() const { return sources_.data(); }
 
@@ -80,13 +104,19 @@ class Pattern {
  private:
   void build_transposed(const Layout& from) const;
   void build_masks(const Layout& from) const;
+  void build_groups(const Layout& from) const;
 
   std::int64_t rows_;
   std::int64_t columns_;
   std::int64_t nnz_;
+  bool in_blocks_;
   std::vector<std::int64_t> starts_;
   mutable std::once_flag transposed_once_;
   mutable std::once_flag masks_once_;
+  mutable std::once_flag groups_once_;
+  mutable std::vector<RowGroup> groups_;
+  mutable std::vector<std::uint8_t> group_columns_;
+  mutable std::vector<std::int64_t> group_starts_;
   mutable std::vector<std::uint64_t> masks_;
   mutable std::vector<std::int64_t> transposed_starts_;
   mutable std::vector<std::uint8_t> transposed_local_;

@@ -8,7 +8,9 @@
 
 namespace tokfrag::TOKFRAG_ISA {
 
+using sparse::kGroupRows;
 using sparse::PackingKernels;
+using sparse::RowGroup;
 
 namespace {
 
@@ -166,6 +168,72 @@ void pack(const void* x_address, std::int64_t stride, std::int64_t valid, std::i
 }
 
 template <class E>
+void pack_pairs(const void* x_address, std::int64_t stride, std::int64_t valid, std::int64_t rows,
+                std::int64_t lanes, void* pairs_address) {
+  using T = Real<E>;
+  using Eight = typename Simd<T, 8>::Line;
+  const auto* x = static_cast<const E*>(x_address);
+  auto* pairs = static_cast<T*>(pairs_address);
+  for (std::int64_t lane = 0; lane < lanes; lane += 2) {
+    for (std::int64_t row = 0; row < rows; row += kGroupRows) {
+      T line[2][8] = {};
+      for (std::int64_t l = lane; l < lane + 2 && l < valid; ++l) {
+        const E* from = x + l * stride + row;
+        if (row + 8 <= rows) {
+          for (int k = 0; k < 8; ++k) line[l - lane][k] = tokfrag::widen(from[k]);
+        } else {
+          for (int k = 0; k < rows - row; ++k) line[l - lane][k] = tokfrag::widen(from[k]);
+        }
+      }
+      Eight a;
+      Eight b;
+      std::memcpy(&a, line[0], sizeof a);
+      std::memcpy(&b, line[1], sizeof b);
+      const Eight first = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+      const Eight second = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+      T* to = pairs + row * lanes + lane * kGroupRows;
+      std::memcpy(to, &first, sizeof first);
+      std::memcpy(to + 8, &second, sizeof second);
+    }
+  }
+}
+
+template <class T>
+void fold_pairs(const void* sums_address, const RowGroup* groups, std::int64_t count,
+                void* out_address) {
+  using Eight = typename Simd<T, 8>::Line;
+  const auto* sums = static_cast<const T*>(sums_address);
+  auto* out = static_cast<T*>(out_address);
+  for (const RowGroup* group = groups; group < groups + count; ++group) {
+    const int columns = group->count;
+    int n = 0;
+    for (; n + 8 <= columns; n += 8) {
+      Eight lines[8];
+#pragma GCC unroll 8
+      for (int k = 0; k < 8; ++k) {
+        Eight low;
+        Eight high;
+        std::memcpy(&low, sums + (n + k) * 16, sizeof low);
+        std::memcpy(&high, sums + (n + k) * 16 + 8, sizeof high);
+        lines[k] = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14) +
+                   __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
+      }
+      transpose(lines);
+      for (int r = 0; r < group->height; ++r) {
+        std::memcpy(out + r * columns + n, &lines[r], sizeof(Eight));
+      }
+    }
+    for (; n < columns; ++n) {
+      for (int r = 0; r < group->height; ++r) {
+        out[r * columns + n] = sums[n * 16 + 2 * r] + sums[n * 16 + 2 * r + 1];
+      }
+    }
+    sums += columns * 16;
+    out += columns * group->height;
+  }
+}
+
+template <class E>
 void unpack_rest(const Real<E>* rows, std::int64_t row, std::int64_t count, std::int64_t lanes,
                  const E* bias, std::int64_t valid, std::int64_t stride, std::int64_t lane,
                  int lane_count, E* y) {
@@ -272,6 +340,8 @@ void gather(const void* from_address, const std::uint16_t* sources, std::int64_t
 extern const PackingKernels sparse_packing_kernels;
 const PackingKernels sparse_packing_kernels = {
     {pack<float>, pack<double>, pack<Half>, pack<BFloat16>},
+    {pack_pairs<float>, pack_pairs<double>, pack_pairs<Half>, pack_pairs<BFloat16>},
+    {fold_pairs<float>, fold_pairs<double>},
     {unpack<float>, unpack<double>, unpack<Half>, unpack<BFloat16>},
     {unpack_vector<float>, unpack_vector<double>, unpack_vector<Half>, unpack_vector<BFloat16>},
     {widen<float>, widen<double>, widen<Half>, widen<BFloat16>},

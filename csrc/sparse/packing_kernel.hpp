@@ -8,6 +8,7 @@
 
 #include "core/isa.hpp"
 #include "sparse/element.hpp"
+#include "sparse/row_group.hpp"
 
 namespace tokfrag::sparse {
 
@@ -16,6 +17,13 @@ struct PackingKernels {
   using Pack = void (*)(const void* x, std::int64_t stride, std::int64_t valid,
                         std::int64_t columns, std::int64_t lanes, void* panel);
   Pack pack[kElements];
+  // pairs[r / 8, l / 2, r % 8, l % 2] = x[l, r] for l < valid and r < rows; 0 for other lanes and
+  // up to a multiple of eight rows.
+  using PackPairs = void (*)(const void* x, std::int64_t stride, std::int64_t valid,
+                             std::int64_t rows, std::int64_t lanes, void* pairs);
+  PackPairs pack_pairs[kElements];
+  // out = a group's values (height, count) from sums[count, 8, 2] of pairs, for float and double.
+  void (*fold_pairs[2])(const void* sums, const RowGroup* groups, std::int64_t count, void* out);
   // y[l, r] = rows[r, l] + bias[r] for l < valid; bias (of the element type) may be null.
   using Unpack = void (*)(const void* rows, std::int64_t count, std::int64_t lanes,
                           const void* bias, std::int64_t valid, std::int64_t stride, void* y);

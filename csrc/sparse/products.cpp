@@ -2,107 +2,62 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
-#include "core/huge_buffer.hpp"
 #include "core/parallel.hpp"
+#include "sparse/batching.hpp"
+#include "sparse/blocks.hpp"
+#include "sparse/blocks_kernel.hpp"
 #include "sparse/products_kernel.hpp"
 
 namespace tokfrag::sparse {
 
 namespace {
 
-constexpr std::int64_t kMaxLanes = 64;
-// Output rows whose batch tile stays in the second cache.
-constexpr std::int64_t kGroupBlocks = 16;
-// Below this many multiply-adds a call is faster on one thread (about 100 us).
-constexpr double kSerialWork = 4e6;
-
-std::int64_t element_size(Element element) {
-  return element == kFloat64 ? 8 : element == kFloat32 ? 4 : 2;
-}
-std::int64_t real_size(Element element) { return element == kFloat64 ? 8 : 4; }
-std::size_t real_index(Element element) { return element == kFloat64 ? 1 : 0; }
-
-const char* at(const void* base, std::int64_t items, std::int64_t size) {
-  return static_cast<const char*>(base) + items * size;
-}
-char* at(void* base, std::int64_t items, std::int64_t size) {
-  return static_cast<char*>(base) + items * size;
-}
-
-// Memory a thread keeps from call to call: fresh pages would cost more than a small product.
-enum Scratch { kPanel, kRows, kValues, kScratches };
-void* scratch(Scratch which, std::int64_t bytes) {
-  thread_local HugeBuffer buffers[kScratches];
-  HugeBuffer& buffer = buffers[which];
-  if (buffer.size() < bytes) buffer = HugeBuffer(bytes);
-  return buffer.data();
-}
-
-struct Tile {
-  std::int64_t first;
-  std::int64_t valid;
-  std::int64_t lanes;
-  std::size_t choice;  // lanes == 16 << choice
-};
-
-std::vector<Tile> batch_tiles(std::int64_t batch) {
-  std::vector<Tile> tiles;
-  for (std::int64_t first = 0; first < batch; first += kMaxLanes) {
-    const std::int64_t valid = std::min(kMaxLanes, batch - first);
-    const std::size_t choice = valid <= 16 ? 0 : valid <= 32 ? 1 : 2;
-    tiles.push_back({first, valid, std::int64_t{16} << choice, choice});
-  }
-  return tiles;
-}
-
-// Cuts the row blocks into groups of about equal non-zeros, of at most kGroupBlocks; returns the
-// boundaries. `wanted`: how many groups threads would like.
-std::vector<std::int64_t> row_groups(const Layout& layout, std::int64_t wanted) {
-  const std::int64_t blocks = layout.row_blocks();
-  std::vector<std::int64_t> work(static_cast<std::size_t>(blocks), 1);
-  for (std::int64_t chunk = 0; chunk < layout.chunks(); ++chunk) {
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      work[static_cast<std::size_t>(block)] +=
-          layout.tile_end(chunk, block) - layout.tile_start(chunk, block);
+// One tile times its chunk of inputs, by the kernel that suits. `single`: one input, not a panel.
+void multiply_tile(Element element, const Layout& layout, std::int64_t chunk, std::int64_t block,
+                   bool single, std::size_t choice, const void* panel, const void* values,
+                   void* rows) {
+  const std::size_t real = real_index(element);
+  const std::int64_t start = layout.tile_start(chunk, block);
+  const std::int64_t width = layout.chunk_columns(chunk);
+  const void* tile_values = at(values, start, real_size(element));
+  const std::uint8_t* runs = layout.tile_runs(chunk, block);
+  const std::int64_t block_rows = layout.block_rows(block);
+  if (layout.groups != nullptr) {
+    const BlockKernels& kernels = block_kernels();
+    const std::uint8_t* columns = layout.tile_group_columns(chunk, block);
+    const RowGroup* groups = layout.tile_groups(chunk, block);
+    const std::int64_t count = layout.block_groups(block);
+    if (single) {
+      kernels.multiply_vector[real](panel, width, tile_values, columns, groups, count, rows);
+    } else {
+      kernels.multiply[real][choice](panel, tile_values, columns, groups, count, rows);
     }
+    return;
   }
-  double total = 0;
-  for (const std::int64_t w : work) total += static_cast<double>(w);
-  const double share = total / static_cast<double>(std::max<std::int64_t>(1, wanted));
-  std::vector<std::int64_t> bounds{0};
-  double sum = 0;
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    sum += static_cast<double>(work[static_cast<std::size_t>(block)]);
-    const bool full = block + 1 - bounds.back() >= kGroupBlocks;
-    if (full || sum >= share * static_cast<double>(bounds.size()) - 0.5)
-      bounds.push_back(block + 1);
+  const ProductKernels& kernels = product_kernels();
+  if (!single) {
+    kernels.multiply[real][choice](panel, tile_values, layout.local + start, runs, block_rows,
+                                   rows);
+  } else if (layout.masks != nullptr) {
+    kernels.multiply_masked(
+        static_cast<const float*>(panel), width, static_cast<const float*>(tile_values),
+        static_cast<const float*>(values) + nnz_of(layout), layout.tile_masks(chunk, block), runs,
+        block_rows, static_cast<float*>(rows));
+  } else {
+    kernels.multiply_vector[real](panel, width, tile_values, layout.local + start, runs, block_rows,
+                                  rows);
   }
-  if (bounds.back() != blocks) bounds.push_back(blocks);
-  return bounds;
-}
-
-int threads_for(double work, int threads) {
-  if (work < kSerialWork) return 1;
-  return threads > 0 ? threads : default_threads();
-}
-
-std::int64_t nnz_of(const Layout& layout) {
-  return layout.starts[layout.chunks() * layout.row_blocks()];
 }
 
 // The product proper: values are Real already and stand in the layout's order.
 void multiply_widened(Element element, const Layout& layout, Batch x, const void* values,
                       const void* bias, void* y, int threads) {
-  const ProductKernels& kernels = product_kernels();
   const PackingKernels& packing = packing_kernels();
   const std::int64_t esize = element_size(element);
   const std::int64_t rsize = real_size(element);
-  const std::size_t real = real_index(element);
   const bool single = x.count == 1;
-  const auto* values_end = static_cast<const float*>(values) + nnz_of(layout);
-  const std::vector<Tile> tiles = batch_tiles(x.count);
+  const std::vector<BatchTile> tiles = batch_tiles(x.count);
   const auto tile_count = static_cast<std::int64_t>(tiles.size());
   threads =
       threads_for(static_cast<double>(nnz_of(layout)) * static_cast<double>(x.count), threads);
@@ -112,19 +67,21 @@ void multiply_widened(Element element, const Layout& layout, Batch x, const void
 
   parallel_for(tile_count * groups, 1, threads, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t unit = begin; unit < end; ++unit) {
-      const Tile& tile = tiles[static_cast<std::size_t>(unit / groups)];
+      const BatchTile& tile = tiles[static_cast<std::size_t>(unit / groups)];
       const std::int64_t first_block = bounds[static_cast<std::size_t>(unit % groups)];
       const std::int64_t last_block = bounds[static_cast<std::size_t>(unit % groups) + 1];
       const std::int64_t first_row = first_block * kTile;
       const std::int64_t row_count = std::min(layout.rows, last_block * kTile) - first_row;
+      // One input: whole sums from groups, sixteen parts of a sum from runs.
+      const std::int64_t parts = single && layout.groups != nullptr ? 1 : tile.lanes;
       void* panel = scratch(kPanel, kTile * tile.lanes * rsize);
-      void* rows = scratch(kRows, row_count * tile.lanes * rsize);
-      std::memset(rows, 0, static_cast<std::size_t>(row_count * tile.lanes * rsize));
+      void* rows = scratch(kRows, row_count * parts * rsize);
       for (std::int64_t chunk = 0; chunk < layout.chunks(); ++chunk) {
-        if (layout.tile_start(chunk, first_block) == layout.tile_end(chunk, last_block - 1)) {
+        if (chunk > 0 &&
+            layout.tile_start(chunk, first_block) == layout.tile_end(chunk, last_block - 1)) {
           continue;
         }
-        const std::int64_t width = std::min(kTile, layout.columns - chunk * kTile);
+        const std::int64_t width = layout.chunk_columns(chunk);
         const char* inputs = at(x.data, tile.first * layout.columns + chunk * kTile, esize);
         if (single) {
           packing.widen[element](inputs, width, panel);
@@ -132,33 +89,21 @@ void multiply_widened(Element element, const Layout& layout, Batch x, const void
           packing.pack[element](inputs, layout.columns, tile.valid, width, tile.lanes, panel);
         }
         for (std::int64_t block = first_block; block < last_block; ++block) {
-          const std::int64_t start = layout.tile_start(chunk, block);
-          if (start == layout.tile_end(chunk, block)) continue;
-          void* out = at(rows, (block - first_block) * kTile * tile.lanes, rsize);
-          const void* tile_values = at(values, start, rsize);
-          if (single && layout.masks != nullptr) {
-            kernels.multiply_masked(static_cast<const float*>(panel), width,
-                                    static_cast<const float*>(tile_values), values_end,
-                                    layout.tile_masks(chunk, block), layout.tile_runs(chunk, block),
-                                    layout.block_rows(block), static_cast<float*>(out));
-          } else if (single) {
-            kernels.multiply_vector[real](panel, width, tile_values, layout.local + start,
-                                          layout.tile_runs(chunk, block), layout.block_rows(block),
-                                          out);
-          } else {
-            kernels.multiply[real][tile.choice](panel, tile_values, layout.local + start,
-                                                layout.tile_runs(chunk, block),
-                                                layout.block_rows(block), out);
+          void* sums = at(rows, (block - first_block) * kTile * parts, rsize);
+          if (chunk == 0) {  // cleared where the kernel finds them in the first cache
+            std::memset(sums, 0,
+                        static_cast<std::size_t>(layout.block_rows(block) * parts * rsize));
           }
+          if (layout.tile_start(chunk, block) == layout.tile_end(chunk, block)) continue;
+          multiply_tile(element, layout, chunk, block, single, tile.choice, panel, values, sums);
         }
       }
       const void* group_bias = bias == nullptr ? nullptr : at(bias, first_row, esize);
       char* out = at(y, tile.first * layout.rows + first_row, esize);
-      if (single) {
+      if (single && parts > 1) {
         packing.unpack_vector[element](rows, row_count, group_bias, out);
       } else {
-        packing.unpack[element](rows, row_count, tile.lanes, group_bias, tile.valid, layout.rows,
-                                out);
+        packing.unpack[element](rows, row_count, parts, group_bias, tile.valid, layout.rows, out);
       }
     }
   });
@@ -189,6 +134,10 @@ bool masks_pay(Element element, const Pattern& pattern, std::int64_t batch) {
 void multiply_transposed(Element element, const Pattern& pattern, const Layout& layout, Batch x,
                          const void* values, void* y, int threads) {
   if (x.count == 0 || layout.columns == 0) return;
+  if (layout.groups != nullptr) {
+    multiply_transposed_blocks(element, layout, x, values, y, threads);
+    return;
+  }
   const PackingKernels& packing = packing_kernels();
   const Layout turned = pattern.transposed(layout.local, layout.runs);
   const std::int64_t esize = element_size(element);
@@ -211,6 +160,10 @@ void multiply_transposed(Element element, const Pattern& pattern, const Layout& 
 
 void sample(Element element, const Layout& layout, Batch grad, const void* x, void* out,
             int threads) {
+  if (layout.groups != nullptr) {
+    sample_blocks(element, layout, grad, x, out, threads);
+    return;
+  }
   const ProductKernels& kernels = product_kernels();
   const PackingKernels& packing = packing_kernels();
   const std::int64_t nnz = nnz_of(layout);
@@ -220,7 +173,7 @@ void sample(Element element, const Layout& layout, Batch grad, const void* x, vo
   const bool wide = esize == rsize;
   void* sums = wide ? out : scratch(kValues, nnz * rsize);
   std::memset(sums, 0, static_cast<std::size_t>(nnz * rsize));
-  const std::vector<Tile> tiles = batch_tiles(grad.count);
+  const std::vector<BatchTile> tiles = batch_tiles(grad.count);
   threads = threads_for(static_cast<double>(nnz) * static_cast<double>(grad.count), threads);
   const std::vector<std::int64_t> bounds = row_groups(layout, threads == 1 ? 1 : 2 * threads);
 
@@ -232,7 +185,7 @@ void sample(Element element, const Layout& layout, Batch grad, const void* x, vo
           const std::int64_t last_block = bounds[static_cast<std::size_t>(group) + 1];
           const std::int64_t first_row = first_block * kTile;
           const std::int64_t row_count = std::min(layout.rows, last_block * kTile) - first_row;
-          for (const Tile& tile : tiles) {
+          for (const BatchTile& tile : tiles) {
             void* panel = scratch(kPanel, kTile * tile.lanes * rsize);
             void* rows = scratch(kRows, row_count * tile.lanes * rsize);
             packing.pack[element](at(grad.data, tile.first * layout.rows + first_row, esize),

@@ -1,7 +1,8 @@
 // Products of a sparse matrix with batches of dense vectors, over threads.
 //
 // All arrays are row-major and contiguous, of one element type; half and bfloat16 are computed in
-// float. Each output element is summed in one fixed order whatever the number of threads.
+// float. Each output element is summed in one fixed order whatever the number of threads. A layout
+// with row groups (Pattern::blocked) takes the kernels of blocks of eight rows.
 #pragma once
 
 #include <cstdint>

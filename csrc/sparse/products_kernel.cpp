@@ -2,32 +2,13 @@
 
 #include <cstring>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
-#define TOKFRAG_INLINE inline __attribute__((always_inline))
+#include "sparse/vectors.hpp"
 
 namespace tokfrag::TOKFRAG_ISA {
 
 using sparse::ProductKernels;
 
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-
-template <class T>
-struct Simd {
-  typedef T Native __attribute__((vector_size(kVectorBytes), may_alias));
-  typedef T Eight __attribute__((vector_size(8 * sizeof(T)), may_alias, aligned(sizeof(T))));
-  static constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
-};
 
 // Adds values[n] * panel[local[n]] for n in [begin, end) of one run to its accumulators.
 template <class T, int kVectors>
@@ -117,56 +98,13 @@ void multiply(const void* panel_address, const void* values_address, const std::
   }
 }
 
-// Sums of eight vectors of eight, as one vector.
-template <class E>
-TOKFRAG_INLINE void sum_across(E (&a)[8], E& out) {
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    a[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
-           __builtin_shufflevector(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    a[i] = __builtin_shufflevector(a[i], a[i + 2], 0, 1, 8, 9, 4, 5, 12, 13) +
-           __builtin_shufflevector(a[i], a[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-  }
-  out = __builtin_shufflevector(a[0], a[4], 0, 1, 2, 3, 8, 9, 10, 11) +
-        __builtin_shufflevector(a[0], a[4], 4, 5, 6, 7, 12, 13, 14, 15);
-}
-
-// Folds the partial sums of a 64-byte group (16 floats or 8 doubles) to eight, the upper half of
-// floats onto the lower; the same sums however many vectors the group takes.
-template <class T>
-TOKFRAG_INLINE void fold(const typename Simd<T>::Native* parts, typename Simd<T>::Eight& out) {
-  using E = typename Simd<T>::Eight;
-  constexpr bool kFloat = sizeof(T) == 4;
-  if constexpr (kVectorBytes == 64 && kFloat) {
-    out = E(__builtin_shufflevector(parts[0], parts[0], 0, 1, 2, 3, 4, 5, 6, 7)) +
-          E(__builtin_shufflevector(parts[0], parts[0], 8, 9, 10, 11, 12, 13, 14, 15));
-  } else if constexpr (kVectorBytes == 64) {
-    out = E(parts[0]);
-  } else if constexpr (kVectorBytes == 32 && kFloat) {
-    out = E(parts[0] + parts[1]);
-  } else if constexpr (kVectorBytes == 32) {
-    out = E(__builtin_shufflevector(parts[0], parts[1], 0, 1, 2, 3, 4, 5, 6, 7));
-  } else {
-    typename Simd<T>::Native halves[4];
-    for (int i = 0; i < 4; ++i) halves[i] = parts[i];
-    if (kFloat) {
-      halves[0] += halves[2];
-      halves[1] += halves[3];
-    }
-    std::memcpy(&out, halves, sizeof out);
-  }
-}
-
 template <class T, int kLanes>
 void sample(const void* panel_address, const void* rows_address, const std::uint8_t* local,
             const std::uint8_t* runs, std::int64_t block_rows, void* out_address) {
   using V = typename Simd<T>::Native;
   using E = typename Simd<T>::Eight;
   constexpr int kVectors = kLanes / Simd<T>::kWidth;
-  constexpr int kParts = 64 / kVectorBytes;
+  constexpr int kParts = kGroupParts;
   const auto* panel = static_cast<const V*>(panel_address);
   const auto* rows = static_cast<const V*>(rows_address);
   auto* out = static_cast<T*>(out_address);
@@ -176,32 +114,36 @@ void sample(const void* panel_address, const void* rows_address, const std::uint
     V row[kVectors];
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; ++v) row[v] = rows[runs[2 * i] * kVectors + v];
-    const auto dot = [&](std::uint32_t column, E & eight) __attribute__((always_inline)) {
+    const auto dot = [&](std::uint32_t column, V(&parts)[kParts]) __attribute__((always_inline)) {
       const V* in = panel + column * kVectors;
-      V parts[kParts];
 #pragma GCC unroll 8
       for (int p = 0; p < kParts; ++p) parts[p] = row[p] * in[p];
 #pragma GCC unroll 32
       for (int v = kParts; v < kVectors; ++v) parts[v % kParts] += row[v] * in[v];
-      fold<T>(parts, eight);
     };
     int n = 0;
     for (; n + 8 <= count; n += 8) {
       std::uint64_t columns;
       std::memcpy(&columns, local + n, 8);
-      E sums[8];
+      V sums[8][kParts];
 #pragma GCC unroll 8
       for (int k = 0; k < 8; ++k) dot((columns >> (8 * k)) & 0xff, sums[k]);
       E total;
-      sum_across(sums, total);
+      sum_eight<T>(sums, total);
       E* place = reinterpret_cast<E*>(out + n);
       *place += total;
     }
     if (n < count) {
-      E sums[8] = {};
-      for (int k = 0; k < count - n; ++k) dot(local[n + k], sums[k]);
+      // Dots past the end are made and not used: a loop of their number would go through memory.
+      V sums[8][kParts] = {};
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) dot(local[n + k < count ? n + k : n], sums[k]);
+      if (n + 4 < count) {
+#pragma GCC unroll 4
+        for (int k = 4; k < 8; ++k) dot(local[n + k < count ? n + k : n], sums[k]);
+      }
       E total;
-      sum_across(sums, total);
+      sum_eight<T>(sums, total);
       for (int k = 0; k < count - n; ++k) out[n + k] += total[k];
     }
     local += count;
@@ -218,6 +160,7 @@ void multiply_vector(const void* x_address, std::int64_t, const void* values_add
   auto* rows = static_cast<T*>(rows_address);
   for (std::int64_t i = 0; i < block_rows; ++i) {
     const int count = runs[2 * i + 1];
+    ask_ahead(values, count);
     T sum[4] = {};
     int n = 0;
     for (; n + 4 <= count; n += 4) {
@@ -232,34 +175,24 @@ void multiply_vector(const void* x_address, std::int64_t, const void* values_add
 }
 
 #if defined(__AVX512F__)
-// The chunk's 128 inputs stay in eight registers, and permutes look sixteen of them up at once:
-// cheaper than a gather, and one iteration for most runs of a sparse matrix.
 template <>
 void multiply_vector<float>(const void* x_address, std::int64_t width, const void* values_address,
                             const std::uint8_t* local, const std::uint8_t* runs,
                             std::int64_t block_rows, void* rows_address) {
-  alignas(64) float padded[128] = {};
-  std::memcpy(padded, x_address, static_cast<std::size_t>(width) * sizeof(float));
+  const ChunkOfInputs x(static_cast<const float*>(x_address), width);
   const auto* values = static_cast<const float*>(values_address);
   auto* rows = static_cast<float*>(rows_address);
-  __m512 x[8];
-  for (int k = 0; k < 8; ++k) x[k] = _mm512_load_ps(padded + 16 * k);
   for (std::int64_t i = 0; i < block_rows; ++i) {
     const int count = runs[2 * i + 1];
+    ask_ahead(values, count);
     float* out = rows + runs[2 * i] * 16;
     __m512 sum = _mm512_load_ps(out);
     for (int n = 0; n < count; n += 16) {
       const auto some = static_cast<__mmask16>(
           n + 16 <= count ? 0xffffu : (1u << static_cast<unsigned>(count - n)) - 1u);
       const __m512i at = _mm512_maskz_cvtepu8_epi32(some, _mm_maskz_loadu_epi8(some, local + n));
-      const __mmask16 high = _mm512_test_epi32_mask(at, _mm512_set1_epi32(64));
-      const __mmask16 odd = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32));
-      const __m512 low_half = _mm512_mask_blend_ps(odd, _mm512_permutex2var_ps(x[0], at, x[1]),
-                                                   _mm512_permutex2var_ps(x[2], at, x[3]));
-      const __m512 high_half = _mm512_mask_blend_ps(odd, _mm512_permutex2var_ps(x[4], at, x[5]),
-                                                    _mm512_permutex2var_ps(x[6], at, x[7]));
-      const __m512 in = _mm512_mask_blend_ps(high, low_half, high_half);
-      sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(some, values + n), in, sum);
+      // Lanes past the end keep their sums: zero times an infinite input would spoil them.
+      sum = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(some, values + n), x.at(at), sum, some);
     }
     _mm512_store_ps(out, sum);
     local += count;
@@ -272,18 +205,16 @@ void multiply_vector<float>(const void* x_address, std::int64_t width, const voi
 void multiply_masked(const float* x_address, std::int64_t width, const float* values, const float*,
                      const std::uint64_t* masks, const std::uint8_t* runs, std::int64_t block_rows,
                      float* rows) {
-  alignas(64) float padded[128] = {};
-  std::memcpy(padded, x_address, static_cast<std::size_t>(width) * sizeof(float));
-  __m512 x[8];
-  for (int k = 0; k < 8; ++k) x[k] = _mm512_load_ps(padded + 16 * k);
+  const ChunkOfInputs x(x_address, width);
   for (std::int64_t i = 0; i < block_rows; ++i) {
+    ask_ahead(values, runs[2 * i + 1]);
     float* out = rows + runs[2 * i] * 16;
     __m512 sum = _mm512_load_ps(out);
     const float* next = values;
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {
       const auto kept = static_cast<__mmask16>(masks[2 * i + k / 4] >> (16 * (k % 4)));
-      sum = _mm512_fmadd_ps(_mm512_maskz_expandloadu_ps(kept, next), x[k], sum);
+      sum = _mm512_mask3_fmadd_ps(_mm512_maskz_expandloadu_ps(kept, next), x.x[k], sum, kept);
       next += __builtin_popcount(kept);
     }
     _mm512_store_ps(out, sum);
@@ -311,6 +242,7 @@ void multiply_masked(const float* x_address, std::int64_t width, const float* va
   alignas(64) float x[128] = {};
   std::memcpy(x, x_address, static_cast<std::size_t>(width) * sizeof(float));
   for (std::int64_t i = 0; i < block_rows; ++i) {
+    ask_ahead(values, runs[2 * i + 1]);
     float* out = rows + runs[2 * i] * 16;
     __m256 sums[2] = {_mm256_load_ps(out), _mm256_load_ps(out + 8)};
     const float* next = values;
@@ -329,7 +261,8 @@ void multiply_masked(const float* x_address, std::int64_t width, const float* va
       }
       const __m256 none = _mm256_castsi256_ps(_mm256_cmpgt_epi32(source, _mm256_set1_epi32(7)));
       const __m256 expanded = _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(eight, source));
-      sums[k & 1] = _mm256_fmadd_ps(expanded, _mm256_load_ps(x + 8 * k), sums[k & 1]);
+      const __m256 inputs = _mm256_andnot_ps(none, _mm256_load_ps(x + 8 * k));  // may be infinite
+      sums[k & 1] = _mm256_fmadd_ps(expanded, inputs, sums[k & 1]);
       next += count;
     }
     _mm256_store_ps(out, sums[0]);

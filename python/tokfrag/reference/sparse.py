@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE = 128
+GROUP_ROWS = 8
 
 Array = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -120,3 +121,44 @@ def lookup_gradient(
         for index in range(offsets[row], offsets[row + 1]):
             out[index] += grad[place, local[index]]
     return out
+
+
+def row_groups(mask: NDArray[np.bool_]) -> list[tuple[int, int, list[int]]] | None:
+    """Groups ``(chunk, first row, local columns)`` of a mask made of 8 x 1 blocks, else None.
+
+    A mask is so made if rows 8 k to 8 k + 7, and those that are left at the end, share their
+    columns. Groups follow the stored order of their rows: their values are then small matrices
+    ``(rows, columns)`` that follow one another.
+
+    >>> row_groups(np.array([[True, False, True]] * 10))
+    [(0, 0, [0, 2]), (0, 8, [0, 2])]
+    """
+    local, runs = pack_mask(mask)
+    rows = runs.shape[1]
+    if rows < GROUP_ROWS:
+        return None
+    for first in range(0, rows, GROUP_ROWS):
+        if (mask[first : first + GROUP_ROWS] != mask[first]).any():
+            return None
+    groups: list[tuple[int, int, list[int]]] = []
+    index = 0
+    for chunk in range(runs.shape[0]):
+        for place in range(rows):
+            row, count = int(runs[chunk, place, 0]), int(runs[chunk, place, 1])
+            if row % GROUP_ROWS == 0:
+                first = place // TILE * TILE + row
+                groups.append((chunk, first, local[index : index + count].tolist()))
+            index += count
+    return groups
+
+
+def multiply_blocks(x: Array, values: Array, mask: NDArray[np.bool_]) -> Array:
+    """:func:`multiply` of a mask made of blocks, group by group."""
+    y = np.zeros((len(x), len(mask)), x.dtype)
+    index = 0
+    for chunk, first, columns in row_groups(mask) or []:
+        for row in range(first, min(first + GROUP_ROWS, len(mask))):
+            for column in columns:
+                y[:, row] += values[index] * x[:, chunk * TILE + column]
+                index += 1
+    return y

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokfrag.sparse import _products
+from tokfrag.sparse import _lookup, _products
 
 _library: Any = torch.library.Library("tokfrag", "FRAGMENT")  # type: ignore[no-untyped-call]
 _SCHEMAS = (
@@ -28,12 +28,11 @@ for _schema in _SCHEMAS:
 for _name, _kernel in (
     ("sparse_mm", _products.multiply),
     ("sparse_sample", _products.sample),
-    ("sparse_lookup", _products.lookup),
-    ("sparse_lookup_gradient", _products.lookup_gradient),
+    ("sparse_lookup", _lookup.lookup),
+    ("sparse_lookup_gradient", _lookup.lookup_gradient),
 ):
-    _library.impl(_name, _kernel, "CPU")
-for _name, _kernel in (("sparse_mm", _products.multiply), ("sparse_sample", _products.sample)):
-    _library.impl(_name, _kernel, "CUDA")
+    for _device in ("CPU", "CUDA"):
+        _library.impl(_name, _kernel, _device)
 
 
 def _fake_mm(
@@ -239,11 +238,3 @@ def linear(
             x, values, bias, local, runs, columns, kernel
         )
     return _products.multiply(x, values, bias, local, runs, columns, False, kernel, keep=True)
-
-
-def has_kernel(device_type: str, operator: str = "sparse_mm") -> bool:
-    """Whether an operator is registered for a device type ("cpu", "cuda")."""
-    name = {"cpu": "CPU", "cuda": "CUDA"}.get(device_type)
-    return name is not None and bool(
-        torch._C._dispatch_has_kernel_for_dispatch_key(f"tokfrag::{operator}", name)
-    )

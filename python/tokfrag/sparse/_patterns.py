@@ -77,6 +77,11 @@ class Entry:
     expanded: Expanded | None = None
     forms: dict[bool, DeviceForm] = field(default_factory=dict)
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether products take the kernels of blocks of eight rows (the CPU's)."""
+        return self.pattern.in_blocks
+
 
 # One entry a live index tensor. A copy, a load or a move makes another tensor or version, and so
 # another entry: nothing has to be told when indices change.

@@ -1,10 +1,10 @@
 """Sparse or dense? A short race on this machine decides, once for each kind of call.
 
 Whether a sparse product wins depends on the dense unit of the machine (AVX2, AVX-512, AMX), the
-sparsity, the batch and whether the layer fits a cache. The first call of a kind (sizes, twentieths
-of density, a few batches for each power of two) runs both ways on random data, each as a layer
-would, its overhead in Python included, and the winner is kept: for this process, and in a file for
-the next one.
+sparsity, the batch, whether the layer fits a cache and whether rows share their columns. The first
+call of a kind (sizes, twentieths of density, a few batches for each power of two) runs both ways on
+random data, each as a layer would, its overhead in Python included, and the winner is kept: for
+this process, and in a file for the next one.
 
 ``TOKFRAG_CACHE_DIR`` names the folder of that file (default: the user's cache folder); an empty
 value keeps plans in memory only.
@@ -94,16 +94,18 @@ def choose(
     threads: int,
     device: torch.device = _CPU,
     known: dict[tuple[object, ...], str] | None = None,
+    in_blocks: bool = False,
 ) -> str:
     """``"sparse"`` or ``"dense"`` for a product of ``sizes = (rows, columns, nnz, batch)``.
 
     ``product`` is "forward" (where the dense matrix is kept from call to call), "training" (where
-    it is not), "transposed" or "sample"; ``known`` remembers choices for one layer.
+    it is not), "transposed" or "sample"; ``known`` remembers choices for one layer. Matrices that
+    are ``in_blocks`` ("8x1") have kernels of their own, which are raced in place of the others.
     """
     short = (product, sizes[3], dtype, threads)
     plan = None if known is None else known.get(short)
     if plan is None:
-        plan = _plan(product, sizes, dtype, threads, device)
+        plan = _plan(product, sizes, dtype, threads, device, in_blocks)
         if known is not None:
             known[short] = plan
     return plan
@@ -115,6 +117,7 @@ def _plan(
     dtype: torch.dtype,
     threads: int,
     device: torch.device,
+    in_blocks: bool,
 ) -> str:
     global _plans
     rows, columns, nnz, batch = sizes
@@ -123,20 +126,26 @@ def _plan(
     twentieths = -(-20 * nnz // (rows * columns))
     bucket = (min(rows, most), min(columns, most), twentieths, batch)
     key = f"{product} {bucket} {str(dtype).removeprefix('torch.')} {threads}"
+    if in_blocks:
+        key = f"{key} 8x1"
     if device.type == "cuda":
         key = f"{key} {torch.cuda.get_device_name(device)}"
     if _plans is None:
         _plans = _read()
     plan = _plans.get(key)
     if plan is None:
-        plan = _race(product, bucket, dtype, device)
+        plan = _race(product, bucket, dtype, device, in_blocks)
         _plans[key] = plan
         _write(_plans)
     return plan
 
 
 def _race(
-    product: str, bucket: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
+    product: str,
+    bucket: tuple[int, int, int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    in_blocks: bool,
 ) -> str:
     from tokfrag.sparse import _products
     from tokfrag.sparse._patterns import pack_mask
@@ -144,7 +153,9 @@ def _race(
     rows, columns, twentieths, batch = bucket
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.no_grad():
-        mask = torch.rand(rows, columns, generator=generator) * 20 < twentieths - 0.5
+        height = 8 if in_blocks else 1
+        kept = torch.rand(-(-rows // height), columns, generator=generator) * 20 < twentieths - 0.5
+        mask = kept.repeat_interleave(height, 0)[:rows]
         local, runs = (t.to(device) for t in pack_mask(mask))
         values, x, grad = (
             torch.randn(shape, generator=generator).to(device, dtype)

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from tokfrag import _core
-from tokfrag._core import sparse as _native
 from tokfrag.sparse import _cuda_backend, _planner
 from tokfrag.sparse._patterns import entry_of, expand, expanded, positions_of
 
@@ -84,7 +83,9 @@ def multiply(
     if kernel == "auto":
         product = "transposed" if transposed else "forward" if keep else "training"
         sizes = (rows, columns, local.numel(), batch)
-        kernel = _planner.choose(product, sizes, x.dtype, threads(), x.device, entry.choices)
+        kernel = _planner.choose(
+            product, sizes, x.dtype, threads(), x.device, entry.choices, entry.in_blocks
+        )
     if kernel == "dense":
         if keep:
             known = expanded(values, local, runs, columns)
@@ -136,7 +137,9 @@ def sample(grad: Tensor, x: Tensor, local: Tensor, runs: Tensor, kernel: str) ->
     batch = x_lines.shape[0]
     if kernel == "auto":
         sizes = (rows, columns, local.numel(), batch)
-        kernel = _planner.choose("sample", sizes, x.dtype, threads(), x.device, entry.choices)
+        kernel = _planner.choose(
+            "sample", sizes, x.dtype, threads(), x.device, entry.choices, entry.in_blocks
+        )
     if kernel == "dense":
         product = grad_lines.t() @ x_lines
         return product.view(-1)[positions_of(local, runs, columns)]
@@ -151,54 +154,6 @@ def sample(grad: Tensor, x: Tensor, local: Tensor, runs: Tensor, kernel: str) ->
         grad_lines.data_ptr(),
         batch,
         x_lines.data_ptr(),
-        out.data_ptr(),
-        threads(),
-    )
-    return out
-
-
-def _check_ids(ids: Tensor, rows: int) -> Tensor:
-    flat = ids.reshape(-1).to(torch.int64).contiguous()
-    if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >= rows):
-        raise IndexError(f"ids: got {int(flat.min())} to {int(flat.max())}, takes 0 to {rows - 1}")
-    return flat
-
-
-def lookup(ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns: int) -> Tensor:
-    """Rows ``ids`` of a table: ``(*ids.shape, columns)``."""
-    flat = _check_ids(ids, offsets.numel() - 1)
-    element = _element(values, values, "values")
-    values = values.contiguous()
-    out = torch.empty((*ids.shape, columns), dtype=values.dtype)
-    _native.lookup(
-        element,
-        offsets.data_ptr(),
-        local.data_ptr(),
-        values.data_ptr(),
-        columns,
-        flat.data_ptr(),
-        flat.numel(),
-        out.data_ptr(),
-        threads(),
-    )
-    return out
-
-
-def lookup_gradient(grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor) -> Tensor:
-    """The gradient of a lookup's values."""
-    flat = _check_ids(ids, offsets.numel() - 1)
-    element = _element(grad, grad, "grad")
-    grad = grad.contiguous()
-    out = torch.empty(local.numel(), dtype=grad.dtype)
-    _native.lookup_gradient(
-        element,
-        offsets.data_ptr(),
-        local.data_ptr(),
-        offsets.numel() - 1,
-        grad.shape[-1],
-        flat.data_ptr(),
-        flat.numel(),
-        grad.data_ptr(),
         out.data_ptr(),
         threads(),
     )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tokfrag.sparse import _operators
+from tokfrag.sparse import _operators  # noqa: F401  (registers sparse_lookup)
+from tokfrag.sparse._lookup import check_device
 from tokfrag.sparse._stored import (
     StoredMatrix,
     check_dtype,
@@ -24,7 +25,8 @@ class SparseEmbedding(StoredMatrix):
     """An embedding table with stored non-zeros only: ``y[...] = table[ids[...]]``.
 
     A dense table is not sparse by being an embedding (only its *gradient* touches few rows); this
-    one is, and is smaller by that. Rows are stored as compressed sparse rows.
+    one is, and is smaller by that. Rows are stored as compressed sparse rows. On a CUDA device the
+    lookup and its gradient are composed of torch's operators.
 
     Parameters
     ----------
@@ -40,7 +42,8 @@ class SparseEmbedding(StoredMatrix):
     IndexError
         For ids outside ``[0, num_embeddings)``.
     ValueError, TypeError
-        For sizes, sparsity or masks of the wrong value, shape or dtype.
+        For sizes, sparsity or masks of the wrong value, shape or dtype; ids on another device than
+        the table.
 
     Examples
     --------
@@ -146,10 +149,9 @@ class SparseEmbedding(StoredMatrix):
         """Integer ``ids (...)`` to ``(..., embedding_dim)``."""
         if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
             raise TypeError(f"ids: got {ids.dtype}, takes an integer dtype")
-        if ids.device.type not in ("cpu", "meta") and not _operators.has_kernel(
-            ids.device.type, "sparse_lookup"
-        ):
-            raise ValueError(f"{self}: got ids on {ids.device}, takes cpu")
+        if not (ids.is_cpu or ids.is_cuda or ids.is_meta):
+            raise ValueError(f"{self}: got ids on {ids.device}, takes cpu or cuda")
+        check_device(ids, self.values)
         return torch.ops.tokfrag.sparse_lookup(  # type: ignore[no-any-return]
             ids, self.values, self.offsets, self.local, self.embedding_dim
         )
