@@ -1,4 +1,4 @@
-"""merge against a Python loop, F.fold, unfold_backward, MONAI's AvgMerger, and the floor."""
+"""merge, and its backward, against a loop, F.fold, unfold_backward, AvgMerger and the floor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from tokfrag import FragmentGrid, extract, merge
 from tokfrag.fragments.merging import axis_window
 
 torch = need("torch")
+
+from tokfrag.fragments._op_arguments import window_arguments  # noqa: E402
+from tokfrag.fragments._weighted_ops import composed, extract_weighted  # noqa: E402
 
 # name: (batch and channels, space-time, size, stride, type, window)
 CASES: dict[str, tuple[tuple[int, int], tuple[int, ...], Any, Any, str, str]] = {
@@ -131,6 +134,27 @@ def bench_merge(benchmark: Any, case: str, peer: str) -> None:
     benchmark.group = f"merge {case} {size}/{stride}"
     describe(benchmark, peer.split()[0].rstrip(":").lower(), bytes=fragments.nbytes + out.nbytes)
     benchmark.pedantic(call, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("peer", ["tokfrag", "tokfrag whole window", "extract, then a product"])
+@pytest.mark.parametrize("case", CASES)
+def bench_merge_backward(benchmark: Any, case: str, peer: str) -> None:
+    """The gradient of the fragments, given that of the merged array."""
+    leading, shape, size, stride, dtype, window = CASES[case]
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    x = torch.randn(*leading, *shape).to(getattr(torch, dtype))
+    grid = FragmentGrid(shape, size, stride)
+    spec = (grid.size, grid.stride, grid.dilation, grid.edge, grid.pad_mode)
+    weights = window_of(grid, window) if peer == "tokfrag whole window" else window
+    operator = composed if peer.startswith("extract") else extract_weighted
+    arguments = (x, *spec, *window_arguments(grid, weights), "mean", False, 1)
+    expected = composed(x, *spec, window, [], "mean", False, 1)
+    tolerance = 2e-3 if dtype == "float16" else 1e-6
+    torch.testing.assert_close(operator(*arguments), expected, rtol=tolerance, atol=tolerance)
+    benchmark.group = f"merge backward {case} {size}/{stride}"
+    describe(benchmark, "tokfrag", bytes=x.nbytes + expected.nbytes)
+    benchmark.pedantic(operator, arguments, rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("peer", ["tokfrag", "tokfrag numpy", "torch add"])

@@ -13,6 +13,7 @@ from support import run_python
 from tokfrag import FragmentGrid, extract, merge, reference
 from tokfrag._core import supported_isas
 from tokfrag.fragments import UncoveredWarning
+from tokfrag.fragments.merging import prepare
 
 DTYPES = ["u1", "i1", "i2", "i4", "f2", "f4", "f8"]
 PAD_MODES = ["constant", "reflect", "replicate", "circular"]
@@ -105,11 +106,49 @@ def test_twin(data: st.DataObject) -> None:
         assert difference.max(initial=0) <= 1
     else:
         ulp = {"f2": 2.0**-10, "f4": 2.0**-23, "f8": 2.0**-50}[dtype]
-        scale = np.abs(fragments.astype(np.float64)).max(initial=0) * 2.0**-50
+        # Halves are summed in float32.
+        scale = np.abs(fragments.astype(np.float64)).max(initial=0)
+        scale *= 2.0**-23 if dtype == "f2" else 2.0**-50
         np.testing.assert_allclose(got, expected, rtol=ulp, atol=scale * max(fragments.size, 1))
     out = np.empty_like(got)
     assert merge(fragments, grid, **options, out=out, threads=1) is out
     assert bits(out) == bits(got)
+
+
+@given(st.data())
+def test_weighted_extract_twin(data: st.DataObject) -> None:
+    grid = data.draw(grids())
+    reduce = data.draw(st.sampled_from(["mean", "sum"]))
+    window = data.draw(windows(grid))
+    dtype = data.draw(st.sampled_from(["f2", "f4", "f8"]))
+    channels_last = data.draw(st.booleans())
+    batch, channels = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 3))
+    shape = (batch, *grid.shape, channels) if channels_last else (batch, channels, *grid.shape)
+    x = values(np.random.default_rng(data.draw(st.integers(0, 2**16))), shape, dtype)
+    strided = data.draw(st.sampled_from(["no", "reversed", "transposed", "unaligned"]))
+    if strided == "reversed":
+        x = x[..., ::-1]
+    elif strided == "transposed":
+        x = np.asfortranarray(x)
+    elif strided == "unaligned":
+        shifted = np.empty(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
+        shifted[...] = x
+        x = shifted
+    named = isinstance(window, (str, list))
+    plain = (
+        window
+        if named or window.ndim == len(grid.size)
+        else np.broadcast_to(window, (grid.n, *grid.size))
+    )
+    expected = reference.extract_weighted(
+        x, grid, window=plain, reduce=reduce, channels_last=channels_last
+    )
+    plan, code, _ = prepare(grid, window, reduce, 0, x.dtype)
+    got = plan.extract(x, code, channels_last, data.draw(st.sampled_from([0, 1, 2])))
+    assert got.dtype == x.dtype
+    assert got.shape == expected.shape
+    ulp = {"f2": 2.0**-10, "f4": 2.0**-23, "f8": 2.0**-50}[dtype]
+    np.testing.assert_allclose(got, expected, rtol=ulp, atol=2.0**-24 if dtype == "f2" else 0)
 
 
 finite = {
@@ -168,6 +207,7 @@ LARGE = r"""
 import zlib
 import numpy as np
 from tokfrag import FragmentGrid, merge
+from tokfrag.fragments.merging import prepare
 rng = np.random.default_rng(0)
 checksum = 0
 for shape, size, stride, options in [
@@ -182,12 +222,14 @@ for shape, size, stride, options in [
 ]:
     grid = FragmentGrid(shape, size, stride, **options)
     rank = len(shape)
+    each = rng.random((grid.n, *grid.size)).astype("f4")
+    lone = rng.random((grid.n, *(1,) * rank))
     for dtype in "f2", "f4", "f8", "u1", "i4":
         for channels_last in False, True:
             inner = (*grid.size, 3) if channels_last else (3, *grid.size)
             f = rng.standard_normal((2, grid.n, *inner)) * 60
             f = f.astype("i1").astype(dtype) if dtype == "u1" else f.astype(dtype)
-            for window in "uniform", "gaussian", "hann", rng.random(grid.size):
+            for window in "uniform", "gaussian", "hann", rng.random(grid.size), each, lone:
                 for reduce in "mean", "sum", "max":
                     if reduce == "max" and not (isinstance(window, str) and window == "uniform"):
                         continue
@@ -198,6 +240,12 @@ for shape, size, stride, options in [
                             first = out
                         assert out.tobytes() == first.tobytes(), (shape, dtype, threads)
                     checksum = zlib.crc32(first.tobytes(), checksum)
+                    if reduce == "max" or np.dtype(dtype).kind != "f":
+                        continue
+                    plan, code, _ = prepare(grid, window, reduce, 0, first.dtype)
+                    cut = [plan.extract(first, code, channels_last, n) for n in (1, 2, 5)]
+                    assert cut[0].tobytes() == cut[1].tobytes() == cut[2].tobytes()
+                    checksum = zlib.crc32(cut[0].tobytes(), checksum)
 print(checksum)
 """
 
@@ -235,6 +283,18 @@ class TestTraps:
         exact = torch.tensor(1024 * float(tenths[0, 0, 0, 0])).to(torch.bfloat16)
         assert total[0, 0, 1023] == exact
         assert torch.equal(merge(tenths, grid), tenths[:, :1, 0, :1].expand(1, 1, 2047))
+
+    @pytest.mark.parametrize(("size", "stride"), [(40, 20), (7, 3), (40, 40)])
+    def test_bfloat16_sums_that_overflow_float32(self, size: int, stride: int) -> None:
+        torch = pytest.importorskip("torch")
+        x = torch.randn(1, 2, 60, 90).to(torch.bfloat16)
+        x[..., ::7] = 3e38
+        x[..., 5, 3] = float("inf")
+        x[..., 6, 3] = float("nan")
+        grid = FragmentGrid((60, 90), size, stride)
+        for window in "uniform", "gaussian":
+            back = merge(extract(x, grid), grid, window=window)
+            torch.testing.assert_close(back, x, rtol=0, atol=0, equal_nan=True)
 
     @pytest.mark.parametrize("dtype", ["u1", "f2", "f4"])
     def test_means_of_a_constant(self, dtype: str) -> None:

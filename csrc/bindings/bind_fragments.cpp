@@ -10,6 +10,7 @@
 #include "core/buffer_pool.hpp"
 #include "core/checked.hpp"
 #include "fragments/extract.hpp"
+#include "fragments/extract_weighted.hpp"
 
 namespace py = pybind11;
 
@@ -26,8 +27,18 @@ py::array new_array(const py::dtype& type, const Extents& shape, int rank) {
   for (int axis = 0; axis < rank; ++axis) {
     bytes = checked_multiply(bytes, shape[static_cast<std::size_t>(axis)]);
   }
+  if (bytes < kHugeOutputBytes) {
+    // As py::array would, but without vectors: that is a tenth of a small call's time.
+    auto& api = py::detail::npy_api::get();
+    py::ssize_t sizes[kMaxArrayAxes];
+    std::copy(shape.begin(), shape.begin() + rank, sizes);
+    PyObject* made = api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype(type).release().ptr(),
+                                               rank, reinterpret_cast<const Py_intptr_t*>(sizes),
+                                               nullptr, nullptr, 0, nullptr);
+    if (made == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::array>(made);
+  }
   const std::vector<py::ssize_t> sizes(shape.begin(), shape.begin() + rank);
-  if (bytes < kHugeOutputBytes) return py::array(type, sizes);
   auto buffer = std::make_unique<HugeBuffer>(take_buffer(bytes));
   void* address = buffer->data();
   const py::capsule owner(buffer.release(), [](void* held) {
@@ -100,6 +111,19 @@ class WindowPlan : public WindowWeights {
           "window: the weights of some positions sum to zero; a mean takes weights that do not");
     }
   }
+
+  // The adjoint; `shape` and `strides` are those of the data.
+  void run_extract(const Extents& shape, const Extents& strides, Dtype dtype, std::int64_t item,
+                   const void* data, bool channels_last, void* out, int threads) const {
+    const std::int64_t batch = shape[0];
+    const std::int64_t channels =
+        shape[channels_last ? static_cast<std::size_t>(plan_.rank()) + 1 : 1];
+    const Extents target = plan_.fragment_strides(batch, channels, channels_last, item);
+    const GridLayout layout = make_layout(plan_.grid(), channels_last, item, batch, channels,
+                                          strides.data(), target.data(), keep_axis_);
+    const py::gil_scoped_release nogil;
+    extract_weighted(layout, plan_.grid(), window_, dtype, data, out, threads);
+  }
 };
 
 py::array merge_array(const WindowPlan& window, const py::array& fragments, int dtype,
@@ -129,6 +153,32 @@ void merge_at(const WindowPlan& window, std::uintptr_t address, const py::tuple&
   window.run(extents(shape), extents(strides, item), static_cast<Dtype>(dtype), item,
              reinterpret_cast<const void*>(address), channels_last, bytes_of(fill),
              reinterpret_cast<void*>(out), threads);
+}
+
+py::array extract_weighted_array(const WindowPlan& window, const py::array& x, int dtype,
+                                 bool channels_last, int threads) {
+  const int rank = window.plan().rank() + 2;
+  Extents shape{};
+  Extents strides{};
+  for (int axis = 0; axis < rank; ++axis) {
+    shape[static_cast<std::size_t>(axis)] = x.shape(axis);
+    strides[static_cast<std::size_t>(axis)] = x.strides(axis);
+  }
+  const std::int64_t channels = shape[static_cast<std::size_t>(channels_last ? rank - 1 : 1)];
+  py::array result = new_array(
+      x.dtype(), window.plan().fragment_shape(shape[0], channels, channels_last), rank + 1);
+  window.run_extract(shape, strides, static_cast<Dtype>(dtype), x.itemsize(), x.data(),
+                     channels_last, const_cast<void*>(static_cast<const void*>(result.data())),
+                     threads);
+  return result;
+}
+
+void extract_weighted_at(const WindowPlan& window, std::uintptr_t address, const py::tuple& shape,
+                         const py::tuple& strides, int dtype, std::int64_t item, bool channels_last,
+                         std::uintptr_t out, int threads) {
+  window.run_extract(extents(shape), extents(strides, item), static_cast<Dtype>(dtype), item,
+                     reinterpret_cast<const void*>(address), channels_last,
+                     reinterpret_cast<void*>(out), threads);
 }
 
 }  // namespace
@@ -167,7 +217,14 @@ void bind_fragments(py::module_& module) {
       .def("merge_at", &merge_at, py::arg("address"), py::arg("shape"), py::arg("strides"),
            py::arg("dtype"), py::arg("item"), py::arg("channels_last"), py::arg("fill"),
            py::arg("out"), py::arg("threads"),
-           "Merges the fragments at an address; strides in items.");
+           "Merges the fragments at an address; strides in items.")
+      .def("extract", &extract_weighted_array, py::arg("x"), py::arg("dtype"),
+           py::arg("channels_last"), py::arg("threads"),
+           "The adjoint of merge: cuts a NumPy array, times the weights.")
+      .def("extract_at", &extract_weighted_at, py::arg("address"), py::arg("shape"),
+           py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("channels_last"),
+           py::arg("out"), py::arg("threads"),
+           "The same for the array at an address; strides in items.");
 }
 
 }  // namespace tokfrag

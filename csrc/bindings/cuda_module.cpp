@@ -93,7 +93,7 @@ class WindowPlan : public WindowWeights {
       append(window_.axes[i].inverse, inverse_[i]);
       append(window_.axes[i].sums, sums_[i]);
     }
-    append(window_.whole, whole_);
+    append({window_.whole.begin(), window_.whole.end()}, whole_);
   }
 
   // Adds a table, and says where it begins; -1 if it is empty.

@@ -60,6 +60,7 @@ class GridPlan {
 
   const GridShape& grid() const { return grid_; }
   int rank() const { return grid_.rank; }
+  std::int64_t fragments() const { return fragments_; }
 
   // (batch, n, channels, *size) or (batch, n, *size, channels)
   Extents fragment_shape(std::int64_t batch, std::int64_t channels, bool channels_last) const {
@@ -111,7 +112,7 @@ class GridPlan {
 class WindowWeights {
  public:
   // `vectors`: one float64 vector an axis, or None for ones. `whole`: float64 weights of shape
-  // (*size), or (n, *size) with `per_fragment`; then the vectors are all None.
+  // (*size), or (n, *size) or (n) with `per_fragment`; then the vectors are all None.
   WindowWeights(const GridPlan& plan, int reduce, const pybind11::list& vectors,
                 const pybind11::object& whole, bool per_fragment)
       : plan_(plan) {
@@ -121,7 +122,9 @@ class WindowWeights {
       window_.axes.emplace_back();
       window_.axes.back().weights = numbers(vector);
     }
-    window_.whole = numbers(whole);
+    window_.whole = weights_in(whole);
+    const auto weights = static_cast<std::int64_t>(window_.whole.size());
+    window_.constant = per_fragment && weights == plan.fragments();
     int axis = 0;
     if (!prepare(plan.grid(), window_, axis)) {
       throw pybind11::value_error("window: the weights of some positions on axis " +
@@ -165,6 +168,17 @@ class WindowWeights {
     return {array.data(), array.data() + array.size()};
   }
 
+  // Not copied, but for another type or order: weights of all fragments are as many as those.
+  static WholeWeights weights_in(const pybind11::object& values) {
+    if (values.is_none()) return {};
+    using Array = pybind11::array_t<double, pybind11::array::c_style | pybind11::array::forcecast>;
+    auto array = std::make_shared<const Array>(Array::ensure(values));
+    if (!*array) throw pybind11::error_already_set();
+    const double* data = array->data();
+    const auto size = static_cast<std::size_t>(array->size());
+    return {data, size, std::move(array)};
+  }
+
   GridPlan plan_;
   MergeWindow window_;
   bool keep_axis_[kMaxAxes] = {};
@@ -188,7 +202,7 @@ class WindowWeights {
     std::int64_t fragment = 1;
     std::int64_t total = 1;
     for (int axis = 0; axis < plan_.rank(); ++axis) {
-      fragment *= plan_.grid().axes[axis].size;
+      if (!window_.constant) fragment *= plan_.grid().axes[axis].size;
       total *= counts[static_cast<std::size_t>(axis)];
     }
     std::vector<double> taken;

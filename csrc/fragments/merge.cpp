@@ -27,28 +27,9 @@ MergeMethod choose_method(const MergeWindow& window, Dtype dtype) {
   if (window.reduce == Reduce::kMax) return MergeMethod::kMax;
   if (!window.whole.empty()) return MergeMethod::kWhole;
   const bool exact = dtype == Dtype::kF64 && window.reduce == Reduce::kMean && window.uniform;
-  return exact ? MergeMethod::kExact : MergeMethod::kScaled;
-}
-
-// Where the weights of a window, or of all of them, lie for each axis of the layout.
-void place_whole_weights(const GridLayout& layout, const GridShape& grid, MergePlan& plan) {
-  if (plan.window.whole.empty()) return;
-  std::int64_t steps[kMaxAxes];
-  std::int64_t windows[kMaxAxes];
-  std::int64_t step = 1;
-  for (int axis = grid.rank - 1; axis >= 0; --axis) {
-    steps[axis] = step;
-    step *= grid.axes[axis].size;
-  }
-  for (int axis = grid.rank - 1; axis >= 0; --axis) {
-    windows[axis] = plan.window.per_fragment ? step : 0;
-    step *= grid.axes[axis].count;
-  }
-  for (int axis = 0; axis < layout.rank; ++axis) {
-    const int source = layout.axes[axis].source;
-    plan.whole_steps[axis] = source < 0 ? 0 : steps[source];
-    plan.whole_windows[axis] = source < 0 ? 0 : windows[source];
-  }
+  if (exact) return MergeMethod::kExact;
+  const bool half = dtype == Dtype::kF16 || dtype == Dtype::kBF16;
+  return half && window.single ? MergeMethod::kSingle : MergeMethod::kScaled;
 }
 
 }  // namespace
@@ -56,19 +37,16 @@ void place_whole_weights(const GridLayout& layout, const GridShape& grid, MergeP
 bool merge(const GridLayout& layout, const GridShape& grid, const MergeWindow& window, Dtype dtype,
            const void* fragments, void* out, const void* fill, int threads) {
   const LayoutAxis& last = layout.last();
-  MergePlan plan{layout,
-                 window,
+  const bool fold = window.reduce == Reduce::kSum && layout.pad_mode != PadMode::kConstant;
+  MergePlan plan{{layout, window, fold, whole_steps(layout, grid, window)},
                  static_cast<const char*>(fragments),
                  static_cast<char*>(out),
                  static_cast<const char*>(fill),
                  dtype,
                  choose_method(window, dtype),
-                 window.reduce == Reduce::kSum && layout.pad_mode != PadMode::kConstant,
                  layout.element / layout.item,
                  {},
                  nullptr,
-                 {},
-                 {},
                  {},
                  layout.batch * last.grid.count * last.grid.size * layout.element};
   plan.rows.axes = layout.rank - 1;
@@ -80,7 +58,6 @@ bool merge(const GridLayout& layout, const GridShape& grid, const MergeWindow& w
   if (layout.batch == 0 || last.grid.length == 0 || plan.rows.total() == 0) return true;
   plan.last_window = plan.axis_window(layout.rank - 1);
   plan.last_covered = covered_positions(last.grid, layout.pad_mode, plan.fold);
-  place_whole_weights(layout, grid, plan);
   if (merge_takes_tiles(plan)) {
     merge_tiles(plan, threads);
   } else {

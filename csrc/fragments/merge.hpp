@@ -9,10 +9,15 @@
 //
 // Accumulated in float64, in a fixed order: windows of the innermost axis ascending; for each of
 // them, first the sum over the outer axes' windows, row-major. So bits do not depend on threads or
-// instruction sets. Unweighted means of equal values are exact in every type.
+// instruction sets. Halves are accumulated in float32 (in float64 where that overflows), but for
+// weighted sums, for more than 4096 windows over a position, and under whole windows. Unweighted
+// means of equal values are exact in every type.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/dtype.hpp"
@@ -29,14 +34,42 @@ struct AxisWindow {
   std::vector<double> inverse;  // mean: 1 / sums, 0 where uncovered
 };
 
+// Weights that are one's own, or lie in an array that is kept for as long as they are used.
+class WholeWeights {
+ public:
+  WholeWeights() = default;
+  WholeWeights(std::vector<double> values)  // NOLINT: a vector is weights
+      : own_(std::make_shared<const std::vector<double>>(std::move(values))),
+        data_(own_->data()),
+        size_(own_->size()) {}
+  WholeWeights(const double* data, std::size_t size, std::shared_ptr<const void> keeper)
+      : keeper_(std::move(keeper)), data_(data), size_(size) {}
+
+  const double* data() const { return data_; }
+  const double* begin() const { return data_; }
+  const double* end() const { return data_ + size_; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  double operator[](std::size_t i) const { return data_[i]; }
+
+ private:
+  std::shared_ptr<const std::vector<double>> own_;
+  std::shared_ptr<const void> keeper_;
+  const double* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
 // The weights of a whole merge, prepared once for a grid. Either one vector an axis, or `whole`:
-// one weight for each fragment element (`size`, or with `per_fragment` (n, `size`)).
+// one weight for each fragment element (`size`, or with `per_fragment` (n, `size`)), or with
+// `constant` one for all of a fragment (n).
 struct MergeWindow {
   Reduce reduce = Reduce::kMean;
   std::vector<AxisWindow> axes;
-  std::vector<double> whole;
+  WholeWeights whole;
   bool per_fragment = false;
+  bool constant = false;
   bool uniform = false;  // every weight is 1
+  bool single = false;   // halves are summed in float32
 };
 
 // Fills in the inverses. False if the weights of a covered position sum to zero, or to no finite

@@ -1,6 +1,6 @@
 #include "fragments/merge_kernel.hpp"
 
-#include "fragments/merge_numbers.hpp"
+#include "fragments/merge_vectors.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -10,19 +10,57 @@ namespace {
 template <class T>
 void set_scaled(double* __restrict row, const void* from, double weight, std::int64_t items) {
   const T* __restrict values = static_cast<const T*>(from);
-  for (std::int64_t i = 0; i < items; ++i) row[i] = weight * as_double(values[i]);
+  std::int64_t i = 0;
+  for (; i + kLanes <= items; i += kLanes) {
+    store_lanes(row + i, splat(weight) * load(values + i));
+  }
+  for (; i < items; ++i) row[i] = weight * as_double(values[i]);
 }
 
 template <class T>
 void add_scaled(double* __restrict row, const void* from, double weight, std::int64_t items) {
   const T* __restrict values = static_cast<const T*>(from);
-  for (std::int64_t i = 0; i < items; ++i) row[i] += weight * as_double(values[i]);
+  std::int64_t i = 0;
+  for (; i + kLanes <= items; i += kLanes) {
+    store_lanes(row + i, load(row + i) + splat(weight) * load(values + i));
+  }
+  for (; i < items; ++i) row[i] += weight * as_double(values[i]);
 }
 
 template <class T>
-void store(void* to, const double* __restrict value, std::int64_t items) {
+void store_row(void* to, const double* __restrict value, std::int64_t items) {
   T* __restrict out = static_cast<T*>(to);
-  for (std::int64_t i = 0; i < items; ++i) store_number(value[i], out[i]);
+  std::int64_t i = 0;
+  for (; i + kLanes <= items; i += kLanes) store_lanes(out + i, load(value + i));
+  for (; i < items; ++i) store_number(value[i], out[i]);
+}
+
+template <class T>
+void set_scaled_single(float* __restrict row, const void* from, float weight, std::int64_t items) {
+  const T* __restrict values = static_cast<const T*>(from);
+  std::int64_t i = 0;
+  for (; i + kWideLanes <= items; i += kWideLanes) {
+    store_lanes(row + i, splat(weight) * load_wide(values + i));
+  }
+  for (; i < items; ++i) row[i] = weight * widen(values[i]);
+}
+
+template <class T>
+void add_scaled_single(float* __restrict row, const void* from, float weight, std::int64_t items) {
+  const T* __restrict values = static_cast<const T*>(from);
+  std::int64_t i = 0;
+  for (; i + kWideLanes <= items; i += kWideLanes) {
+    store_lanes(row + i, load_wide(row + i) + splat(weight) * load_wide(values + i));
+  }
+  for (; i < items; ++i) row[i] += weight * widen(values[i]);
+}
+
+template <class T>
+void store_single(void* to, const float* __restrict value, std::int64_t items) {
+  T* __restrict out = static_cast<T*>(to);
+  std::int64_t i = 0;
+  for (; i + kWideLanes <= items; i += kWideLanes) store_lanes(out + i, load_wide(value + i));
+  for (; i < items; ++i) narrow(value[i], out[i]);
 }
 
 inline bool exceeds(Half a, Half b) { return widen(a) > widen(b); }
@@ -56,8 +94,9 @@ void keep_max(void* best, std::int64_t step, const void* from, std::int64_t coun
   }
 }
 
-void add_weighted(double* __restrict sum, std::int64_t step, const double* __restrict row,
-                  const double* __restrict weights, std::int64_t weight_step, std::int64_t count,
+template <class Real>
+void add_weighted(Real* __restrict sum, std::int64_t step, const Real* __restrict row,
+                  const Real* __restrict weights, std::int64_t weight_step, std::int64_t count,
                   std::int64_t width) {
   if (weights == nullptr) {
     if (step == width) {
@@ -71,7 +110,7 @@ void add_weighted(double* __restrict sum, std::int64_t step, const double* __res
     for (std::int64_t k = 0; k < count; ++k) sum[k] += weights[k] * row[k];
   } else {
     for (std::int64_t k = 0; k < count; ++k) {
-      const double weight = weights[k * weight_step];
+      const Real weight = weights[k * weight_step];
       for (std::int64_t i = 0; i < width; ++i) sum[k * step + i] += weight * row[k * width + i];
     }
   }
@@ -105,14 +144,35 @@ void multiply(double* __restrict value, double scale, const double* __restrict f
     for (std::int64_t i = 0; i < count * width; ++i) value[i] *= scale;
     return;
   }
+  if (width == 1) {
+    for (std::int64_t k = 0; k < count; ++k) value[k] *= scale * factors[k];
+    return;
+  }
   for (std::int64_t k = 0; k < count; ++k) {
     const double factor = scale * factors[k];
     for (std::int64_t i = 0; i < width; ++i) value[k * width + i] *= factor;
   }
 }
 
+void multiply_single(float* __restrict value, double scale, const double* __restrict factors,
+                     std::int64_t count, std::int64_t width) {
+  if (factors == nullptr) {
+    const auto factor = static_cast<float>(scale);
+    for (std::int64_t i = 0; i < count * width; ++i) value[i] *= factor;
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    const auto factor = static_cast<float>(scale * factors[k]);
+    for (std::int64_t i = 0; i < width; ++i) value[k * width + i] *= factor;
+  }
+}
+
 void divide(double* __restrict value, double scale, const double* __restrict divisors,
             std::int64_t count, std::int64_t width) {
+  if (width == 1 && divisors != nullptr) {
+    for (std::int64_t k = 0; k < count; ++k) value[k] /= scale * divisors[k];
+    return;
+  }
   for (std::int64_t k = 0; k < count; ++k) {
     const double divisor = divisors == nullptr ? scale : scale * divisors[k];
     for (std::int64_t i = 0; i < width; ++i) value[k * width + i] /= divisor;
@@ -136,7 +196,12 @@ void divide_exact(double* __restrict high, const double* __restrict low, double 
 
 template <class T>
 constexpr MergeLoops loops_for() {
-  return {&set_scaled<T>, &add_scaled<T>, &store<T>, &keep_max<T>};
+  return {&set_scaled<T>, &add_scaled<T>, &store_row<T>, &keep_max<T>};
+}
+
+template <class T>
+constexpr SingleLoops single_loops_for() {
+  return {&set_scaled_single<T>, &add_scaled_single<T>, &store_single<T>};
 }
 
 // Sums of 64-bit integers would not be exact in float64: there is only their maximum.
@@ -158,9 +223,12 @@ const MergeKernels merge_kernels_table{
         loops_for<float>(),
         loops_for<double>(),
     },
-    &add_weighted,
+    {single_loops_for<Half>(), single_loops_for<BFloat16>()},
+    &add_weighted<double>,
+    &add_weighted<float>,
     &add_exact,
     &multiply,
+    &multiply_single,
     &divide,
     &divide_exact,
 };

@@ -4,47 +4,74 @@
 
 namespace tokfrag {
 
+WholeSteps whole_steps(const GridLayout& layout, const GridShape& grid, const MergeWindow& window) {
+  WholeSteps result;
+  if (window.whole.empty()) return result;
+  std::int64_t taps[kMaxAxes];
+  std::int64_t windows[kMaxAxes];
+  std::int64_t step = 1;
+  for (int axis = grid.rank - 1; axis >= 0; --axis) {
+    taps[axis] = window.constant ? 0 : step;
+    if (!window.constant) step *= grid.axes[axis].size;
+  }
+  for (int axis = grid.rank - 1; axis >= 0; --axis) {
+    windows[axis] = window.per_fragment ? step : 0;
+    step *= grid.axes[axis].count;
+  }
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const int source = layout.axes[axis].source;
+    result.taps[axis] = source < 0 ? 0 : taps[source];
+    result.windows[axis] = source < 0 ? 0 : windows[source];
+  }
+  return result;
+}
+
 void PlaceFinder::enter(const Odometer& rows, int moved) {
   for (int axis = moved; axis < rows.axes; ++axis) {
-    const LayoutAxis& at = plan_.layout.axes[axis];
-    const std::int64_t position = rows.position[axis];
-    taps_.clear();
-    if (plan_.fold) {
-      append_folded_taps(at.grid, plan_.layout.pad_mode, position, taps_);
-    } else {
-      append_taps(at.grid, position, taps_);
-    }
+    find_axis(axis, rows.position[axis]);
+    const Level& outer = axis == 0 ? base_ : levels_[axis - 1];
+    Level& level = levels_[axis];
+    level.inverse = outer.inverse;
+    level.divisor = outer.divisor;
     const AxisWindow* own = plan_.axis_window(axis);
-    axis_places_[axis].clear();
-    for (const Tap& tap : taps_) {
-      double weight = 1.0;
-      if (own != nullptr && !own->weights.empty()) {
-        weight = own->weights[static_cast<std::size_t>(tap.index)];
-        if (!own->inverse.empty()) weight *= own->inverse[static_cast<std::size_t>(position)];
+    const bool inside = rows.position[axis] < plan_.layout.axes[axis].grid.length;
+    if (own != nullptr && own->weights.empty() && !own->inverse.empty() && inside) {
+      const auto position = static_cast<std::size_t>(rows.position[axis]);
+      level.inverse *= own->inverse[position];
+      level.divisor *= own->sums[position];
+    }
+    level.places.clear();
+    for (const Place& from : outer.places) {
+      for (const Place& to : axis_places_) {
+        level.places.push_back(
+            {from.offset + to.offset, from.weight * to.weight, from.whole + to.whole});
       }
-      axis_places_[axis].push_back(
-          {tap.window * at.window_stride + tap.index * at.tap_stride, weight,
-           tap.window * plan_.whole_windows[axis] + tap.index * plan_.whole_steps[axis]});
     }
   }
-  places_.assign(1, {0, 1.0, 0});
-  inverse_ = 1.0;
-  divisor_ = 1.0;
-  for (int axis = 0; axis < rows.axes; ++axis) {
-    const AxisWindow* own = plan_.axis_window(axis);
-    if (own != nullptr && own->weights.empty() && !own->inverse.empty()) {
-      const auto position = static_cast<std::size_t>(rows.position[axis]);
-      inverse_ *= own->inverse[position];
-      divisor_ *= own->sums[position];
-    }
-    product_.clear();
-    for (const Place& outer : places_) {
-      for (const Place& inner : axis_places_[axis]) {
-        product_.push_back(
-            {outer.offset + inner.offset, outer.weight * inner.weight, outer.whole + inner.whole});
+  if (rows.axes > 0) entered_ = &levels_[rows.axes - 1];
+}
+
+void PlaceFinder::find_axis(int axis, std::int64_t position) {
+  const LayoutAxis& at = plan_.layout.axes[axis];
+  taps_.clear();
+  if (plan_.fold) {
+    append_folded_taps(at.grid, plan_.layout.pad_mode, position, taps_);
+  } else {
+    append_taps(at.grid, position, taps_);
+  }
+  const AxisWindow* own = plan_.axis_window(axis);
+  axis_places_.clear();
+  for (const Tap& tap : taps_) {
+    double weight = 1.0;
+    if (own != nullptr && !own->weights.empty()) {
+      weight = own->weights[static_cast<std::size_t>(tap.index)];
+      if (!own->inverse.empty() && position < at.grid.length) {
+        weight *= own->inverse[static_cast<std::size_t>(position)];
       }
     }
-    places_.swap(product_);
+    axis_places_.push_back(
+        {tap.window * at.window_stride + tap.index * at.tap_stride, weight,
+         tap.window * plan_.whole.windows[axis] + tap.index * plan_.whole.taps[axis]});
   }
 }
 

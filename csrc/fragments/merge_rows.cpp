@@ -37,6 +37,11 @@ class RowMerger {
     const auto numbers = static_cast<std::size_t>(chunk * plan.width);
     row_.resize(numbers);
     sum_.resize(numbers);
+    if (plan.method == MergeMethod::kSingle) {
+      single_row_.resize(numbers);
+      single_sum_.resize(numbers);
+      single_loops_ = &kernels_.single_loops[plan.dtype == Dtype::kF16 ? 0 : 1];
+    }
     if (plan.method == MergeMethod::kExact) low_.resize(numbers);
     if (plan.method == MergeMethod::kWhole) weight_sum_.resize(static_cast<std::size_t>(chunk));
   }
@@ -63,6 +68,7 @@ class RowMerger {
   }
 
  private:
+  // Halves are summed in float32, and once more in float64 where that overflows.
   void merge_chunk(std::int64_t batch, std::int64_t row, std::int64_t chunk) {
     const GridAxis& axis = last_.grid;
     const std::int64_t begin = chunk * chunk_;
@@ -75,7 +81,24 @@ class RowMerger {
       return;
     }
     fragments_ = plan_.fragments + batch * layout_.fragment_batch_stride;
-    clear(out, bytes);
+    method_ = plan_.method;
+    gather(begin, end, out);
+    if (method_ == MergeMethod::kSingle) {
+      bool overflowed = false;
+      for (const float sum : single_sum_) overflowed |= sum - sum != 0;
+      if (overflowed) {
+        method_ = MergeMethod::kScaled;
+        gather(begin, end, out);
+      }
+    }
+    finish(begin, end, out);
+    fill_gaps(begin, end, out);
+  }
+
+  // Sums positions [begin, end) of the row entered.
+  void gather(std::int64_t begin, std::int64_t end, char* out) {
+    const GridAxis& axis = last_.grid;
+    clear(out, (end - begin) * layout_.element);
     // With folding, any window's padded taps may fall here; the chunk is then the whole row.
     WindowRange range{0, axis.count - 1};
     if (!plan_.fold) {
@@ -91,13 +114,15 @@ class RowMerger {
       if (piece.first < piece.last) add(piece, begin, out);
       if (plan_.fold && piece.last < axis.size) add_folded({window, start, piece.last, axis.size});
     }
-    finish(begin, end, out);
-    fill_gaps(begin, end, out);
   }
 
   void clear(char* out, std::int64_t bytes) {
     if (plan_.method == MergeMethod::kMax) {
       fill_lowest(out, bytes);
+      return;
+    }
+    if (method_ == MergeMethod::kSingle) {
+      std::fill(single_sum_.begin(), single_sum_.end(), -0.0f);
       return;
     }
     // -0.0 is the neutral element of addition: 0.0 would turn a lone -0.0 into 0.0.
@@ -128,7 +153,12 @@ class RowMerger {
     const std::int64_t count = piece.last - piece.first;
     const std::int64_t at = piece.start + piece.first * axis.dilation - chunk_begin;
     const std::int64_t step = axis.dilation * width;
-    switch (plan_.method) {
+    switch (method_) {
+      case MergeMethod::kSingle:
+        sum_outer_single(piece);
+        kernels_.add_weighted_single(single_sum_.data() + at * width, step, single_row_.data(),
+                                     single_weights(piece, chunk_begin + at), 1, count, width);
+        break;
       case MergeMethod::kScaled:
         sum_outer(piece);
         kernels_.add_weighted(sum_.data() + at * width, step, row_.data(),
@@ -162,6 +192,30 @@ class RowMerger {
     }
   }
 
+  void sum_outer_single(const Piece& piece) {
+    const std::int64_t numbers = (piece.last - piece.first) * plan_.width;
+    bool first = true;
+    for (const Place& place : finder_.places()) {
+      const auto add = first ? single_loops_->set_scaled : single_loops_->add_scaled;
+      add(single_row_.data(), values(place, piece), static_cast<float>(place.weight), numbers);
+      first = false;
+    }
+  }
+
+  // The innermost axis' weights of a piece that begins at a position, normalised; null: ones.
+  const float* single_weights(const Piece& piece, std::int64_t position) {
+    const double* weights = last_weights(piece.first);
+    if (weights == nullptr) return nullptr;
+    const std::vector<double>& inverse = plan_.last_window->inverse;
+    single_weights_.clear();
+    for (std::int64_t k = 0; k < piece.last - piece.first; ++k) {
+      const auto at = static_cast<std::size_t>(position + k * last_.grid.dilation);
+      const double factor = inverse.empty() ? 1.0 : inverse[at];
+      single_weights_.push_back(static_cast<float>(weights[k] * factor));
+    }
+    return single_weights_.data();
+  }
+
   const double* last_weights(std::int64_t first) const {
     const bool weighted = plan_.last_window != nullptr && !plan_.last_window->weights.empty();
     return weighted ? plan_.last_window->weights.data() + first : nullptr;
@@ -171,9 +225,9 @@ class RowMerger {
     const std::int64_t width = plan_.width;
     const std::int64_t count = piece.last - piece.first;
     const std::int64_t last = layout_.rank - 1;
-    const std::int64_t weight_step = plan_.whole_steps[last];
+    const std::int64_t weight_step = plan_.whole.taps[last];
     const double* weights = plan_.window.whole.data() + place.whole +
-                            piece.window * plan_.whole_windows[last] + piece.first * weight_step;
+                            piece.window * plan_.whole.windows[last] + piece.first * weight_step;
     loops_.set_scaled(row_.data(), values(place, piece), 1.0, count * width);
     kernels_.add_weighted(sum_.data() + at * width, step, row_.data(), weights, weight_step, count,
                           width);
@@ -202,6 +256,13 @@ class RowMerger {
     double* sum = sum_.data();
     const AxisWindow* own = plan_.last_window;
     const bool mean = own != nullptr && !own->inverse.empty();
+    if (plan_.method == MergeMethod::kSingle) {
+      finish_single(begin, count, mean);
+      if (method_ == MergeMethod::kSingle) {
+        single_loops_->store(out, single_sum_.data(), count * width);
+        return;
+      }
+    }
     const double* sums = mean ? own->sums.data() + begin : nullptr;
     if (plan_.method == MergeMethod::kExact) {
       kernels_.divide_exact(sum, low_.data(), finder_.divisor(), sums, count, width);
@@ -214,7 +275,24 @@ class RowMerger {
       kernels_.multiply(sum, finder_.inverse(), mean ? own->inverse.data() + begin : nullptr, count,
                         width);
     }
+    if (plan_.method == MergeMethod::kSingle) {
+      for (std::int64_t i = 0; i < count * width; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        if (finite_[at] != 0) sum[i] = static_cast<double>(single_sum_[at]);
+      }
+    }
     loops_.store(out, sum, count * width);
+  }
+
+  void finish_single(std::int64_t begin, std::int64_t count, bool mean) {
+    if (method_ == MergeMethod::kScaled) {  // which sums overflowed, before they are scaled
+      finite_.clear();
+      for (const float sum : single_sum_) finite_.push_back(sum - sum == 0 ? 1 : 0);
+    }
+    // Normalised weights need no factors.
+    const bool weighted = last_weights(0) != nullptr;
+    const double* factors = mean && !weighted ? plan_.last_window->inverse.data() + begin : nullptr;
+    kernels_.multiply_single(single_sum_.data(), finder_.inverse(), factors, count, plan_.width);
   }
 
   void finish_whole(std::int64_t begin, std::int64_t count) {
@@ -224,7 +302,12 @@ class RowMerger {
           plan_.last_covered.empty() || plan_.last_covered[static_cast<std::size_t>(begin + k)];
       if (covered && (weight == 0 || weight - weight != 0)) plan_.zero_sum.store(true);
     }
-    kernels_.divide(sum_.data(), 1.0, weight_sum_.data(), count, plan_.width);
+    if (plan_.dtype <= Dtype::kI64) {
+      kernels_.divide(sum_.data(), 1.0, weight_sum_.data(), count, plan_.width);
+      return;
+    }
+    for (double& weight : weight_sum_) weight = 1.0 / weight;
+    kernels_.multiply(sum_.data(), 1.0, weight_sum_.data(), count, plan_.width);
   }
 
   void fill_gaps(std::int64_t begin, std::int64_t end, char* out) {
@@ -244,6 +327,12 @@ class RowMerger {
   const std::int64_t chunks_;
   PlaceFinder finder_;
   const char* fragments_ = nullptr;
+  MergeMethod method_ = MergeMethod::kScaled;  // of the pass at hand
+  const SingleLoops* single_loops_ = nullptr;
+  std::vector<float> single_row_;
+  std::vector<float> single_sum_;
+  std::vector<float> single_weights_;
+  std::vector<char> finite_;
   std::vector<double> row_;
   std::vector<double> sum_;
   std::vector<double> low_;

@@ -1,115 +1,11 @@
 #include "fragments/merge_tile_kernel.hpp"
 
-#include <type_traits>
-
-#include "fragments/merge_numbers.hpp"
-
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
+#include "fragments/merge_vectors.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
 
 namespace {
-
-// A register of doubles, and the same many narrower numbers (GNU vector extensions).
-#if defined(__AVX512F__)
-constexpr int kLanes = 8;
-#elif defined(__AVX__)
-constexpr int kLanes = 4;
-#else
-constexpr int kLanes = 2;
-#endif
-typedef double Doubles __attribute__((vector_size(kLanes * 8)));
-typedef float Floats __attribute__((vector_size(kLanes * 4)));
-typedef std::uint32_t Words __attribute__((vector_size(kLanes * 4)));
-typedef std::uint16_t Shorts __attribute__((vector_size(kLanes * 2)));
-
-template <class V>
-inline V load_as(const void* from) {
-  V value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-inline Doubles load(const float* from) {
-  return __builtin_convertvector(load_as<Floats>(from), Doubles);
-}
-inline Doubles load(const double* from) { return load_as<Doubles>(from); }
-inline Doubles load(const BFloat16* from) {
-  const Words words = __builtin_convertvector(load_as<Shorts>(from), Words) << 16;
-  return __builtin_convertvector(bits_as<Floats>(words), Doubles);
-}
-inline Doubles load(const Half* from) {
-#if defined(__AVX512F__)
-  const __m256 eight = _mm256_cvtph_ps(load_as<__m128i>(from));
-  return __builtin_convertvector(bits_as<Floats>(eight), Doubles);
-#elif defined(__F16C__)
-  const __m128i four = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
-  return bits_as<Doubles>(_mm256_cvtps_pd(_mm_cvtph_ps(four)));
-#else
-  Doubles value;
-  for (int i = 0; i < kLanes; ++i) value[i] = as_double(from[i]);
-  return value;
-#endif
-}
-template <class T>
-inline Doubles load(const T* from) {
-  typedef T Numbers __attribute__((vector_size(kLanes * sizeof(T))));
-  return __builtin_convertvector(load_as<Numbers>(from), Doubles);
-}
-
-template <class T>
-inline void store(T* to, Doubles value) {
-  for (int i = 0; i < kLanes; ++i) store_number(value[i], to[i]);
-}
-inline void store(double* to, Doubles value) { std::memcpy(to, &value, sizeof value); }
-inline void store(float* to, Doubles value) {
-  const Floats narrowed = __builtin_convertvector(value, Floats);
-  std::memcpy(to, &narrowed, sizeof narrowed);
-}
-inline void store(BFloat16* to, Doubles value) {
-  const Words all = bits_as<Words>(__builtin_convertvector(value, Floats));
-  const Words rounded = (all + 0x7fffu + ((all >> 16) & 1u)) >> 16;
-  const Words nan = static_cast<Words>((all & 0x7fffffffu) > 0x7f800000u);
-  const Words result = (nan & 0x7fc0u) | (~nan & rounded);
-  const Shorts narrowed = __builtin_convertvector(result, Shorts);
-  std::memcpy(to, &narrowed, sizeof narrowed);
-}
-#if defined(__F16C__)
-inline void store(Half* to, Doubles value) {
-  const Floats wide = __builtin_convertvector(value, Floats);
-  // Every NaN becomes the one that narrow makes.
-  const Words nan = static_cast<Words>(wide != wide);
-  const Words bits = (nan & 0x7fc00000u) | (~nan & bits_as<Words>(wide));
-#if defined(__AVX512F__)
-  const __m128i narrowed = _mm256_cvtps_ph(bits_as<__m256>(bits), _MM_FROUND_TO_NEAREST_INT);
-  std::memcpy(to, &narrowed, 16);
-#else
-  const __m128i narrowed = _mm_cvtps_ph(bits_as<__m128>(bits), _MM_FROUND_TO_NEAREST_INT);
-  std::memcpy(to, &narrowed, 8);
-#endif
-}
-#endif
-
-// Around the cache; `to` is aligned to the vector.
-template <class T>
-inline void stream(T* to, Doubles value) {
-  store(to, value);
-}
-#if defined(__AVX512F__)
-inline void stream(float* to, Doubles value) {
-  _mm256_stream_ps(to, bits_as<__m256>(__builtin_convertvector(value, Floats)));
-}
-#elif defined(__AVX__)
-inline void stream(float* to, Doubles value) {
-  _mm_stream_ps(to, bits_as<__m128>(__builtin_convertvector(value, Floats)));
-}
-#endif
-
-// By subtraction: adding to zeros would turn -0.0 into 0.0.
-inline Doubles splat(double value) { return value - Doubles{}; }
 
 // One output row's `Count` registers, from number `at` on.
 template <class T, int Count, bool kWeighted>
@@ -155,7 +51,7 @@ inline void merge_block(const MergeTile& tile, const TileRow& row, double scale,
     if (streamed) {
       stream(out + at + i * kLanes, value);
     } else {
-      store(out + at + i * kLanes, value);
+      store_lanes(out + at + i * kLanes, value);
     }
   }
 }
@@ -180,22 +76,48 @@ inline void merge_number(const MergeTile& tile, const TileRow& row, double scale
   store_number(std::is_integral_v<T> ? total / factor : total * factor, out[at]);
 }
 
-// Copies a lone fragment's numbers: what a sum of one comes to.
-template <class T>
-inline void copy_numbers(const T* from, T* out, std::int64_t numbers,
-                         [[maybe_unused]] bool streamed) {
+// Copies a lone fragment's numbers: what a sum of one comes to. `streamed`: around the cache, whole
+// lines in all, of which this is a part of 16, 32 or 64 bytes at least.
+inline void copy_bytes(const char* from, char* out, std::int64_t bytes,
+                       [[maybe_unused]] bool streamed) {
   std::int64_t at = 0;
 #if defined(__AVX512F__)
-  for (; streamed && at + 16 <= numbers; at += 16) {
+  const bool whole = streamed && reinterpret_cast<std::uintptr_t>(out) % 64 == 0;
+  for (; whole && at + 64 <= bytes; at += 64) {
     _mm512_stream_si512(reinterpret_cast<__m512i*>(out + at), _mm512_loadu_si512(from + at));
   }
-#elif defined(__AVX__)
-  for (; streamed && at + 8 <= numbers; at += 8) {
+#endif
+#if defined(__AVX__)
+  const bool half = streamed && reinterpret_cast<std::uintptr_t>(out) % 32 == 0;
+  for (; half && at + 32 <= bytes; at += 32) {
     _mm256_stream_si256(reinterpret_cast<__m256i*>(out + at),
                         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at)));
   }
+  for (; streamed && at + 16 <= bytes; at += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(out + at),
+                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at)));
+  }
 #endif
-  std::memcpy(out + at, from + at, static_cast<std::size_t>(numbers - at) * sizeof(T));
+  if (at < bytes) std::memcpy(out + at, from + at, static_cast<std::size_t>(bytes - at));
+}
+
+void copy_pieces(const MergeTile& tile, const LonePiece* pieces, std::int64_t count) {
+  // Pieces side by side that fill lines together may leave around the cache.
+  std::int64_t end = 0;
+  bool parts = tile.stream;
+  for (std::int64_t i = 0; i < count; ++i) {
+    parts = parts && pieces[i].to == end && pieces[i].bytes % 16 == 0;
+    end = pieces[i].to + pieces[i].bytes;
+  }
+  for (std::int64_t r = 0; r < tile.row_count; ++r) {
+    const char* from = tile.fragments + tile.rows[r].places->offset;
+    char* out = tile.out + r * tile.out_step;
+    const auto place = reinterpret_cast<std::uintptr_t>(out) | static_cast<std::uintptr_t>(end);
+    const bool streamed = parts && place % 64 == 0;
+    for (const LonePiece* piece = pieces; piece != pieces + count; ++piece) {
+      copy_bytes(from + piece->from, out + piece->to, piece->bytes, streamed);
+    }
+  }
 }
 
 template <class T, bool kWeighted>
@@ -211,10 +133,14 @@ void merge_tile_rows(const MergeTile& tile) {
                       tile.columns->weights == nullptr && tile.factors == nullptr;
     if (lone) {
       const char* from = tile.fragments + tile.columns->offset + row.places->offset;
-      copy_numbers(reinterpret_cast<const T*>(from), out, numbers, streamed);
+      copy_bytes(from, reinterpret_cast<char*>(out), numbers * static_cast<std::int64_t>(sizeof(T)),
+                 streamed);
       continue;
     }
     std::int64_t at = 0;
+    for (; kLanes == 8 && at + 8 * kLanes <= numbers; at += 8 * kLanes) {
+      merge_block<T, 8, kWeighted>(tile, row, scale, out, at, streamed);
+    }
     for (; at + 4 * kLanes <= numbers; at += 4 * kLanes) {
       merge_block<T, 4, kWeighted>(tile, row, scale, out, at, streamed);
     }
@@ -222,6 +148,126 @@ void merge_tile_rows(const MergeTile& tile) {
       merge_block<T, 1, kWeighted>(tile, row, scale, out, at, streamed);
     }
     for (; at < numbers; ++at) merge_number(tile, row, scale, out, at);
+  }
+}
+
+// `Count` registers of halves, as merge_block but in float32. `doubt` becomes not zero where a
+// sum may have overflowed: bfloat16 reaches as far as float32, so sums of it need not fit.
+template <class T, int Count, bool kWeighted>
+inline void merge_single_block(const MergeTile& tile, const TileRow& row, float scale, T* out,
+                               std::int64_t at, bool streamed, WideFloats& doubt) {
+  WideFloats total[Count];
+  for (int i = 0; i < Count; ++i) total[i] = splat(-0.0f);
+  for (std::int64_t c = 0; c < tile.column_count; ++c) {
+    const TileColumn& column = tile.columns[c];
+    const char* base = tile.fragments + column.offset + at * static_cast<std::int64_t>(sizeof(T));
+    WideFloats sum[Count];
+    const T* first = reinterpret_cast<const T*>(base + row.places[0].offset);
+    for (int i = 0; i < Count; ++i) {
+      sum[i] = load_wide(first + i * kWideLanes);
+      if (kWeighted) sum[i] *= splat(static_cast<float>(row.places[0].weight));
+    }
+    for (std::int64_t place = 1; place < row.count; ++place) {
+      const T* from = reinterpret_cast<const T*>(base + row.places[place].offset);
+      const WideFloats weight = splat(static_cast<float>(row.places[place].weight));
+      for (int i = 0; i < Count; ++i) {
+        const WideFloats value = load_wide(from + i * kWideLanes);
+        sum[i] += kWeighted ? weight * value : value;
+      }
+    }
+    if (column.singles == nullptr) {
+      for (int i = 0; i < Count; ++i) total[i] += sum[i];
+    } else {
+      const float* weights = column.singles + at;
+      for (int i = 0; i < Count; ++i) total[i] += load_wide(weights + i * kWideLanes) * sum[i];
+    }
+  }
+  for (int i = 0; i < Count; ++i) {
+    const WideFloats value = total[i] * splat(scale);
+    if (std::is_same_v<T, BFloat16>) doubt += total[i] - total[i];
+    if (streamed) {
+      stream(out + at + i * kWideLanes, value);
+    } else {
+      store_lanes(out + at + i * kWideLanes, value);
+    }
+  }
+}
+
+template <class T>
+inline bool merge_single_number(const MergeTile& tile, const TileRow& row, float scale, T* out,
+                                std::int64_t at) {
+  float total = -0.0f;
+  for (std::int64_t c = 0; c < tile.column_count; ++c) {
+    const TileColumn& column = tile.columns[c];
+    const char* base = tile.fragments + column.offset + at * static_cast<std::int64_t>(sizeof(T));
+    float sum = 0;
+    for (std::int64_t place = 0; place < row.count; ++place) {
+      const T* from = reinterpret_cast<const T*>(base + row.places[place].offset);
+      const float value = static_cast<float>(row.places[place].weight) * widen(*from);
+      sum = place == 0 ? value : sum + value;
+    }
+    total += column.singles == nullptr ? sum : column.singles[at] * sum;
+  }
+  narrow(total * scale, out[at]);
+  return total - total != 0;
+}
+
+// A row's numbers from `begin` on, one by one: in float64 where float32 sums are not finite.
+template <class T>
+void merge_single_numbers(const MergeTile& tile, const TileRow& row, double scale, T* out,
+                          std::int64_t begin) {
+  for (std::int64_t at = begin; at < tile.numbers; ++at) {
+    if (merge_single_number(tile, row, static_cast<float>(scale), out, at)) {
+      merge_number(tile, row, scale, out, at);
+    }
+  }
+}
+
+template <class T, bool kWeighted>
+void merge_single_rows(const MergeTile& tile) {
+  const std::int64_t numbers = tile.numbers;
+  WideFloats doubt = WideFloats{};
+  for (std::int64_t r = 0; r < tile.row_count; ++r) {
+    const TileRow& row = tile.rows[r];
+    T* out = reinterpret_cast<T*>(tile.out + r * tile.out_step);
+    const double scale = row.scale * tile.factor;
+    const float single = static_cast<float>(scale);
+    const bool streamed =
+        tile.stream && (reinterpret_cast<std::uintptr_t>(out) % 64 == 0) && numbers % 32 == 0;
+    const bool lone = !kWeighted && tile.column_count == 1 && row.count == 1 && scale == 1.0 &&
+                      tile.columns->singles == nullptr;
+    if (lone) {
+      const char* from = tile.fragments + tile.columns->offset + row.places->offset;
+      copy_bytes(from, reinterpret_cast<char*>(out), numbers * static_cast<std::int64_t>(sizeof(T)),
+                 streamed);
+      continue;
+    }
+    std::int64_t at = 0;
+    for (; at + 4 * kWideLanes <= numbers; at += 4 * kWideLanes) {
+      merge_single_block<T, 4, kWeighted>(tile, row, single, out, at, streamed, doubt);
+    }
+    for (; at + 2 * kWideLanes <= numbers; at += 2 * kWideLanes) {
+      merge_single_block<T, 2, kWeighted>(tile, row, single, out, at, streamed, doubt);
+    }
+    for (; at + kWideLanes <= numbers; at += kWideLanes) {
+      merge_single_block<T, 1, kWeighted>(tile, row, single, out, at, streamed, doubt);
+    }
+    merge_single_numbers(tile, row, scale, out, at);
+  }
+  bool overflowed = false;
+  for (int lane = 0; lane < kWideLanes; ++lane) overflowed |= doubt[lane] != 0;
+  for (std::int64_t r = 0; overflowed && r < tile.row_count; ++r) {
+    T* out = reinterpret_cast<T*>(tile.out + r * tile.out_step);
+    merge_single_numbers(tile, tile.rows[r], tile.rows[r].scale * tile.factor, out, 0);
+  }
+}
+
+template <class T>
+void merge_single(const MergeTile& tile) {
+  if (tile.weighted) {
+    merge_single_rows<T, true>(tile);
+  } else {
+    merge_single_rows<T, false>(tile);
   }
 }
 
@@ -301,6 +347,19 @@ const MergeTileKernels merge_tile_kernels_table{
         &merge_tile<double>,
     },
     &merge_tile_exact,
+    {
+        nullptr,  // integers
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        &merge_single<Half>,
+        &merge_single<BFloat16>,
+        nullptr,  // wider ones
+        nullptr,
+    },
+    &copy_pieces,
     &fence,
 };
 

@@ -13,6 +13,7 @@ namespace tokfrag {
 struct TilePlace {
   std::int64_t offset;  // bytes
   double weight;
+  std::int64_t whole;  // where its row of whole-window weights begins
 };
 
 struct TileRow {
@@ -25,6 +26,8 @@ struct TileRow {
 struct TileColumn {
   std::int64_t offset;    // bytes from a place to the stretch's first number
   const double* weights;  // of the stretch's numbers; null: ones
+  const float* singles;   // the same weights, times the factors; for halves summed in float32
+  std::int64_t whole;     // from a place's row of whole-window weights to the stretch's first
 };
 
 struct MergeTile {
@@ -42,12 +45,23 @@ struct MergeTile {
   bool stream;                // store around the cache where whole lines allow; then fence
 };
 
+// A stretch under one window that takes its numbers as they are.
+struct LonePiece {
+  std::int64_t from;  // bytes from a row's place
+  std::int64_t to;    // bytes from the output row's first piece
+  std::int64_t bytes;
+};
+
 struct MergeTileKernels {
   // out[i] = scale * factors[i] * sum over columns of weights[i] * (sum over places of
   // weight * fragments[i]), as MergeKernels would have it, bit for bit; one function a type.
   void (*merge[kDtypes])(const MergeTile& tile);
   // The same for unweighted means of float64, whose sums are kept in two doubles.
   void (*merge_exact)(const MergeTile& tile);
+  // The same for halves, summed in float32; in float64 what overflows.
+  void (*merge_single[kDtypes])(const MergeTile& tile);
+  // Copies pieces of the tile's rows, each of which has one place.
+  void (*copy)(const MergeTile& tile, const LonePiece* pieces, std::int64_t count);
   void (*fence)();
 };
 

@@ -6,7 +6,50 @@
 
 namespace tokfrag {
 
+namespace {
+
+// No position lies in two windows.
+bool lies_apart(const GridShape& grid) {
+  bool apart = true;
+  for (int axis = 0; axis < grid.rank; ++axis) {
+    const GridAxis& at = grid.axes[axis];
+    const bool even = at.last_start == (at.count - 1) * at.stride;
+    apart = apart && (at.count <= 1 || (even && at.stride >= extent(at)));
+  }
+  return apart;
+}
+
+// A mean over lone numbers needs no weights; but zeros are refused, where there are some.
+void drop_positive(MergeWindow& window) {
+  for (const double weight : window.whole) {
+    if (!(weight > 0)) return;
+  }
+  window.whole = {};
+  window.per_fragment = window.constant = false;
+}
+
+// float32 sums of this many equal halves are exact.
+constexpr std::int64_t kMostSingles = 4096;
+
+// Halves may be summed in float32: weights are normalised, or none, and windows few.
+bool sums_singles(const GridShape& grid, const MergeWindow& window) {
+  bool weighted = false;
+  std::int64_t most = 1;
+  for (int axis = 0; axis < grid.rank; ++axis) {
+    const GridAxis& at = grid.axes[axis];
+    weighted = weighted || !window.axes[static_cast<std::size_t>(axis)].weights.empty();
+    const std::int64_t over = extent(at) / at.stride + 2;
+    most = std::min(most, kMostSingles) * std::min({over, at.count, kMostSingles});
+  }
+  const bool folds = window.reduce == Reduce::kSum && grid.pad_mode != PadMode::kConstant;
+  const bool normalised = window.reduce == Reduce::kMean || !weighted;
+  return window.whole.empty() && normalised && !folds && most <= kMostSingles;
+}
+
+}  // namespace
+
 bool prepare(const GridShape& grid, MergeWindow& window, int& axis) {
+  if (lies_apart(grid) && window.reduce == Reduce::kMean) drop_positive(window);
   window.axes.resize(static_cast<std::size_t>(grid.rank));
   window.uniform = window.whole.empty();
   for (axis = 0; axis < grid.rank; ++axis) {
@@ -54,6 +97,7 @@ bool prepare(const GridShape& grid, MergeWindow& window, int& axis) {
     own.sums = std::move(sums);
   }
   for (const AxisWindow& own : window.axes) window.uniform = window.uniform && own.weights.empty();
+  window.single = sums_singles(grid, window);
   return true;
 }
 

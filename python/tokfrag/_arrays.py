@@ -44,9 +44,11 @@ def is_tensor(x: object) -> TypeIs[torch.Tensor]:
 
 def check_array(x: object, name: str) -> None:
     """Refuses what is neither a NumPy array nor a tensor."""
+    if is_tensor(x):
+        return
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, whose mask would be lost; takes plain arrays")
-    if not isinstance(x, np.ndarray) and not is_tensor(x):
+    if not isinstance(x, np.ndarray):
         raise TypeError(f"{name}: got {type(x).__name__}, takes a NumPy array or a torch tensor")
 
 
@@ -128,7 +130,8 @@ def empty_array(dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
     """Refuses an `out` that is not a writable contiguous array of x's kind, of `shape`, apart."""
-    if is_tensor(x) != is_tensor(out) or not (is_tensor(out) or isinstance(out, np.ndarray)):
+    tensor = is_tensor(x)
+    if not (is_tensor(out) if tensor else isinstance(out, np.ndarray)):
         raise TypeError(
             f"out: got {type(out).__name__}, takes the kind of {name}: {type(x).__name__}"
         )
@@ -136,16 +139,17 @@ def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"out: got shape {tuple(out.shape)}, takes {tuple(shape)}")
     if out.dtype != x.dtype:
         raise TypeError(f"out: got {dtype_name(out.dtype)}, takes {name}'s {dtype_name(x.dtype)}")
-    if is_tensor(out):
+    if tensor:
         if out.device != x.device:
             raise ValueError(
                 f"out: got a tensor on {out.device}, takes {name}'s device, {x.device}"
             )
         contiguous = out.is_contiguous()
     else:
-        if not out.flags.writeable:
+        flags = out.flags
+        if not flags.writeable:
             raise ValueError("out: got a read-only array, takes a writable one")
-        contiguous = out.flags.c_contiguous and out.flags.aligned
+        contiguous = flags.c_contiguous and flags.aligned
     if not contiguous:
         raise ValueError("out: got a strided or unaligned array, takes a C-contiguous one")
     if _bounds_overlap(out, x):

@@ -92,9 +92,11 @@ bool choose_weights(Random& random, MergeCase& made, Weights<Accumulator>& weigh
   if (random.chance(25)) {
     made.host.per_fragment = random.chance(50);
     if (made.host.per_fragment) whole *= made.shape.fragment_shape[1];
+    std::vector<double> numbers;
     for (std::int64_t i = 0; i < whole; ++i) {
-      made.host.whole.push_back(static_cast<double>(random.between(1, 64)) / 32);
+      numbers.push_back(static_cast<double>(random.between(1, 64)) / 32);
     }
+    made.host.whole = std::move(numbers);
   } else if (random.chance(60)) {
     for (int axis = 0; axis < grid.rank; ++axis) {
       if (random.chance(30)) continue;
@@ -106,7 +108,7 @@ bool choose_weights(Random& random, MergeCase& made, Weights<Accumulator>& weigh
   }
   int bad = 0;
   if (!prepare(grid, made.host, bad)) return false;
-  const auto copy = [](const std::vector<double>& from, std::vector<Accumulator>& to) {
+  const auto copy = [](const auto& from, std::vector<Accumulator>& to) {
     for (const double value : from) to.push_back(static_cast<Accumulator>(value));
     return to.empty() ? nullptr : to.data();
   };

@@ -72,3 +72,21 @@ class WindowPlan:
         out: int,
         threads: int,
     ) -> None: ...
+    def extract(
+        self,
+        x: NDArray[Any],
+        dtype: int,
+        channels_last: bool,
+        threads: int,
+    ) -> NDArray[Any]: ...
+    def extract_at(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: int,
+        item: int,
+        channels_last: bool,
+        out: int,
+        threads: int,
+    ) -> None: ...

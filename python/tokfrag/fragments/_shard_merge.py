@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tokfrag import _arrays
-from tokfrag.fragments import _torch_ops, merging
+from tokfrag.fragments import merging
 from tokfrag.fragments._exchange import Index, Peers
+from tokfrag.fragments._op_arguments import thread_limit
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import Reduce, Window
 from tokfrag.fragments.shards import GridShards
@@ -227,7 +228,7 @@ class ShardMerge:
             self.channels_last,
             self._fill,
             merged.data_ptr(),
-            _torch_ops.thread_limit(_arrays.thread_count(self.threads)),
+            thread_limit(_arrays.thread_count(self.threads)),
         )
 
     def _reach(self, box: tuple[_Span, ...]) -> tuple[int, ...]:

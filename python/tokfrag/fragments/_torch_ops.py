@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import repeat
 from math import prod
 from typing import Any
 
 import torch
 
-from tokfrag import _arrays, _core
+from tokfrag import _arrays
 from tokfrag._torch_ops import define, implement
 from tokfrag.fragments import _cuda_backend, merging
+from tokfrag.fragments._op_arguments import (
+    GRID_SCHEMA,
+    Number,
+    Sizes,
+    kept_grid,
+    space_time,
+    thread_limit,
+    window_arguments,
+    window_of,
+)
+from tokfrag.fragments._weighted_ops import extract_weighted
 from tokfrag.fragments.extraction import check_shape, fragments_shape, pad_bytes
 from tokfrag.fragments.grid import FragmentGrid, axis_count
 from tokfrag.fragments.merging import Reduce, Window
-
-Sizes = list[int]
-Number = bool | int | float | complex
 
 
 def extract(
@@ -64,7 +70,7 @@ def merge(
         _run_merge(fragments, grid, window, reduce, channels_last, fill_value, threads, target)
         return target
     spec = (grid.shape, grid.size, grid.stride, grid.dilation, grid.edge, grid.pad_mode)
-    name, weights = _window_arguments(grid, window)
+    name, weights = window_arguments(grid, window)
     options = (name, weights, reduce, channels_last, fill_value, threads)
     if out is None:
         merged: torch.Tensor = _merge(fragments, *spec, *options)
@@ -80,7 +86,7 @@ def _is_plain(x: torch.Tensor) -> bool:
     modes, subclasses, other devices and lazily conjugated tensors all go the long way.
     """
     return (
-        not torch.compiler.is_compiling()
+        not _is_compiling()
         and type(x) in _PLAIN_TYPES
         and x.is_cpu
         and not (x.requires_grad and torch.is_grad_enabled())
@@ -93,6 +99,7 @@ def _is_plain(x: torch.Tensor) -> bool:
     )
 
 
+_is_compiling = torch.compiler.is_compiling
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
@@ -118,44 +125,6 @@ def _refuse_gradient(x: torch.Tensor, name: str) -> None:
         raise ValueError(f"out: with a gradient wanted for {name}, takes none: it would be lost")
 
 
-def _window_arguments(grid: FragmentGrid, window: Window) -> tuple[str, list[torch.Tensor]]:
-    if isinstance(window, str):
-        return window, []
-    vectors, whole = merging.window_weights(grid, window)
-    if whole is not None:
-        return "whole", [torch.tensor(whole)]
-    return "vectors", [torch.tensor(vector) for vector in vectors]
-
-
-def _window_of(name: str, weights: list[torch.Tensor]) -> Window:
-    if name == "vectors":
-        return weights
-    return weights[0] if name == "whole" else name  # type: ignore[return-value]
-
-
-@lru_cache(maxsize=256)
-def _grid(
-    shape: tuple[int, ...],
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    edge: Any,
-    pad_mode: Any,
-    pad_value: Number,
-) -> FragmentGrid:
-    # Not through __init__: its warning about uncovered positions belongs to the user's own grid.
-    return FragmentGrid.checked(shape, size, stride, edge, pad_mode, pad_value, dilation)
-
-
-def thread_limit(threads: int) -> int:
-    """The most threads a call may use; 0 stands for as many as torch may."""
-    return threads or min(_core.default_threads(), torch.get_num_threads())
-
-
-def _space_time(shape: Any, channels_last: bool) -> tuple[int, ...]:
-    return tuple(shape[1:-1] if channels_last else shape[2:])
-
-
 # extract
 
 
@@ -169,8 +138,8 @@ def _extract_grid(
     pad_value: Number,
     channels_last: bool,
 ) -> FragmentGrid:
-    shape = _space_time(x.shape, channels_last)
-    return _grid(shape, tuple(size), tuple(stride), tuple(dilation), edge, pad_mode, pad_value)
+    shape = space_time(x.shape, channels_last)
+    return kept_grid(shape, tuple(size), tuple(stride), tuple(dilation), edge, pad_mode, pad_value)
 
 
 def _extract_cpu(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
@@ -214,7 +183,7 @@ def _extract_fake(
     channels_last: bool,
     threads: int,
 ) -> torch.Tensor:
-    shape = _space_time(x.shape, channels_last)
+    shape = space_time(x.shape, channels_last)
     counts = [axis_count(*axis, edge) for axis in zip(shape, size, stride, dilation, strict=True)]
     inner = (*size, x.shape[-1]) if channels_last else (x.shape[1], *size)
     return x.new_empty((x.shape[0], prod(counts), *inner))
@@ -222,7 +191,7 @@ def _extract_fake(
 
 def _extract_setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     x, *ctx.arguments = inputs
-    ctx.shape = _space_time(x.shape, inputs[7])
+    ctx.shape = space_time(x.shape, inputs[7])
 
 
 def _extract_backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -235,8 +204,7 @@ def _extract_backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | 
     return _merge(gradient, *spec, *options), *(None,) * 8
 
 
-_GRID_SCHEMA = "int[] size, int[] stride, int[] dilation, str edge, str pad_mode"
-_EXTRACT_SCHEMA = f"Tensor x, {_GRID_SCHEMA}, Scalar pad_value, bool channels_last, int threads"
+_EXTRACT_SCHEMA = f"Tensor x, {GRID_SCHEMA}, Scalar pad_value, bool channels_last, int threads"
 
 _extract = define(
     f"extract({_EXTRACT_SCHEMA}) -> Tensor",
@@ -259,20 +227,20 @@ def _merge_grid(
     shape: Sizes, size: Sizes, stride: Sizes, dilation: Sizes, edge: str, pad_mode: str
 ) -> FragmentGrid:
     axes = (tuple(shape), tuple(size), tuple(stride), tuple(dilation))
-    return _grid(*axes, edge, pad_mode, 0)
+    return kept_grid(*axes, edge, pad_mode, 0)
 
 
 def _merge_cpu(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
     grid = _merge_grid(*arguments[:6])
     out = _arrays.empty_tensor(fragments, merging.merged_shape(fragments, grid, arguments[9]))
     reduce, channels_last, fill_value, threads = arguments[8:]
-    window = _window_of(*arguments[6:8])
+    window = window_of(*arguments[6:8])
     _run_merge(fragments, grid, window, reduce, channels_last, fill_value, threads, out)
     return out
 
 
 def _merge_into_cpu(fragments: torch.Tensor, *arguments: Any) -> None:
-    window = _window_of(*arguments[6:8])
+    window = window_of(*arguments[6:8])
     _run_merge(fragments, _merge_grid(*arguments[:6]), window, *arguments[8:])
 
 
@@ -323,94 +291,38 @@ def _merge_setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> Non
 
 
 def _merge_backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-    """The gradient of fragment elements: the window times what extract cuts from `gradient`."""
-    weights = [] if ctx.reduce == "max" else list(ctx.saved_tensors)
-    wide = gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient
+    """The gradient of fragment elements: what extract cuts from `gradient`, times the weights."""
+    options = (ctx.channels_last, ctx.threads)
     if ctx.reduce == "max":
-        result = _max_backward(ctx, gradient)
-    elif ctx.reduce == "sum":
-        cut = _cut(ctx, gradient, ctx.spec[5])
-        result = _times_window(ctx, cut, weights)
+        fragments, largest = ctx.saved_tensors
+        count = 0
+        result = _max_backward(ctx, gradient, fragments, largest)
     else:
-        scaled = (wide / _weight_sums(ctx, wide, weights)).to(gradient.dtype)
-        result = _times_window(ctx, _cut(ctx, scaled, "constant"), weights)
-    return result, *(None,) * 7, [None] * len(weights), *(None,) * 4
+        weights = list(ctx.saved_tensors)
+        count = len(weights)
+        result = extract_weighted(
+            gradient, *ctx.spec[1:], ctx.window, weights, ctx.reduce, *options
+        )
+    return result, *(None,) * 7, [None] * count, *(None,) * 4
 
 
-def _cut(ctx: Any, x: torch.Tensor, pad_mode: str) -> torch.Tensor:
-    _, size, stride, dilation, edge, _ = ctx.spec
-    axes = (size, stride, dilation)
-    cut: torch.Tensor = _extract(x, *axes, edge, pad_mode, 0, ctx.channels_last, ctx.threads)
-    return cut
-
-
-def _put(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-    """The sum of fragments at each position; padded positions left out."""
-    spec = (*ctx.spec[:5], "constant")
-    total: torch.Tensor = _merge(x, *spec, "uniform", [], "sum", ctx.channels_last, 0, ctx.threads)
-    return total
-
-
-def _axis_vectors(ctx: Any, weights: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The window's weights, a vector an axis."""
-    if ctx.window == "vectors":
-        return weights
-    return [torch.from_numpy(merging.axis_window(ctx.window, size)) for size in ctx.spec[1]]
-
-
-def _outer(vectors: list[torch.Tensor]) -> torch.Tensor:
-    product = vectors[0]
-    for vector in vectors[1:]:
-        product = product[..., None] * vector
-    return product
-
-
-def _whole_window(ctx: Any, weights: list[torch.Tensor]) -> torch.Tensor:
-    """The window in float64, in a shape that broadcasts over fragments."""
-    rank = len(ctx.spec[1])
-    window = weights[0] if ctx.window == "whole" else _outer(_axis_vectors(ctx, weights))
-    leading = (1, window.shape[0]) if window.dim() > rank else (1, 1)
-    size = window.shape[-rank:]
-    return window.reshape(*leading, *((*size, 1) if ctx.channels_last else (1, *size)))
-
-
-def _times_window(ctx: Any, x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    return x if ctx.window == "uniform" else x * _whole_window(ctx, weights).to(x)
-
-
-def _weight_sums(ctx: Any, like: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    """The sum of the weights over each position, 1 where no fragment lies."""
-    counts = list(map(axis_count, *ctx.spec[:4], repeat(ctx.spec[4])))
-    if ctx.window == "whole":
-        window = _whole_window(ctx, weights)
-        sums = _put(ctx, window.expand(1, prod(counts), *window.shape[2:]))
-    else:
-        # The sums over a grid are the products of those over its axes.
-        axes = []
-        for axis, vector in enumerate(_axis_vectors(ctx, weights)):
-            spec = [[values[axis]] for values in ctx.spec[:4]]
-            held = vector.expand(1, counts[axis], 1, -1)
-            total = _merge(
-                held, *spec, ctx.spec[4], "constant", "uniform", [], "sum", False, 0, ctx.threads
-            )
-            axes.append(total.reshape(-1))
-        sums = _outer(axes)
-        sums = sums[None, ..., None] if ctx.channels_last else sums[None, None]
-    return torch.where(sums == 0, 1, sums).to(like)
-
-
-def _max_backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+def _max_backward(
+    ctx: Any, gradient: torch.Tensor, fragments: torch.Tensor, largest: torch.Tensor
+) -> torch.Tensor:
     """Shared evenly among the fragments that attain the maximum."""
-    fragments, largest = ctx.saved_tensors
-    attained = (fragments == _cut(ctx, largest, "constant")).to(gradient.dtype)
-    share = gradient / _put(ctx, attained).clamp_min(1)
-    result: torch.Tensor = _cut(ctx, share, "constant") * attained
-    return result
+    axes = (*ctx.spec[1:5], "constant")
+    options = (ctx.channels_last, 0, ctx.threads)
+    cut: torch.Tensor = _extract(largest, *axes, 0, ctx.channels_last, ctx.threads)
+    attained = (fragments == cut).to(gradient.dtype)
+    held = _merge(attained, ctx.spec[0], *axes, "uniform", [], "sum", *options)
+    share = gradient / held.clamp_min(1)
+    result: torch.Tensor = _extract(share, *axes, 0, ctx.channels_last, ctx.threads)
+    return result * attained
 
 
 _MERGE_SCHEMA = (
     "Tensor fragments, SymInt[] shape, "
-    f"{_GRID_SCHEMA}, str window, Tensor[] weights, str reduce, "
+    f"{GRID_SCHEMA}, str window, Tensor[] weights, str reduce, "
     "bool channels_last, Scalar fill_value, int threads"
 )
 

@@ -77,16 +77,16 @@ def extract(
     if not isinstance(x, np.ndarray):
         from tokfrag.fragments import _torch_ops
 
-        return _torch_ops.extract(x, grid, channels_last, out, _arrays.thread_count(threads))
+        count = 0 if threads is None else _arrays.thread_count(threads)
+        return _torch_ops.extract(x, grid, channels_last, out, count)
     check_shape(x, grid, channels_last)
     pad = grid._cache.get(x.dtype)
     if pad is None:
         pad = pad_bytes(grid, x.dtype)
     if out is not None:
         _arrays.check_out(out, x, "x", fragments_shape(x, grid, channels_last))
-    return grid.plan.extract(
-        x, channels_last, pad, out, 0 if threads is None else _arrays.thread_count(threads)
-    )
+    count = 0 if threads is None else _arrays.thread_count(threads)
+    return (grid._plan or grid.plan).extract(x, channels_last, pad, out, count)
 
 
 def pad_bytes(grid: FragmentGrid, dtype: Any) -> bytes:
@@ -103,14 +103,15 @@ def pad_bytes(grid: FragmentGrid, dtype: Any) -> bytes:
 
 def fragments_shape(x: Any, grid: FragmentGrid, channels_last: bool) -> tuple[int, ...]:
     """The shape of x's fragments."""
+    shape = tuple(x.shape)  # slices and items of a torch.Size are slow
     if channels_last:
-        return (x.shape[0], grid.n, *grid.size, x.shape[-1])
-    return (x.shape[0], grid.n, x.shape[1], *grid.size)
+        return (shape[0], grid.n, *grid.size, shape[-1])
+    return (shape[0], grid.n, shape[1], *grid.size)
 
 
 def check_shape(x: Any, grid: FragmentGrid, channels_last: bool) -> None:
     """Refuses data that does not lie on the grid."""
-    shape = x.shape
+    shape = tuple(x.shape)
     if (
         not isinstance(grid, FragmentGrid)
         or len(shape) < 3

@@ -50,9 +50,10 @@ def merge(
 
     With ``w`` the window and the sums over all fragments that hold a position: ``"mean"`` is
     ``sum(w * fragment) / sum(w)``, ``"sum"`` is ``sum(w * fragment)``, ``"max"`` the largest value
-    (NaN if one is). Sums are kept in float64 in a fixed order, so the bits depend neither on the
-    number of threads nor on the machine; a uniform mean of equal values is exact, hence
-    ``merge(extract(x, grid), grid)`` equals `x` bit for bit wherever a fragment covers it.
+    (NaN if one is). Sums are kept in float64 (those of halves mostly in float32) in a fixed order,
+    so the bits depend neither on the number of threads nor on the machine; a uniform mean of equal
+    values is exact, hence ``merge(extract(x, grid), grid)`` equals `x` bit for bit wherever a
+    fragment covers it.
 
     ``"mean"`` and ``"max"`` leave out what fragments hold beyond an axis. ``"sum"`` with a uniform
     window is the adjoint of `extract`: with a `pad_mode` that copies data it adds those values to
@@ -99,7 +100,7 @@ def merge(
     if not isinstance(fragments, np.ndarray):
         from tokfrag.fragments import _torch_ops
 
-        count = _arrays.thread_count(threads)
+        count = 0 if threads is None else _arrays.thread_count(threads)
         return _torch_ops.merge(
             fragments, grid, window, reduce, channels_last, fill_value, out, count
         )
@@ -152,6 +153,8 @@ def _window_plan(grid: FragmentGrid, window: Window, reduce: Reduce) -> WindowPl
 
     vectors, whole = window_weights(grid, window)
     per_fragment = whole is not None and whole.ndim > len(grid.size)
+    if whole is not None and per_fragment and not any(whole.strides[1:]):
+        whole = np.ascontiguousarray(whole.T[(0,) * len(grid.size)])  # one for each fragment
     return WindowPlan(grid.plan, REDUCES.index(reduce), vectors, whole, per_fragment)
 
 
@@ -193,13 +196,13 @@ def check_fragments(fragments: Any, grid: FragmentGrid, channels_last: bool) -> 
     """Refuses fragments that were not cut on the grid."""
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
-    shape = fragments.shape
+    shape = tuple(fragments.shape)
     if (
         len(shape) != len(grid.size) + 3
         or shape[1] != grid.n
         or (shape[2:-1] if channels_last else shape[3:]) != grid.size
     ):
-        _refuse_shape(tuple(shape), grid, channels_last)
+        _refuse_shape(shape, grid, channels_last)
 
 
 def check_dtype(dtype: Any, reduce: str) -> None:
@@ -215,9 +218,10 @@ def check_dtype(dtype: Any, reduce: str) -> None:
 
 def merged_shape(fragments: Any, grid: FragmentGrid, channels_last: bool) -> tuple[int, ...]:
     """The shape that fragments merge to."""
+    shape = tuple(fragments.shape)
     if channels_last:
-        return (fragments.shape[0], *grid.shape, fragments.shape[-1])
-    return (fragments.shape[0], fragments.shape[2], *grid.shape)
+        return (shape[0], *grid.shape, shape[-1])
+    return (shape[0], shape[2], *grid.shape)
 
 
 def outer(vectors: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -249,7 +253,10 @@ def numbers(weights: Any) -> NDArray[np.float64]:
         checked = np.ascontiguousarray(weights, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"window: got {type(weights).__name__}, takes numbers") from None
-    if not np.isfinite(checked).all():
+    # A sum says so in one pass; only where it does not come out are the numbers looked at.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = checked.sum()
+    if not np.isfinite(total) and not np.isfinite(checked).all():
         raise ValueError("window: got weights that are infinite or not a number, takes finite ones")
     return checked
 

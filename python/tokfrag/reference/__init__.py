@@ -12,7 +12,7 @@ from __future__ import annotations
 from tokfrag.reference.extraction import extract
 from tokfrag.reference.features import fragment_features
 from tokfrag.reference.graph import aggregate, fragment_graph, knn_graph
-from tokfrag.reference.merging import merge
+from tokfrag.reference.merging import extract_weighted, merge
 from tokfrag.reference.segments import segment_merge, unmerge
 from tokfrag.reference.stitching import cut, stitch_add, stitch_emit
 
@@ -20,6 +20,7 @@ __all__ = [
     "aggregate",
     "cut",
     "extract",
+    "extract_weighted",
     "fragment_features",
     "fragment_graph",
     "knn_graph",

@@ -1,4 +1,4 @@
-"""merge, one fragment position at a time, in the kernels' order of summation."""
+"""merge and its adjoint, one fragment position at a time, in the kernels' order of summation."""
 
 from __future__ import annotations
 
@@ -64,6 +64,31 @@ def merge(
         weights = [_weight(grid, window, i, tap) for i, tap in places]
         out_moved[at] = _reduced(values, weights, reduce, out.dtype)
     return out
+
+
+def extract_weighted(
+    x: NDArray[Any],
+    grid: FragmentGrid,
+    *,
+    window: Any = "uniform",
+    reduce: str = "mean",
+    channels_last: bool = False,
+) -> NDArray[Any]:
+    """The adjoint of `merge`: the fragments of `x`, times the weights that merge gives them."""
+    if channels_last:
+        first = extract_weighted(np.moveaxis(x, -1, 1), grid, window=window, reduce=reduce)
+        return np.moveaxis(first, 2, -1)
+    n = sum(1 for _ in windows(grid))
+    fragments = np.zeros((x.shape[0], n, x.shape[1], *grid.size), x.dtype)
+    # Batch and channels last, so that one index picks all of both.
+    to = np.moveaxis(fragments, (0, 2), (-2, -1))
+    data = np.moveaxis(x, (0, 1), (-2, -1))
+    for at, places in _held(grid, fold=reduce == "sum").items():
+        weights = [Fraction(_weight(grid, window, i, tap)) for i, tap in places]
+        norm = sum(weights) if reduce == "mean" else 1
+        for (i, tap), weight in zip(places, weights, strict=True):
+            to[i][tap] = data[at].astype(np.float64) * float(weight / norm)
+    return fragments
 
 
 def _held(grid: FragmentGrid, fold: bool) -> dict[Where, list[tuple[int, Where]]]:

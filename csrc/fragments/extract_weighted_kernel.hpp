@@ -1,0 +1,36 @@
+// The inner loop of extract_weighted, one table for each instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.hpp"
+#include "core/isa.hpp"
+
+namespace tokfrag {
+
+// Rows of `count` positions of `width` numbers: one of each window along the innermost axis.
+struct WeightedRows {
+  char* to;
+  std::int64_t to_step;  // bytes between rows
+  const double* from;
+  std::int64_t from_step;    // numbers between rows
+  std::int64_t dilation;     // positions between those of a row, in `from`
+  const double* weights;     // null: ones
+  std::int64_t weight_step;  // 1, or 0: one for all of a row
+  std::int64_t weight_row_step;
+  double scale;
+  std::int64_t count;
+  std::int64_t width;
+  std::int64_t rows;
+  bool stream;  // around the cache where the rows are whole lines; then fence
+};
+
+struct WeightedKernels {
+  // to[k] = from[k] * (scale * weights[k]), for floating types only
+  void (*weigh[kDtypes])(const WeightedRows& rows);
+  void (*fence)();
+};
+
+TOKFRAG_ISA_TABLE(WeightedKernels, weighted_kernels_table, weighted_kernels)
+
+}  // namespace tokfrag
