@@ -10,6 +10,8 @@ namespace tokfrag {
 
 namespace {
 
+// Batches beyond this are written around the cache, most of which they would take.
+constexpr std::int64_t kStreamBytes = std::int64_t{2} << 20;
 constexpr std::int64_t kGrainBytes = std::int64_t{1} << 20;
 // What is cut from one fragment before the next one's turn: what they share is still in the cache.
 constexpr std::int64_t kBlockBytes = std::int64_t{64} << 10;
@@ -17,7 +19,7 @@ constexpr std::int64_t kBlockBytes = std::int64_t{64} << 10;
 // The part of one channel of one fragment that has `count` taps of axis 0, rows of its two
 // innermost axes at a time.
 void cut_part(const CutTask& task, const ExtractKernels& kernels, const char* from,
-              std::int64_t count, char* to) {
+              std::int64_t count, char* to, bool stream) {
   const int last = task.rank - 1;
   std::int64_t size[kMaxAxes];
   std::copy_n(task.size, task.rank, size);
@@ -35,7 +37,7 @@ void cut_part(const CutTask& task, const ExtractKernels& kernels, const char* fr
       plane += outer.position[axis] * task.dilation[axis] * task.strides[axis];
     }
     if (step == task.item) {
-      kernels.copy_rows(to, row_bytes, plane, row_step, row_bytes, rows, false);
+      kernels.copy_rows(to, row_bytes, plane, row_step, row_bytes, rows, stream);
     } else {
       for (std::int64_t row = 0; row < rows; ++row) {
         kernels.gather(to + row * row_bytes, plane + row * row_step, step, task.item, size[last]);
@@ -56,6 +58,7 @@ void cut(const CutTask& task, int threads) {
   const std::int64_t parts = (taps + part - 1) / part;
   const std::int64_t items = task.count * task.channels;
   const std::int64_t grain = kGrainBytes / std::max<std::int64_t>(part * tap_bytes, 1) + 1;
+  const bool stream = items * taps * tap_bytes > kStreamBytes;
   const ExtractKernels& kernels = extract_kernels();
   parallel_for(parts * items, grain, threads, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t at = begin; at < end; ++at) {
@@ -67,8 +70,9 @@ void cut(const CutTask& task, int threads) {
                          tap * task.dilation[0] * task.strides[0];
       for (int axis = 0; axis < task.rank; ++axis) from += place[1 + axis] * task.strides[axis];
       cut_part(task, kernels, from, std::min(part, taps - tap),
-               static_cast<char*>(task.out) + (item * taps + tap) * tap_bytes);
+               static_cast<char*>(task.out) + (item * taps + tap) * tap_bytes, stream);
     }
+    kernels.fence();
   });
 }
 
