@@ -264,3 +264,50 @@ def test_bad_input_gets_one_clear_exception(change, error, message):
     arguments = {"x": np.zeros((1, 1, 10)), "grid": FragmentGrid((10,), 4), **change}
     with pytest.raises(error, match=message):
         fragment_features(arguments.pop("x"), arguments.pop("grid"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "base", "noise"), [("float64", 1e10, 1e-5), ("float32", 1e8, 1e-3)]
+)
+@pytest.mark.parametrize("stride", [32, 31])
+def test_columns_do_not_depend_on_those_beside_them(dtype, base, noise, stride):
+    rng = np.random.default_rng(0)
+    x = np.full((1, 1, 20000), base)
+    x[..., 128:256] = noise * rng.standard_normal(128)
+    x = x.astype(dtype)
+    grid = FragmentGrid((20000,), 32, stride, edge="shift")
+    got = fragment_features(x, grid, ("mean", "diff_energy"))
+    want = twin(x, grid, ("mean", "diff_energy"), (), 0)
+    np.testing.assert_allclose(got, want, rtol=1e-6 if dtype == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_infinite_windows_are_the_same_by_every_way(dilation):
+    x = np.ones((1, 1, 40))
+    x[..., 0] = np.inf
+    x[..., 20:] = np.inf
+    grid = FragmentGrid((40,), 5, 5, dilation=dilation)
+    names = ("mean", "std", "lag_corr")
+    with np.errstate(all="ignore"):
+        want = twin(x, grid, names, (1,), 0)
+    np.testing.assert_array_equal(fragment_features(x, grid, names), want)
+    tracked = fragment_features(torch.from_numpy(x).requires_grad_(), grid, names)
+    np.testing.assert_array_equal(tracked.detach().numpy(), want)
+
+
+@pytest.mark.parametrize("scale", [1e-158, 1e150])
+@pytest.mark.parametrize("stride", [16, 15])
+def test_energies_at_the_ends_of_a_double(scale, stride):
+    x = np.random.default_rng(0).standard_normal((1, 1, 200)) * scale
+    grid = FragmentGrid((200,), 64, stride, edge="shift")
+    got = fragment_features(x, grid, ("std", "lag_corr"), lags=(1, 2))
+    np.testing.assert_allclose(got, twin(x, grid, ("std", "lag_corr"), (1, 2), 0), rtol=1e-6)
+
+
+def test_the_operator_refuses_lags_beyond_the_window():
+    x = torch.ones(1, 1, 20)
+    fragment_features(x, FragmentGrid((20,), 4))  # defines the operator
+    arguments = [4], [4], [1], "pad", "constant", 0.0
+    for lags in ([4], [0], [1, 2]):
+        with pytest.raises(ValueError, match=r"lags|columns"):
+            torch.ops.tokfrag.fragment_features(x, *arguments, [5], lags, 0, 1)

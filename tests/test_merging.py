@@ -396,3 +396,48 @@ def test_refusals(
     with pytest.raises(error) as refusal:
         merge(fragments, GRID, **options)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("stride", [16, 2])
+def test_whole_weights_whose_sum_is_next_to_zero_are_refused(stride):
+    grid = FragmentGrid((48,), 32, stride, edge="shift")
+    window = np.ones(32)
+    window[:2] = window[-2:] = 1e-310
+    with pytest.raises(ValueError, match="window: the weights of some positions"):
+        merge(np.ones((1, grid.n, 1, 32)), grid, window=window)
+
+
+def test_out_over_the_window_is_refused():
+    grid = FragmentGrid((64,), 32, 16)
+    fragments = np.ones((1, grid.n, 1, 32))
+    memory = np.ones(64)
+    with pytest.raises(ValueError, match="out: shares memory with window"):
+        merge(fragments, grid, window=memory[:32], out=memory.reshape(1, 1, 64))
+    with pytest.raises(ValueError, match="out: shares memory with window"):
+        merge(fragments, grid, window=memory[31::-1], out=memory.reshape(1, 1, 64))
+    assert merge(fragments, grid, window=np.ones(32), out=memory.reshape(1, 1, 64))[0, 0, 5] == 1
+
+
+def test_a_negative_zero_fills_as_one():
+    with pytest.warns(UserWarning, match="leaves 2 of 6"):
+        grid = FragmentGrid((6,), 2, 3, edge="drop")
+    fragments = np.ones((1, grid.n, 1, 2))
+    signs = [np.signbit(merge(fragments, grid, fill_value=v)[0, 0, 2]) for v in (0.0, -0.0, 0.0)]
+    assert signs == [False, True, False]
+
+
+def test_halves_that_underflow_beside_infinities_are_summed_again():
+    grid = FragmentGrid((36,), 24, 12)
+    window = np.full(24, 1e-50)
+    window[12:] = 1
+    fragments = np.ones((1, grid.n, 1, 24), np.float16)
+    fragments[0, 1] = np.inf
+    assert not np.isnan(merge(fragments, grid, window=[window])).any()
+
+
+def test_integer_sums_of_infinities_that_meet_are_zero():
+    grid = FragmentGrid((36,), 24, 12)
+    window = np.full(24, 1e308)
+    window[12:] = -1e308
+    fragments = np.full((1, grid.n, 1, 24), 100, np.int32)
+    assert (merge(fragments, grid, window=[window], reduce="sum")[0, 0, 12:24] == 0).all()

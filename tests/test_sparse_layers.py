@@ -492,3 +492,106 @@ def test_products_need_the_layers_device(monkeypatch):
     with pytest.raises(ValueError, match=r"x: got a tensor on cuda:0, takes cpu, for tokfrag's"):
         _cuda_backend.kernels(0)
     _cuda_backend.kernels.cache_clear()
+
+
+def test_torch_func_and_forward_mode_see_through_the_layers():
+    layer = SparseLinear(6, 9, sparsity=0.5, kernel="sparse")
+    x, tangent = torch.randn(6), torch.randn(6)
+    weight = layer.dense_weight().detach()
+    _, moved = torch.func.jvp(layer, (x,), (tangent,))
+    torch.testing.assert_close(moved, weight @ tangent)
+    torch.testing.assert_close(torch.func.jacrev(layer)(x), weight)
+    gradients = torch.func.vmap(torch.func.grad(lambda v: layer(v).sum()))(torch.randn(3, 6))
+    torch.testing.assert_close(gradients, weight.sum(0).expand(3, 6))
+    batched = torch.autograd.functional.jacobian(layer, x, vectorize=True)
+    torch.testing.assert_close(batched, weight)
+    table = SparseEmbedding(5, 4, sparsity=0.5)
+    ids = torch.tensor([1, 3])
+
+    def rows(values):
+        return torch.func.functional_call(table, {"values": values}, (ids,))
+
+    values, change = table.values.detach(), torch.randn(table.nnz)
+    _, moved = torch.func.jvp(rows, (values,), (change,))
+    torch.testing.assert_close(moved, rows(change))
+
+
+def test_views_whose_memory_is_not_their_value():
+    layer = SparseLinear(1, 8, kernel="sparse", bias=False, sparsity=0.0)
+    x = torch.randn(3, 1, dtype=torch.cfloat).conj().imag
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), x.clone() @ layer.dense_weight().T)
+        assert not layer(torch._efficientzerotensor((2, 1))).any()
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "dense"])
+def test_autocast_is_as_for_any_layer(kernel):
+    layer = SparseLinear(64, 32, sparsity=0.5, kernel=kernel)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(torch.nn.functional.linear(torch.randn(4, 64), torch.eye(64)))
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert layer.values.grad is not None
+    assert layer.values.grad.dtype == torch.float32
+
+
+def test_a_bias_of_another_kind_is_refused():
+    layer = SparseLinear(8, 4, kernel="sparse", dtype=torch.bfloat16)
+    layer.bias = torch.nn.Parameter(torch.ones(4))
+    with pytest.raises(TypeError, match=r"bias: got torch.float32 for weights of torch.bfloat16"):
+        layer(torch.zeros(2, 8, dtype=torch.bfloat16))
+    layer.bias = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match=r"bias: got shape \(1,\), takes \(4,\)"):
+        layer(torch.zeros(2, 8, dtype=torch.bfloat16))
+
+
+def test_a_load_in_inference_mode_is_noticed():
+    first = torch.zeros(64, 64, dtype=torch.bool)
+    second = first.clone()
+    first[:32] = True
+    second[::2] = True
+    with torch.inference_mode():
+        a, b = (SparseLinear(64, 64, mask=mask, kernel="sparse") for mask in (first, second))
+        x = torch.randn(5, 64)
+        a(x)
+        a.load_state_dict(b.state_dict())
+        assert torch.equal(a(x), b(x))
+
+
+def test_a_part_of_a_checkpoint_is_refused_and_nothing_changed():
+    table = SparseEmbedding(10, 16, sparsity=0.5)
+    before = table(torch.tensor([3]))
+    broken = {"offsets": table.offsets + (1 << 40), "local": table.local}
+    for strict in (True, False):
+        with pytest.raises(RuntimeError, match="takes values and places together"):
+            table.load_state_dict(broken, strict=strict)
+    assert torch.equal(table(torch.tensor([3])), before)
+
+
+def test_a_default_device_changes_nothing_on_the_host():
+    mask = torch.rand(40, 70) < 0.3
+    with torch.device("meta"):
+        layer = SparseLinear(70, 40, mask=mask, device="cpu")
+        dense = layer.to_dense()
+    assert torch.equal(dense.weight != 0, mask)
+
+
+def test_options_of_an_embedding_are_kept_or_refused():
+    dense = torch.nn.Embedding(5, 4, padding_idx=2)
+    sparse = SparseEmbedding.from_dense(dense)
+    assert sparse.to_dense().padding_idx == 2
+    with pytest.raises(ValueError, match="padding_idx=2 with non-zeros"):
+        SparseEmbedding.from_dense(dense, torch.ones(5, 4, dtype=torch.bool))
+    with pytest.raises(ValueError, match="scale_grad_by_freq=True"):
+        SparseEmbedding.from_dense(torch.nn.Embedding(5, 4, scale_grad_by_freq=True))
+
+
+def test_values_read_with_a_stride_are_expanded_anew():
+    base = torch.randn(8192)
+    mask = torch.ones(64, 64, dtype=torch.bool)
+    layer = SparseLinear(64, 64, mask=mask, kernel="dense", bias=False)
+    x = torch.randn(3, 64)
+    with torch.no_grad():
+        for values in (base[:4096], base[::2]):
+            layer.values.data = values
+            torch.testing.assert_close(layer(x), x @ layer.dense_weight().T)

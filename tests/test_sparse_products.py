@@ -267,3 +267,30 @@ def test_pattern_follows_changed_indices():
         _products.multiply(x, values, None, local, runs, 60, False, "sparse"),
         second.float().t(),
     )
+
+
+def test_products_over_nothing_are_the_bias():
+    local, runs = torch.empty(0, dtype=torch.uint8), torch.empty(0, 16, 2, dtype=torch.uint8)
+    # Leaves numbers in the memory that a product works in.
+    diagonal = _patterns.pack_mask(torch.eye(16, dtype=torch.bool))
+    mm = torch.ops.tokfrag.sparse_mm
+    mm(torch.ones(300, 16), torch.ones(16), None, *diagonal, 16, False, "sparse")
+    product = mm(torch.empty(3, 0), torch.empty(0), None, local, runs, 0, False, "sparse")
+    assert product.shape == (3, 16)
+    assert not product.any()
+
+
+def test_lines_that_do_not_pair_are_refused():
+    diagonal = _patterns.pack_mask(torch.eye(16, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"grad: got shape \(9, 16\) for x of \(1, 16\)"):
+        torch.ops.tokfrag.sparse_sample(torch.ones(9, 16), torch.ones(1, 16), *diagonal, "sparse")
+
+
+def test_runs_out_of_order_are_refused():
+    _, runs = _patterns.pack_mask(torch.ones(4, 16).tril().bool())
+    turned = runs.flip(1).contiguous()
+    local = torch.tensor([0, 1, 2, 3, 0, 1, 2, 0, 1, 0], dtype=torch.uint8)
+    with pytest.raises(ValueError, match="runs: must ascend in length"):
+        torch.ops.tokfrag.sparse_mm(
+            torch.ones(1, 16), torch.ones(10), None, local, turned, 16, False, "sparse"
+        )

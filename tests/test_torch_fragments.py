@@ -296,3 +296,13 @@ def test_empty() -> None:
         assert back.shape == shape
         back.sum().backward()
         assert x.grad.shape == shape
+
+
+def test_weighted_extract_refuses_integers_and_maxima():
+    extract(torch.ones(1, 1, 8), FragmentGrid((8,), 4))  # defines the operators
+    cut = torch.ops.tokfrag.extract_weighted
+    arguments = [4], [2], [1], "pad", "constant", "uniform", []
+    with pytest.raises(TypeError, match=r"x: got torch.int32, takes a floating dtype"):
+        cut(torch.ones(1, 1, 8, dtype=torch.int32), *arguments, "sum", False, 1)
+    with pytest.raises(ValueError, match=r"reduce: got 'max'"):
+        cut(torch.ones(1, 1, 8), *arguments, "max", False, 1)

@@ -23,17 +23,18 @@ class DirectFeatures {
     const auto count = static_cast<double>(plan_.window_values);
     double least = values_[0];
     double greatest = values_[0];
+    const double base = std::isfinite(values_[0]) ? values_[0] : 0;
     double sum = 0;
     for (const double value : values_) {
-      sum += value - values_[0];
+      sum += value - base;
       if (value < least || std::isnan(value)) least = value;
       if (value > greatest || std::isnan(value)) greatest = value;
     }
-    const double mean = values_[0] + sum / count;
+    const double mean = base + sum / count;
     for (double& value : values_) value -= mean;
     double squares = 0;
     for (const double value : values_) squares += value * value;
-    const bool constant = least == greatest;
+    const bool constant = least == greatest && std::isfinite(least);
 
     columns_.resize(static_cast<std::size_t>(task_.column_count));
     for (std::size_t k = 0; k < columns_.size(); ++k) {
@@ -59,7 +60,7 @@ class DirectFeatures {
         case Feature::kLagCorr: {
           const std::int64_t lag = plan_.lags[static_cast<std::size_t>(plan_.columns[k].lag)];
           const double product = pair_sum(lag, [](double a, double b) { return a * b; });
-          columns_[k] = constant ? 0.0 : product / squares;
+          columns_[k] = constant || squares == 0 ? 0.0 : product / squares;
           break;
         }
       }

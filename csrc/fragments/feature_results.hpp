@@ -30,8 +30,11 @@ struct ResultTask {
   std::int64_t out_step;  // values from a window's row to the next one's
 };
 
-// A variance of less than this part of the energy has lost too much to rounding.
+// A variance of less than this part of the energy has lost too much to rounding; energies beyond
+// these have, or will when divided by, left what a double holds.
 constexpr double kIllConditioned = 1e-6;
+constexpr double kLeastEnergy = 1e-280;
+constexpr double kGreatestEnergy = 1e280;
 
 struct ResultKernels {
   // For each floating type of the result. True if any window was ill-conditioned.

@@ -55,7 +55,9 @@ class ResultWriter {
     moments_.variance = energy - moments_.mean * moments_.mean;
     moments_.scale = 1.0 / (moments_.variance * task_.values);
     moments_.scale = moments_.variance == zero ? zero : moments_.scale;
-    const Mask ill = (energy > zero) & (moments_.variance <= kIllConditioned * energy);
+    const Mask poor = moments_.variance <= kIllConditioned * energy;
+    const Mask far = (energy < kLeastEnergy) | (energy > kGreatestEnergy);
+    const Mask ill = (energy > zero) & (poor | far);
     for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k) {
       ill_conditioned_ = ill_conditioned_ || ill[k] != 0;
     }
@@ -100,6 +102,7 @@ class ResultWriter {
     for (std::int64_t c = 0; c < kLanes; ++c) {
       block[c] = Lanes{};
       if (c < columns) find_column(task_.columns[first + c], window, block[c]);
+      block[c] = block[c] != block[c] ? Lanes{} + __builtin_nan("") : block[c];  // the same one
     }
     transpose(block);
     T* row = static_cast<T*>(task_.out) + window * task_.out_step + first;

@@ -57,7 +57,7 @@ class FeatureWorker {
     const std::int64_t count = last - first;
     first_ = first;
     last_ = last;
-    shift_ = typical_value();
+    shift_ = shift();
     SeriesTask task = {};
     task.type = task_.type;
     task.x = data_ + axis.starts[first] * axis.stride;
@@ -82,7 +82,7 @@ class FeatureWorker {
   void run_levels(std::int64_t first, std::int64_t last, std::int64_t inner) {
     first_ = first;
     last_ = last;
-    shift_ = typical_value();
+    shift_ = shift();
     Offsets offsets(1, 0);
     if (task_.time_axis != task_.rank - 1) {
       offsets.resize(1 + plan_.lags.size() + 1, 0);  // this row, those the lags lead to, the next
@@ -93,6 +93,9 @@ class FeatureWorker {
 
   std::int64_t window_begin(int axis) const { return axis == 0 ? first_ : 0; }
   std::int64_t window_end(int axis) const { return axis == 0 ? last_ : task_.axes[axis].count; }
+
+  // Sums alone lose nothing by an offset; squares and products do.
+  double shift() { return plan_.slots.squares < 0 ? 0 : typical_value(); }
 
   // The median of a few values along the diagonal: an outlier must not become the shift. 0 if they
   // lie about it: sums of products of short types are then exact, which kernels make use of.
@@ -345,7 +348,9 @@ class FeatureWorker {
     for (std::int64_t w = 0; w < count; ++w) {
       const double mean = total[w] / values;
       const double energy = squares[w] / values;
-      if (energy > 0 && energy - mean * mean <= kIllConditioned * energy) write_direct(first + w);
+      const bool poor = energy - mean * mean <= kIllConditioned * energy;
+      const bool far = energy < kLeastEnergy || energy > kGreatestEnergy;
+      if (energy > 0 && (poor || far)) write_direct(first + w);
     }
   }
 

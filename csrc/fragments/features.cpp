@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/checked.hpp"
+#include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "fragments/feature_worker.hpp"
 
@@ -54,6 +55,7 @@ void fragment_features(const FeatureTask& task, int threads) {
       const std::int64_t last_channel = std::min(task.channels, (group + 1) * channels);
       for (std::int64_t c = group * channels; c < last_channel; ++c) {
         worker.run(batch, c, part * chunk, std::min(outer.count, (part + 1) * chunk));
+        poll_interrupt();
       }
     }
   });

@@ -33,6 +33,7 @@ inline void store_number(double value, T& to) {
   // Adding and taking away 1.5 * 2^52 rounds to nearest even, below 2^51.
   double inside = value < low ? low : value;
   inside = inside > high ? high : inside;
+  inside = inside == inside ? inside : 0;  // infinities that met
   constexpr double kRound = 6755399441055744.0;
   to = static_cast<T>((inside + kRound) - kRound);
 }

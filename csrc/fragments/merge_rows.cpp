@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 
 #include "core/parallel.hpp"
@@ -300,7 +301,8 @@ class RowMerger {
       const double weight = weight_sum_[static_cast<std::size_t>(k)];
       const bool covered =
           plan_.last_covered.empty() || plan_.last_covered[static_cast<std::size_t>(begin + k)];
-      if (covered && (weight == 0 || weight - weight != 0)) plan_.zero_sum.store(true);
+      const bool sound = std::isfinite(1.0 / weight) && std::isfinite(weight);
+      if (covered && !sound) plan_.zero_sum.store(true);
     }
     if (plan_.dtype <= Dtype::kI64) {
       kernels_.divide(sum_.data(), 1.0, weight_sum_.data(), count, plan_.width);

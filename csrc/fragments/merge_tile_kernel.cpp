@@ -184,7 +184,7 @@ inline void merge_single_block(const MergeTile& tile, const TileRow& row, float 
   }
   for (int i = 0; i < Count; ++i) {
     const WideFloats value = total[i] * splat(scale);
-    if (std::is_same_v<T, BFloat16>) doubt += total[i] - total[i];
+    doubt += total[i] - total[i];
     if (streamed) {
       stream(out + at + i * kWideLanes, value);
     } else {

@@ -9,8 +9,11 @@ namespace {
 
 typedef std::int64_t Longs __attribute__((vector_size(kLanes * 8)));
 
-// Lanes that are no use as divisors: zero, infinite or not a number.
-inline Longs unsound(Doubles sum) { return (sum == 0.0) | (sum - sum != 0.0); }
+// Lanes that are no use as divisors: zero or next to it, infinite or not a number.
+inline Longs unsound(Doubles sum) {
+  const Doubles inverse = 1.0 / sum;
+  return (inverse - inverse != 0.0) | (sum - sum != 0.0);
+}
 
 inline bool any(Longs lanes) {
   std::int64_t all = 0;
@@ -18,7 +21,10 @@ inline bool any(Longs lanes) {
   return all != 0;
 }
 
-inline bool is_sound(double sum) { return sum != 0 && sum - sum == 0; }
+inline bool is_sound(double sum) {
+  const double inverse = 1.0 / sum;
+  return inverse - inverse == 0 && sum - sum == 0;
+}
 
 // `Count` registers of a row, from number `at` on. `kSum`: weights are summed alongside.
 template <class T, int Count, bool kConstant, bool kSum>

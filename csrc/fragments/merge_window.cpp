@@ -37,7 +37,10 @@ bool sums_singles(const GridShape& grid, const MergeWindow& window) {
   std::int64_t most = 1;
   for (int axis = 0; axis < grid.rank; ++axis) {
     const GridAxis& at = grid.axes[axis];
-    weighted = weighted || !window.axes[static_cast<std::size_t>(axis)].weights.empty();
+    for (const double weight : window.axes[static_cast<std::size_t>(axis)].weights) {
+      weighted = true;
+      if (weight < 0) return false;  // normalised weights may be large, and cancel
+    }
     const std::int64_t over = extent(at) / at.stride + 2;
     most = std::min(most, kMostSingles) * std::min({over, at.count, kMostSingles});
   }

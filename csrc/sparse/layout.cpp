@@ -183,6 +183,9 @@ Pattern::Pattern(const std::uint8_t* local, const std::uint8_t* runs, std::int64
           throw std::invalid_argument("runs: row repeated or out of its block");
         }
         seen[static_cast<std::size_t>(row)] = true;
+        if (i > 0 && count < run[2 * i - 1]) {
+          throw std::invalid_argument("runs: must ascend in length within a tile");
+        }
         if (count > width || at + count > nnz) {
           throw std::invalid_argument("runs: more non-zeros than values or columns");
         }

@@ -76,6 +76,8 @@ void multiply_widened(Element element, const Layout& layout, Batch x, const void
       const std::int64_t parts = single && layout.groups != nullptr ? 1 : tile.lanes;
       void* panel = scratch(kPanel, kTile * tile.lanes * rsize);
       void* rows = scratch(kRows, row_count * parts * rsize);
+      if (layout.chunks() == 0)
+        std::memset(rows, 0, static_cast<std::size_t>(row_count * parts * rsize));
       for (std::int64_t chunk = 0; chunk < layout.chunks(); ++chunk) {
         if (chunk > 0 &&
             layout.tile_start(chunk, first_block) == layout.tile_end(chunk, last_block - 1)) {

@@ -156,6 +156,17 @@ def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"out: shares memory with {name}, takes an array apart from it")
 
 
+def check_apart(out: Any, other: Any, name: str) -> None:
+    """Refuses an `out` that lies over another array or CPU tensor; what is neither is copied."""
+    if not isinstance(other, np.ndarray) and not (is_tensor(other) and other.is_cpu):
+        return
+    if is_tensor(out) and not out.is_cpu:
+        return
+    (begin, end), (first, last) = _bounds(out), _bounds(other)
+    if begin < last and first < end:
+        raise ValueError(f"out: shares memory with {name}, takes an array apart from it")
+
+
 def _bounds_overlap(a: Any, b: Any) -> bool:
     if not is_tensor(a):
         return bool(np.may_share_memory(a, b))
@@ -169,9 +180,15 @@ def _bounds_overlap(a: Any, b: Any) -> bool:
     return a_begin < b_end and b_begin < a_end
 
 
-def _bounds(x: torch.Tensor) -> tuple[int, int]:
-    begin = x.data_ptr()
-    if x.numel() == 0:
+def _bounds(x: Any) -> tuple[int, int]:
+    """The addresses between which an array's numbers lie."""
+    if is_tensor(x):
+        begin, steps = x.data_ptr(), [step * x.itemsize for step in x.stride()]
+    else:
+        begin, steps = x.ctypes.data, x.strides
+    if 0 in x.shape:
         return begin, begin
-    reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
-    return begin, begin + (reach + 1) * x.itemsize
+    reaches = [(n - 1) * step for n, step in zip(x.shape, steps, strict=True)]
+    return begin + sum(min(r, 0) for r in reaches), begin + sum(max(r, 0) for r in reaches) + (
+        x.itemsize
+    )

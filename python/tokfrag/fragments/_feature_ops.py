@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -13,7 +12,9 @@ from torch import Tensor
 from tokfrag import _arrays
 from tokfrag._torch_ops import define, implement
 from tokfrag.fragments import _cuda_backend
+from tokfrag.fragments._op_arguments import kept_grid
 from tokfrag.fragments.features import (
+    FEATURES,
     check_shape,
     column_codes,
     real_pad_value,
@@ -67,7 +68,7 @@ def features_in_torch(
     time = 3 + axis
     deviation = y - mean
     low, high = y.amin(axes), y.amax(axes)
-    constant = low == high
+    constant = (low == high) & low.isfinite()
     # A constant fragment has neither spread nor correlation; the 1 keeps its gradient finite.
     energy = (deviation**2).sum(axes).masked_fill(constant, 1)
     columns = []
@@ -122,20 +123,6 @@ def _out_dtype(x: Tensor) -> torch.dtype:
     return x.dtype if x.is_floating_point() else torch.float32
 
 
-@lru_cache(maxsize=256)
-def _grid(
-    shape: tuple[int, ...],
-    size: Any,
-    stride: Any,
-    dilation: Any,
-    edge: Any,
-    pad_mode: Any,
-    pad_value: Any,
-) -> FragmentGrid:
-    # Not through __init__: its warning about uncovered positions belongs to the user's own grid.
-    return FragmentGrid.checked(shape, size, stride, edge, pad_mode, pad_value, dilation)
-
-
 def _features_cpu(
     x: Tensor,
     size: list[int],
@@ -150,7 +137,11 @@ def _features_cpu(
     threads: int,
 ) -> Tensor:
     windows = (tuple(size), tuple(stride), tuple(dilation))
-    grid = _grid(tuple(x.shape[2:]), *windows, edge, pad_mode, pad_value)
+    grid = kept_grid(tuple(x.shape[2:]), *windows, edge, pad_mode, pad_value)
+    if not all(1 <= lag < grid.size[axis] for lag in lags):
+        raise ValueError(f"lags: got {lags}, takes 1 to {grid.size[axis] - 1}")
+    if columns.count(FEATURES.index("lag_corr")) != len(lags):
+        raise ValueError(f"columns: got {columns} for {len(lags)} lags")
     like = x.new_empty(0, dtype=_out_dtype(x))
     out = _arrays.empty_tensor(like, (x.shape[0], grid.n, x.shape[1], len(columns)))
     if x.is_cuda:

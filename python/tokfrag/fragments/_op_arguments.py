@@ -34,7 +34,6 @@ def window_of(name: str, weights: list[torch.Tensor]) -> Window:
     return weights[0] if name == "whole" else name  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=256)
 def kept_grid(
     shape: tuple[int, ...],
     size: tuple[int, ...],
@@ -43,6 +42,22 @@ def kept_grid(
     edge: Any,
     pad_mode: Any,
     pad_value: Number,
+) -> FragmentGrid:
+    """The grid of an operator's arguments, made once for each."""
+    zero = "" if pad_value else str(pad_value)  # 0.0 and -0.0 are one key, but not one value
+    return _kept_grid(shape, size, stride, dilation, edge, pad_mode, pad_value, zero)
+
+
+@lru_cache(maxsize=256)
+def _kept_grid(
+    shape: tuple[int, ...],
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    edge: Any,
+    pad_mode: Any,
+    pad_value: Number,
+    zero: str,
 ) -> FragmentGrid:
     # Not through __init__: its warning about uncovered positions belongs to the user's own grid.
     return FragmentGrid.checked(shape, size, stride, edge, pad_mode, pad_value, dilation)

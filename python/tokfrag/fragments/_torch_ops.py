@@ -65,6 +65,7 @@ def merge(
     shape = merging.merged_shape(fragments, grid, channels_last)
     if out is not None:
         _check_out(out, fragments, "fragments", shape)
+        _arrays.check_apart(out, window, "window")
     if _is_plain(fragments):
         target = _arrays.empty_tensor(fragments, shape) if out is None else out
         _run_merge(fragments, grid, window, reduce, channels_last, fill_value, threads, target)

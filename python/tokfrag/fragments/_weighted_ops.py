@@ -36,6 +36,10 @@ def _cpu(
     channels_last: bool,
     threads: int,
 ) -> torch.Tensor:
+    if not x.is_floating_point():
+        raise TypeError(f"x: got {x.dtype}, takes a floating dtype")
+    if reduce == "max":
+        raise ValueError("reduce: got 'max', which has no weights; takes 'mean' or 'sum'")
     shape = space_time(x.shape, channels_last)
     grid = kept_grid(shape, tuple(size), tuple(stride), tuple(dilation), edge, pad_mode, 0)
     out = _arrays.empty_tensor(x, fragments_shape(x, grid, channels_last))

@@ -72,7 +72,8 @@ def merge(
         ``1 - abs(2 * u - 1)``, neither of which reaches zero; ``"gaussian"`` has a standard
         deviation of ``size / 8`` (MONAI's default) and is clipped below at 1e-3
     fill_value : for positions that no fragment holds
-    out : a contiguous array for the result, of its shape and type, apart from `fragments`
+    out : a contiguous array for the result, of its shape and type, apart from `fragments` and from a
+        `window` that is an array, which is read where it lies
     threads : how many to use at most; by default all that the process may use
 
     Returns
@@ -83,7 +84,7 @@ def merge(
     Raises
     ------
     ValueError : fragments that are not the grid's; weights that are not finite, of a wrong shape,
-        or that sum to zero somewhere under a mean; a wrong `out`
+        or whose sum or its reciprocal is zero or infinite somewhere under a mean; a wrong `out`
     TypeError : a type that is not merged
 
     Examples
@@ -108,6 +109,7 @@ def merge(
     plan, code, fill = prepare(grid, window, reduce, fill_value, fragments.dtype)
     if out is not None:
         _arrays.check_out(out, fragments, "fragments", merged_shape(fragments, grid, channels_last))
+        _arrays.check_apart(out, window, "window")
     count = 0 if threads is None else _arrays.thread_count(threads)
     return plan.merge(fragments, code, channels_last, fill, out, count)
 
@@ -130,7 +132,7 @@ def prepare(
 ) -> tuple[WindowPlan, int, bytes]:
     """The native window, the type's code and the fill value's bytes; kept with the grid."""
     named = isinstance(window, str)
-    key = (window, reduce, fill_value, dtype)
+    key = (window, reduce, fill_value or str(fill_value), dtype)  # 0.0 and -0.0 are equal
     if named:
         kept: tuple[WindowPlan, int, bytes] | None = grid._cache.get(key)
         if kept is not None:

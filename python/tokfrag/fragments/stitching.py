@@ -44,7 +44,8 @@ class Stitcher(ABC):
     ) -> None:
         self.grid, self.reduce, self.halo = grid, reduce, halo
         self.channels, self.tensors = int(like.shape[1]), _arrays.is_tensor(like)
-        vectors, self.whole = window_weights(grid, window)
+        vectors, whole = window_weights(grid, window)
+        self.whole = None if whole is None else whole.copy()  # models run between its uses
         if self.whole is not None and self.whole.ndim > len(grid.size):
             raise ValueError("window: got weights for each fragment, takes those of one window")
         self.uniform = isinstance(window, str) and window == "uniform"

@@ -53,7 +53,7 @@ def one_fragment(
     """The features of one fragment, in the order asked for; ``axis`` is the time axis."""
     y = np.moveaxis(values.astype(np.float64), axis, 0)
     low, high = y.min(), y.max()
-    constant = low == high
+    constant = low == high and bool(np.isfinite(low))
     deviation = y - y.mean()
     energy = float((deviation**2).sum())
     found: list[float] = []

@@ -32,10 +32,12 @@ def _check(ids: Tensor, values: Tensor, rows: int, name: str) -> Tensor:
 def lookup(ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns: int) -> Tensor:
     """Rows ``ids`` of a table: ``(*ids.shape, columns)``."""
     flat = _check(ids, values, offsets.numel() - 1, "values")
+    if values.shape != local.shape:
+        raise ValueError(f"values: got shape {tuple(values.shape)}, takes {tuple(local.shape)}")
     values = values.contiguous()
     if not values.is_cpu:
         return composed_lookup(flat, values, offsets, local, columns).view(*ids.shape, columns)
-    out = torch.empty((*ids.shape, columns), dtype=values.dtype)
+    out = torch.empty((*ids.shape, columns), dtype=values.dtype, device="cpu")
     _native.lookup(
         ELEMENTS[values.dtype],
         offsets.data_ptr(),
@@ -53,10 +55,12 @@ def lookup(ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns:
 def lookup_gradient(grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor) -> Tensor:
     """The gradient of a lookup's values."""
     flat = _check(ids, grad, offsets.numel() - 1, "grad")
+    if grad.ndim != ids.ndim + 1 or grad.shape[:-1] != ids.shape:
+        raise ValueError(f"grad: got shape {tuple(grad.shape)}, takes ids' and the columns")
     grad = grad.contiguous()
     if not grad.is_cpu:
         return composed_gradient(grad.view(len(flat), -1), flat, offsets, local)
-    out = torch.empty(local.numel(), dtype=grad.dtype)
+    out = torch.empty(local.numel(), dtype=grad.dtype, device="cpu")
     _native.lookup_gradient(
         ELEMENTS[grad.dtype],
         offsets.data_ptr(),
@@ -70,6 +74,13 @@ def lookup_gradient(grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor) -
         threads(),
     )
     return out
+
+
+def positions_of(offsets: Tensor, local: Tensor, columns: int) -> Tensor:
+    """For each stored value its place ``row * columns + column``: int64 ``(nnz,)``."""
+    rows = torch.arange(offsets.numel() - 1, device=offsets.device)
+    row = torch.repeat_interleave(rows, offsets.diff())
+    return row * columns + local.to(torch.int64)
 
 
 def _entries(ids: Tensor, offsets: Tensor, local: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Torch operators of the sparse products, and the short way to them.
 
 ``sparse_mm`` and ``sparse_sample`` are each other's derivatives, as are ``sparse_lookup`` and
-``sparse_lookup_gradient``, so gradients of any order need no further kernel.
+``sparse_lookup_gradient``, so gradients of any order need no further kernel. Forward-mode
+differentiation and ``torch.func`` see no operator: for them products are composed of torch's own.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tokfrag.sparse import _lookup, _products
+from tokfrag.sparse._patterns import positions_of
 
 _library: Any = torch.library.Library("tokfrag", "FRAGMENT")  # type: ignore[no-untyped-call]
 _SCHEMAS = (
@@ -171,7 +174,8 @@ class _Multiply(torch.autograd.Function):
         x, values, local, runs = ctx.saved_tensors
         grad_x = grad_values = grad_bias = None
         multiply, sample = _products.multiply, _products.sample
-        if torch.is_grad_enabled():  # gradients of gradients: the operators have them
+        # Gradients of gradients and batches of gradients: the operators have them.
+        if torch.is_grad_enabled() or not direct(grad, local):
             multiply, sample = torch.ops.tokfrag.sparse_mm, torch.ops.tokfrag.sparse_sample
         if ctx.needs_input_grad[0]:
             grad_x = multiply(grad, values, None, local, runs, ctx.columns, True, ctx.kernel)
@@ -191,8 +195,15 @@ _CAN_TELL = all(
         "_is_torch_function_mode_enabled",
         "_are_functorch_transforms_active",
         "_get_tracing_state",
+        "_DisableFuncTorch",
     )
-) and hasattr(torch.autograd.forward_ad, "_current_level")
+) and all(
+    hasattr(owner, name)
+    for owner, name in (
+        (torch.autograd.forward_ad, "_current_level"),
+        (torch._C._functorch, "is_legacy_batchedtensor"),
+    )
+)
 
 
 def _nobody_watches() -> bool:
@@ -207,14 +218,49 @@ def _nobody_watches() -> bool:
     )
 
 
-def direct(x: Tensor, values: Tensor) -> bool:
-    """Whether products of these tensors may go without the dispatcher."""
+def _transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work, which see no operator."""
+    return _CAN_TELL and (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def _is_memory(x: Tensor) -> bool:
+    """Whether a tensor's numbers are what lies at its address."""
     return (
         type(x) in _PLAIN
-        and type(values) in _PLAIN
-        and (x.is_cpu or x.is_cuda)
-        and _nobody_watches()
+        and x.layout is torch.strided
+        and not x.is_neg()
+        and not x._is_zerotensor()
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
     )
+
+
+def direct(x: Tensor, values: Tensor) -> bool:
+    """Whether products of these tensors may go without the dispatcher."""
+    return (x.is_cpu or x.is_cuda) and _nobody_watches() and _is_memory(x) and _is_memory(values)
+
+
+def dense_matrix(values: Tensor, local: Tensor, runs: Tensor, columns: int) -> Tensor:
+    """The matrix by torch's operators, whatever transformation ``values`` are under."""
+    with torch._C._DisableFuncTorch():  # places stay plain tensors
+        positions = positions_of(local, runs, columns)
+    rows = runs.shape[1]
+    flat = values.new_zeros(rows * columns).index_put((positions,), values)
+    return flat.view(rows, columns)
+
+
+def lookup(ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns: int) -> Tensor:
+    """Rows ``ids`` of a table: the operator ``sparse_lookup``, or torch's under transformations."""
+    if torch.compiler.is_compiling() or not _transformed():
+        return torch.ops.tokfrag.sparse_lookup(  # type: ignore[no-any-return]
+            ids, values, offsets, local, columns
+        )
+    with torch._C._DisableFuncTorch():
+        positions = _lookup.positions_of(offsets, local, columns)
+    rows = offsets.numel() - 1
+    table = values.new_zeros(rows * columns).index_put((positions,), values).view(rows, columns)
+    return functional.embedding(ids.to(torch.int64), table)
 
 
 def linear(
@@ -226,8 +272,22 @@ def linear(
     columns: int,
     kernel: str,
 ) -> Tensor:
-    """``x W^T + bias``: the operator ``sparse_mm``, or, 30 us faster, what it does."""
-    if torch.compiler.is_compiling() or not direct(x, values):
+    """``x W^T + bias``: the operator ``sparse_mm``, or, 30 us faster, what it does.
+
+    Under autocast in its dtype, as ``torch.nn.functional.linear``.
+    """
+    device = x.device.type
+    if (x.is_cpu or x.is_cuda) and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        wide = torch.float64
+        x, values = (t if t.dtype == wide else t.to(dtype) for t in (x, values))
+        bias = bias if bias is None or bias.dtype == wide else bias.to(dtype)
+        with torch.autocast(device, enabled=False):
+            return linear(x, values, bias, local, runs, columns, kernel)
+    compiling = torch.compiler.is_compiling()
+    if not compiling and _transformed():
+        return functional.linear(x, dense_matrix(values, local, runs, columns), bias)
+    if compiling or not direct(x, values):
         return torch.ops.tokfrag.sparse_mm(  # type: ignore[no-any-return]
             x, values, bias, local, runs, columns, False, kernel
         )

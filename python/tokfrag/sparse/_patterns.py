@@ -21,9 +21,9 @@ def pack_mask(mask: Tensor) -> tuple[Tensor, Tensor]:
     """The indices ``(local, runs)`` of a boolean mask ``(rows, columns)``."""
     rows, columns = mask.shape
     flags = mask.detach().to("cpu", torch.uint8).contiguous()
-    runs = torch.zeros((-(-columns // TILE), rows, 2), dtype=torch.uint8)
+    runs = torch.zeros((-(-columns // TILE), rows, 2), dtype=torch.uint8, device="cpu")
     nnz = _native.encode_runs(flags.data_ptr(), rows, columns, runs.data_ptr())
-    local = torch.empty(nnz, dtype=torch.uint8)
+    local = torch.empty(nnz, dtype=torch.uint8, device="cpu")
     _native.encode_columns(flags.data_ptr(), rows, columns, runs.data_ptr(), local.data_ptr())
     return local.to(mask.device), runs.to(mask.device)
 
@@ -58,6 +58,7 @@ class Expanded:
     def holds(self, values: Tensor) -> bool:
         return (
             self.values.data_ptr() == values.data_ptr()
+            and values.is_contiguous()
             and self.version == values._version
             and self.values.dtype == values.dtype
             and self.samples == _samples(values)
@@ -143,7 +144,7 @@ def positions_of(local: Tensor, runs: Tensor, columns: int) -> Tensor:
     here = local.device
     local, runs = local.cpu(), runs.cpu()
     pattern = pattern_of(local, runs, columns)
-    positions = torch.empty(pattern.nnz, dtype=torch.int64)
+    positions = torch.empty(pattern.nnz, dtype=torch.int64, device="cpu")
     pattern.positions(local.data_ptr(), runs.data_ptr(), positions.data_ptr())
     return positions.to(here)
 
@@ -206,8 +207,8 @@ def _describe(entry: Entry, local: Tensor, runs: Tensor, transposed: bool) -> De
         rows, columns = columns, rows
     chunks = -(-columns // TILE)
     tiles = chunks * -(-rows // TILE)
-    spans = torch.empty(chunks * rows, dtype=torch.int32)
-    starts, origins = (torch.empty(n, dtype=torch.int64) for n in (tiles + 1, tiles))
+    spans = torch.empty(chunks * rows, dtype=torch.int32, device="cpu")
+    starts, origins = (torch.empty(n, dtype=torch.int64, device="cpu") for n in (tiles + 1, tiles))
     pattern.describe(*places, transposed, spans.data_ptr(), starts.data_ptr(), origins.data_ptr())
     fullest = int(starts.diff().max()) if tiles else 0
     device = local.device
@@ -215,7 +216,8 @@ def _describe(entry: Entry, local: Tensor, runs: Tensor, transposed: bool) -> De
         local, spans.to(device), starts.to(device), origins.to(device), fullest=fullest
     )
     if transposed:
-        form.local, form.sources = torch.empty_like(here), torch.empty(len(here), dtype=torch.int16)
+        form.local = torch.empty_like(here)
+        form.sources = torch.empty(len(here), dtype=torch.int16, device="cpu")
         pattern.describe_transposed(*places, form.local.data_ptr(), form.sources.data_ptr())
         form.local, form.sources = form.local.to(device), form.sources.to(device)
     return form
@@ -225,7 +227,7 @@ def entry_rows(local: Tensor, runs: Tensor, columns: int) -> Tensor:
     """Each stored value's row inside its block: uint8 ``(nnz,)``, beside ``local``."""
     form = device_form(local, runs, columns, transposed=False)
     if form.entry_rows is None:
-        rows = torch.empty(local.numel(), dtype=torch.uint8)
+        rows = torch.empty(local.numel(), dtype=torch.uint8, device="cpu")
         pattern = entry_of(local, runs, columns).pattern
         here, there = local.cpu(), runs.cpu()
         pattern.describe_rows(here.data_ptr(), there.data_ptr(), rows.data_ptr())

@@ -151,14 +151,17 @@ def _race(
     from tokfrag.sparse._patterns import pack_mask
 
     rows, columns, twentieths, batch = bucket
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     with torch.inference_mode(False), torch.no_grad():
         height = 8 if in_blocks else 1
-        kept = torch.rand(-(-rows // height), columns, generator=generator) * 20 < twentieths - 0.5
+        kept = (
+            torch.rand(-(-rows // height), columns, generator=generator, device="cpu") * 20
+            < twentieths - 0.5
+        )
         mask = kept.repeat_interleave(height, 0)[:rows]
         local, runs = (t.to(device) for t in pack_mask(mask))
         values, x, grad = (
-            torch.randn(shape, generator=generator).to(device, dtype)
+            torch.randn(shape, generator=generator, device="cpu").to(device, dtype)
             for shape in ((local.numel(),), (batch, columns), (batch, rows))
         )
 

@@ -77,6 +77,11 @@ def multiply(
     element = _element(values, x, "values")
     if values.shape != local.shape:
         raise ValueError(f"values: got shape {tuple(values.shape)}, takes {tuple(local.shape)}")
+    if bias is not None:
+        if bias.shape != (width,):
+            raise ValueError(f"bias: got shape {tuple(bias.shape)}, takes ({width},)")
+        if bias.dtype != values.dtype:
+            raise TypeError(f"bias: got {bias.dtype} for weights of {values.dtype}")
     if not values.is_contiguous():
         values = values.contiguous()
     batch = lines.shape[0]
@@ -132,6 +137,10 @@ def sample(grad: Tensor, x: Tensor, local: Tensor, runs: Tensor, kernel: str) ->
     _check_devices(x, grad, local)
     rows, columns = runs.shape[1], x.shape[-1]
     grad_lines, x_lines = _lines(grad, rows, "grad"), _lines(x, columns, "x")
+    if grad_lines.shape[0] != x_lines.shape[0]:
+        raise ValueError(
+            f"grad: got shape {tuple(grad.shape)} for x of {tuple(x.shape)}; takes as many lines"
+        )
     element = _element(grad, x, "grad")
     entry = entry_of(local, runs, columns)
     batch = x_lines.shape[0]

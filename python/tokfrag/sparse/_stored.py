@@ -48,8 +48,8 @@ def check_dtype(dtype: torch.dtype, name: str) -> None:
 def random_mask(rows: int, columns: int, sparsity: float) -> Tensor:
     """A mask of exactly the asked number of non-zeros, drawn from torch's generator."""
     kept = rows * columns - round(sparsity * rows * columns)
-    mask = torch.zeros(rows * columns, dtype=torch.bool)
-    mask[torch.randperm(rows * columns)[:kept]] = True
+    mask = torch.zeros(rows * columns, dtype=torch.bool, device="cpu")
+    mask[torch.randperm(rows * columns, device="cpu")[:kept]] = True
     return mask.view(rows, columns)
 
 
@@ -128,7 +128,13 @@ class StoredMatrix(nn.Module, ABC):
         # A checkpoint may hold another mask: check it, then make room for it.
         found = [state_dict.get(prefix + name) for name in ("values", *self._PLACES)]
         stored = [tensor for tensor in found if isinstance(tensor, Tensor)]
-        if len(stored) == len(found):
+        if stored and len(stored) < len(found):  # a part alone would not fit what is here
+            for name in ("values", *self._PLACES):
+                if prefix + name not in state_dict:
+                    missing_keys.append(prefix + name)
+            error_msgs.append(f"{prefix}{type(self).__name__}: takes values and places together")
+            return
+        if stored:
             values, *places = stored
             try:
                 if values.shape != places[0].shape:
@@ -141,7 +147,8 @@ class StoredMatrix(nn.Module, ABC):
                 return
             if values.shape != self.values.shape:
                 replace_data(self.values, self.values.data.new_empty(values.shape))
-                self.local = self.local.new_empty(places[0].shape)
+            # What is kept of a pattern goes by the tensor.
+            self.local = self.local.new_empty(places[0].shape)
         super()._load_from_state_dict(
             state_dict,
             prefix,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tokfrag.sparse import _operators  # noqa: F401  (registers sparse_lookup)
+from tokfrag.sparse import _lookup, _operators
 from tokfrag.sparse._lookup import check_device
 from tokfrag.sparse._stored import (
     StoredMatrix,
@@ -72,6 +72,7 @@ class SparseEmbedding(StoredMatrix):
         self.embedding_dim = check_size("embedding_dim", embedding_dim)
         if embedding_dim > _DIM_LIMIT:
             raise ValueError(f"embedding_dim: got {embedding_dim}, takes 1 to {_DIM_LIMIT}")
+        self.padding_idx: int | None = None  # a row without values, so without gradients
         dtype = torch.get_default_dtype() if dtype is None else dtype
         check_dtype(dtype, "dtype")
         check_sparsity(sparsity)
@@ -87,16 +88,28 @@ class SparseEmbedding(StoredMatrix):
 
     @classmethod
     def from_dense(cls, embedding: nn.Embedding, mask: Tensor | None = None) -> SparseEmbedding:
-        """The sparse form of a table; without ``mask``, exact zeros are left out."""
+        """The sparse form of a table; without ``mask``, exact zeros are left out.
+
+        A ``padding_idx`` is kept if its row is all zeros; ``max_norm`` and ``scale_grad_by_freq``
+        are refused.
+        """
         if not isinstance(embedding, nn.Embedding):
             raise TypeError(f"embedding: got {type(embedding).__name__}, takes torch.nn.Embedding")
         if embedding.max_norm is not None:
             raise ValueError(f"embedding: got max_norm={embedding.max_norm}, takes None")
+        if embedding.scale_grad_by_freq:
+            raise ValueError("embedding: got scale_grad_by_freq=True, takes False")
         weight = embedding.weight.detach()
         check_dtype(weight.dtype, "weight")
         if mask is None:
             mask = weight != 0
         mask = check_mask(mask, (weight.shape[0], weight.shape[1]))
+        padding = embedding.padding_idx
+        if padding is not None and bool(mask[padding].any()):
+            raise ValueError(
+                f"embedding: got padding_idx={padding} with non-zeros in that row, takes a row of "
+                "zeros, which stays as it is"
+            )
         layer = cls(
             weight.shape[0],
             weight.shape[1],
@@ -106,6 +119,7 @@ class SparseEmbedding(StoredMatrix):
         )
         with torch.no_grad():
             layer.values.copy_(weight.reshape(-1)[layer._positions()])
+        layer.padding_idx = padding
         return layer
 
     def to_dense(self) -> nn.Embedding:
@@ -117,12 +131,12 @@ class SparseEmbedding(StoredMatrix):
         )
         table[self._positions()] = self.values.detach()
         table = table.view(self.num_embeddings, self.embedding_dim)
-        return nn.Embedding(self.num_embeddings, self.embedding_dim, _weight=table)
+        return nn.Embedding(
+            self.num_embeddings, self.embedding_dim, padding_idx=self.padding_idx, _weight=table
+        )
 
     def _positions(self) -> Tensor:
-        rows = torch.arange(self.num_embeddings, device=self.offsets.device)
-        row = torch.repeat_interleave(rows, self.offsets.diff())
-        return row * self.embedding_dim + self.local.to(torch.int64)
+        return _lookup.positions_of(self.offsets, self.local, self.embedding_dim)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -132,6 +146,7 @@ class SparseEmbedding(StoredMatrix):
         local, offsets = places
         sound = (
             offsets.shape == self.offsets.shape
+            and local.ndim == 1
             and local.dtype == torch.int16
             and offsets.dtype == torch.int64
         )
@@ -152,9 +167,7 @@ class SparseEmbedding(StoredMatrix):
         if not (ids.is_cpu or ids.is_cuda or ids.is_meta):
             raise ValueError(f"{self}: got ids on {ids.device}, takes cpu or cuda")
         check_device(ids, self.values)
-        return torch.ops.tokfrag.sparse_lookup(  # type: ignore[no-any-return]
-            ids, self.values, self.offsets, self.local, self.embedding_dim
-        )
+        return _operators.lookup(ids, self.values, self.offsets, self.local, self.embedding_dim)
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, nnz={self.nnz}"
