@@ -42,10 +42,10 @@ def fragment_features(
       usual (biased) autocorrelation; 0 if the fragment is constant
 
     Sums are shared by overlapping fragments and kept in float64, relative to a local median: a
-    large offset costs no accuracy (of int64 beyond 2**53, what a float64 drops is lost). What the grid pads with counts as data. A NaN or an infinity
-    spoils only the fragments that hold it. The result has the same bits for any number of threads.
-    A torch tensor that asks for gradients is computed by torch in its own dtype (halves in float32),
-    from the materialised fragments.
+    large offset costs no accuracy (of int64 beyond 2**53, what a float64 drops is lost). What the
+    grid pads with counts as data. A NaN or an infinity spoils only the fragments that hold it. The
+    result has the same bits for any number of threads. A torch tensor that asks for gradients is
+    computed by torch, in its own dtype (halves in float32), from the materialised fragments.
 
     Parameters
     ----------

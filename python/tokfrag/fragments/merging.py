@@ -72,8 +72,8 @@ def merge(
         ``1 - abs(2 * u - 1)``, neither of which reaches zero; ``"gaussian"`` has a standard
         deviation of ``size / 8`` (MONAI's default) and is clipped below at 1e-3
     fill_value : for positions that no fragment holds
-    out : a contiguous array for the result, of its shape and type, apart from `fragments` and from a
-        `window` that is an array, which is read where it lies
+    out : a contiguous array for the result, of its shape and type, apart from `fragments` and
+        from a `window` that is an array, which is read where it lies
     threads : how many to use at most; by default all that the process may use
 
     Returns
