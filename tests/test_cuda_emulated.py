@@ -33,7 +33,7 @@ from cuda_cases import (  # noqa: E402
 )
 
 LONGEST = (40, 12, 6, 4)
-several = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+several = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
