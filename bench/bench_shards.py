@@ -11,7 +11,7 @@ import pytest
 from peers import data_folder, describe, need
 from tokfrag import Tokenizer
 from tokfrag.tokens.patterns import REGEX
-from tokfrag.tokens.shards import TokenShards
+from tokfrag.tokens.shards.reading import TokenShards
 
 CORPORA = ("english", "code", "chinese")
 LENGTH, BATCH = 1024, 16

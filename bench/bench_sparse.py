@@ -17,8 +17,9 @@ from peers import describe, need
 
 torch = need("torch")
 
-from tokfrag.sparse import SparseLinear, _products  # noqa: E402
-from tokfrag.sparse._masks import select  # noqa: E402
+from tokfrag.sparse import SparseLinear  # noqa: E402
+from tokfrag.sparse.products import products as _products  # noqa: E402
+from tokfrag.sparse.pruning.masks import select  # noqa: E402
 
 SHAPES = [(1024, 1024), (4096, 1024)]  # outputs, inputs
 SPARSITIES = [0.3, 0.5, 0.75, 0.9, 0.95]
@@ -229,7 +230,7 @@ def bench_bytes(benchmark, sparsity, dtype):
     layer(x).sum().backward()
     optimizer = torch.optim.Adam([layer.values])
     optimizer.step()
-    from tokfrag.sparse._patterns import pattern_of
+    from tokfrag.sparse.products.places import pattern_of
 
     state = sum(
         t.numel() * t.element_size() for t in optimizer.state[layer.values].values() if t.ndim

@@ -22,9 +22,10 @@ from peers import need
 
 torch = need("torch")
 
-from tokfrag.sparse import _refit, sparsify  # noqa: E402
-from tokfrag.sparse._sites import calls_of, evaluation, find_sites  # noqa: E402
-from tokfrag.sparse.pruning import _layer_problem  # noqa: E402
+from tokfrag.sparse import sparsify  # noqa: E402
+from tokfrag.sparse.pruning import refit as _refit  # noqa: E402
+from tokfrag.sparse.pruning.sites import calls_of, evaluation, find_sites  # noqa: E402
+from tokfrag.sparse.pruning.sparsify import _layer_problem  # noqa: E402
 
 SHORT = os.environ.get("TOKFRAG_LONG_BENCH") != "1"
 LENGTH, BATCH = 128, 32

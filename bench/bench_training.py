@@ -37,8 +37,8 @@ print(json.dumps([seconds, peak() - before, digest]))
 PEERS = {
     "tokfrag": """
 from tokfrag.reference.bpe_training import byte_alphabet
-from tokfrag.tokens.training import train_vocabulary
-from tokfrag.tokens.word_counts import WordCounts
+from tokfrag.tokens.training.byte_pair import train_vocabulary
+from tokfrag.tokens.training.word_counts import WordCounts
 counts = WordCounts("gpt2")
 counts.add(texts, threads=2)
 vocabulary = train_vocabulary(counts, {size})

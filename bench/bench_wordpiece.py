@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tokfrag.tokens.wordpiece import WordPieceTokenizer
+from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
 
 CORPORA = ["english", "code", "multilingual", "chinese"]
 BYTES = 1_000_000

@@ -19,11 +19,11 @@ ROOT = Path(__file__).parent.parent
 EMULATED_SOURCES = (
     "csrc/bindings/cuda_module.cpp",
     "csrc/bindings/cuda_sparse.cpp",
-    "csrc/fragments/extract_device.cpp",
-    "csrc/fragments/features_device.cpp",
-    "csrc/fragments/grid_layout.cpp",
-    "csrc/fragments/merge_device.cpp",
-    "csrc/fragments/merge_window.cpp",
+    "csrc/fragments/extract/device.cpp",
+    "csrc/fragments/features/device.cpp",
+    "csrc/fragments/grid/layout.cpp",
+    "csrc/fragments/merge/device.cpp",
+    "csrc/fragments/merge/window.cpp",
     "tests/emulation/emulated_cuda.cpp",
     "tests/emulation/emulated_cuda_sparse.cpp",
 )

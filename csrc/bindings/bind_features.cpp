@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bindings/bindings.hpp"
-#include "fragments/features.hpp"
+#include "fragments/features/features.hpp"
 
 namespace py = pybind11;
 

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "bindings/bindings.hpp"
-#include "tokens/merge_list.hpp"
+#include "tokens/byte_pair/merge_list.hpp"
 
 namespace py = pybind11;
 

@@ -9,8 +9,8 @@
 #include "bindings/fragment_plans.hpp"
 #include "core/buffer_pool.hpp"
 #include "core/checked.hpp"
-#include "fragments/extract.hpp"
-#include "fragments/extract_weighted.hpp"
+#include "fragments/extract/extract.hpp"
+#include "fragments/merge/adjoint.hpp"
 
 namespace py = pybind11;
 

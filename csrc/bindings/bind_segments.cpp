@@ -1,7 +1,7 @@
 #include <string>
 
 #include "bindings/bindings.hpp"
-#include "fragments/segment_merge.hpp"
+#include "fragments/segments/segment_merge.hpp"
 
 namespace py = pybind11;
 

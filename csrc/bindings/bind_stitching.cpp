@@ -2,8 +2,8 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/fragment_plans.hpp"
-#include "fragments/cut.hpp"
-#include "fragments/stitch.hpp"
+#include "fragments/extract/cut.hpp"
+#include "fragments/stitch/stitch.hpp"
 
 namespace py = pybind11;
 

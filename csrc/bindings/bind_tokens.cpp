@@ -10,9 +10,9 @@
 #include "core/checked.hpp"
 #include "core/huge_buffer.hpp"
 #include "core/parallel.hpp"
-#include "tokens/dropout.hpp"
-#include "tokens/model.hpp"
-#include "tokens/tiktoken_file.hpp"
+#include "tokens/byte_pair/dropout.hpp"
+#include "tokens/byte_pair/model.hpp"
+#include "tokens/byte_pair/tiktoken_file.hpp"
 
 namespace py = pybind11;
 

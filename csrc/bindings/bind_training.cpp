@@ -8,11 +8,11 @@
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
 #include "core/checked.hpp"
-#include "tokens/merge_rules.hpp"
-#include "tokens/packed_runs.hpp"
-#include "tokens/trainer.hpp"
-#include "tokens/word_counts.hpp"
-#include "tokens/word_counts_scan.hpp"
+#include "tokens/training/merge_rules.hpp"
+#include "tokens/training/packed_runs.hpp"
+#include "tokens/training/trainer.hpp"
+#include "tokens/training/word_counts.hpp"
+#include "tokens/training/word_counts_scan.hpp"
 
 namespace py = pybind11;
 

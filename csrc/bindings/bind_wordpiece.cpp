@@ -8,8 +8,8 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
-#include "tokens/wordpiece.hpp"
-#include "tokens/wordpiece_batch.hpp"
+#include "tokens/wordpiece/batch.hpp"
+#include "tokens/wordpiece/wordpiece.hpp"
 
 namespace py = pybind11;
 

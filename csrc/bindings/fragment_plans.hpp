@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "fragments/grid_layout.hpp"
-#include "fragments/merge.hpp"
+#include "fragments/grid/layout.hpp"
+#include "fragments/merge/merge.hpp"
 
 namespace tokfrag {
 

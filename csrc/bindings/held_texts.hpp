@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tokens/text_view.hpp"
+#include "tokens/text/text_view.hpp"
 
 namespace tokfrag {
 

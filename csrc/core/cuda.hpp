@@ -3,12 +3,10 @@
 
 #include <stdexcept>
 
-#if !defined(TOKFRAG_HOST_DEVICE)
 #if defined(__CUDACC__)
 #define TOKFRAG_HOST_DEVICE __host__ __device__
 #else
 #define TOKFRAG_HOST_DEVICE
-#endif
 #endif
 
 using cudaStream_t = struct CUstream_st*;

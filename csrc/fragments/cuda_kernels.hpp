@@ -9,10 +9,10 @@
 
 #include "core/cuda.hpp"
 #include "core/dtype.hpp"
-#include "fragments/features_device.hpp"
-#include "fragments/grid_layout.hpp"
-#include "fragments/merge_device.hpp"
-#include "fragments/segment_merge_device.hpp"
+#include "fragments/features/device.hpp"
+#include "fragments/grid/layout.hpp"
+#include "fragments/merge/device.hpp"
+#include "fragments/segments/segment_merge_device.hpp"
 
 namespace tokfrag {
 

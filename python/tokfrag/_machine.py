@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from tokfrag._core import __version__, active_isa, default_threads
 
 
 def processor_name() -> str:
@@ -14,7 +17,7 @@ def processor_name() -> str:
         for line in lines:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor()
+    return platform.processor() or "unknown"
 
 
 def cache_folder() -> Path | None:
@@ -26,3 +29,21 @@ def cache_folder() -> Path | None:
     if folder is not None:
         return Path(folder) if folder else None
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokfrag"
+
+
+def environment() -> dict[str, str]:
+    """Facts by name; imports neither torch nor scikit-learn to tell their versions."""
+    found = {
+        "tokfrag": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+        "threads": str(default_threads()),
+        "instruction set": active_isa(),
+    }
+    for package in ("numpy", "torch", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

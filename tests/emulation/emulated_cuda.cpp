@@ -1,9 +1,10 @@
 // The kernels that csrc/bindings/cuda_module.cpp calls, their threads run on the host one after the
-// other: with it, tests/test_cuda_emulated.py tries all of the CUDA path but the device itself.
+// other: with it, tests/fragments/test_cuda_emulated.py tries all of the CUDA path but the device
+// itself.
 #include <stdexcept>
 
 #include "fragments/cuda_kernels.hpp"
-#include "fragments/extract_device.hpp"
+#include "fragments/extract/device.hpp"
 
 namespace tokfrag {
 

@@ -2,7 +2,7 @@
 // step between two barriers thread after thread; see emulated_cuda.cpp.
 #include <vector>
 
-#include "fragments/number_device.hpp"
+#include "core/device/numbers.hpp"
 #include "sparse/cuda_kernels.hpp"
 
 namespace tokfrag::sparse {

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "fragments/grid_layout.hpp"
+#include "fragments/grid/layout.hpp"
 
 namespace tokfrag_test {
 

@@ -1,4 +1,4 @@
-// Runs every native test; built plain and under sanitizers. See tests/test_native.py.
+// Runs every native test; built plain and under sanitizers. See tests/core/test_native.py.
 #include "check.hpp"
 
 int main() {

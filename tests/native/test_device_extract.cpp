@@ -6,7 +6,7 @@
 
 #include "check.hpp"
 #include "device_case.hpp"
-#include "fragments/extract_device.hpp"
+#include "fragments/extract/device.hpp"
 
 namespace {
 

@@ -5,7 +5,7 @@
 
 #include "check.hpp"
 #include "device_case.hpp"
-#include "fragments/features_device.hpp"
+#include "fragments/features/device.hpp"
 
 namespace {
 

@@ -10,8 +10,8 @@
 
 #include "check.hpp"
 #include "device_case.hpp"
-#include "fragments/grid_walk.hpp"
-#include "fragments/merge_device.hpp"
+#include "fragments/grid/walk.hpp"
+#include "fragments/merge/device.hpp"
 
 namespace {
 

@@ -7,7 +7,7 @@
 
 #include "check.hpp"
 #include "device_case.hpp"
-#include "fragments/segment_merge_device.hpp"
+#include "fragments/segments/segment_merge_device.hpp"
 
 namespace {
 

@@ -81,9 +81,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from tokfrag._files import check_new
     from tokfrag.compare import compare
     from tokfrag.compare.extras import require
-    from tokfrag.compare.report import check_new
     from tokfrag.compare.tasks import make_task
 
     require("torch", purpose="tokfrag compare")
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_new(path, force=arguments.force)
     if arguments.plot is not None:
-        from tokfrag.compare.plot import check_format
+        from tokfrag.compare.views.plot import check_format
 
         check_format(arguments.plot)
     if arguments.json is not None:

@@ -36,7 +36,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     check_texts(arguments.files)
     if arguments.out is not None:
-        from tokfrag.compare.report import check_new
+        from tokfrag._files import check_new
 
         check_new(arguments.out, force=arguments.force)
     tokenizer = load_tokenizer(arguments.tokenizer, arguments.pattern)

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 def collect() -> dict[str, str]:
     """Facts on the build and the machine, by name; imports no torch."""
     from tokfrag._core import supported_isas
-    from tokfrag.compare.environment import environment
+    from tokfrag._machine import environment
 
     facts = environment()
     facts["instruction sets"] = ", ".join(supported_isas())

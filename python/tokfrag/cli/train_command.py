@@ -38,7 +38,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from tokfrag.compare.report import check_new
+    from tokfrag._files import check_new
     from tokfrag.tokens import Tokenizer
 
     check_texts(arguments.files)

@@ -6,17 +6,11 @@ A *task* is data, a split, a problem and naive baselines; a *cut* turns samples 
 
 from __future__ import annotations
 
-from tokfrag.compare.array_cuts import Patches, Quantised
 from tokfrag.compare.budget import Budget
 from tokfrag.compare.comparison import compare
 from tokfrag.compare.cut import Cut, FittedCut, as_cut, parse_cut
-from tokfrag.compare.extras import MissingExtraError
-from tokfrag.compare.pieces import Pieces, PieceSpec
-from tokfrag.compare.report import Report
-from tokfrag.compare.row import CutFacts, Row, Run
-from tokfrag.compare.task import ArrayTask, Samples, Split, Task
-from tokfrag.compare.tasks import TASKS
-from tokfrag.compare.text_cuts import (
+from tokfrag.compare.cuts.arrays import Patches, Quantised
+from tokfrag.compare.cuts.texts import (
     Bpe,
     ByteWindows,
     Characters,
@@ -24,6 +18,12 @@ from tokfrag.compare.text_cuts import (
     TokenizerCut,
     WordPieces,
 )
+from tokfrag.compare.extras import MissingExtraError
+from tokfrag.compare.pieces import Pieces, PieceSpec
+from tokfrag.compare.report import Report
+from tokfrag.compare.row import CutFacts, Row, Run
+from tokfrag.compare.task import ArrayTask, Samples, Split, Task
+from tokfrag.compare.tasks import TASKS
 
 __all__ = [
     "TASKS",

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from tokfrag._files import write_new
+from tokfrag._machine import environment
 from tokfrag.compare.budget import Budget
 from tokfrag.compare.cut import Cut, as_cut
-from tokfrag.compare.environment import environment
 from tokfrag.compare.extras import require
 from tokfrag.compare.progress import Progress
-from tokfrag.compare.report import Report, with_pareto_front, write_new
+from tokfrag.compare.report import Report, with_pareto_front
 from tokfrag.compare.resuming import digest, finished_runs
 from tokfrag.compare.row import Prices, Row, Run
 from tokfrag.compare.tasks import as_task
 
 if TYPE_CHECKING:
     from tokfrag.compare.body import Model
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
     from tokfrag.compare.runner import Prepared
     from tokfrag.compare.task import Split
     from tokfrag.compare.training import Recipe

@@ -75,8 +75,8 @@ def parse_cut(text: str) -> Cut:
     >>> parse_cut("patch:4/2@mean").name
     'patch:4/2@mean'
     """
-    from tokfrag.compare.array_cuts import Patches, Quantised
-    from tokfrag.compare.text_cuts import Bpe, ByteWindows, Characters, RawBytes, WordPieces
+    from tokfrag.compare.cuts.arrays import Patches, Quantised
+    from tokfrag.compare.cuts.texts import Bpe, ByteWindows, Characters, RawBytes, WordPieces
 
     match = _FORM.fullmatch(text.strip())
     name = match["name"] if match else ""
@@ -132,8 +132,8 @@ def parse_cut(text: str) -> Cut:
 
 def as_cut(value: Any) -> Cut:
     """A cut from what a user holds: a short name, a size, a fragment grid, a tokenizer, a cut."""
-    from tokfrag.compare.array_cuts import Patches
-    from tokfrag.compare.text_cuts import TokenizerCut
+    from tokfrag.compare.cuts.arrays import Patches
+    from tokfrag.compare.cuts.texts import TokenizerCut
 
     if isinstance(value, str):
         return parse_cut(value)

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tokfrag.compare.body import Blocks, EmbedConv, EmbedIds, EmbedInside, Join, Network
 from tokfrag.compare.cut import FittedCut
-from tokfrag.compare.problem import DenseNetwork, HasSeams, NextPiece, Problem
+from tokfrag.compare.problems import DenseNetwork, HasSeams, NextPiece, Problem
 from tokfrag.compare.task import Split
 from tokfrag.compare.training import Recipe, training_step
 

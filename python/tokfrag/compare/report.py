@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from tokfrag._files import write_new
 from tokfrag.compare.metric import Metric
 from tokfrag.compare.row import Row
 from tokfrag.compare.table import TABLES, percent_text, text_table
@@ -182,13 +182,13 @@ class Report:
 
     def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Draw quality against cost, the Pareto front through it; the suffix names the format."""
-        from tokfrag.compare.plot import check_format, render
+        from tokfrag.compare.views.plot import check_format, render
 
         write_new(path, render(self, check_format(path)), force=force)
 
     def to_html(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write one self-contained page: tables, plot, machine, versions, seeds, command."""
-        from tokfrag.compare.page import render_page
+        from tokfrag.compare.views.page import render_page
 
         write_new(path, render_page(self).encode(), force=force)
 
@@ -224,26 +224,3 @@ def with_pareto_front(rows: list[Row]) -> list[Row]:
         return False
 
     return [replace(row, pareto=row in scored and not beaten(row)) for row in rows]
-
-
-def check_new(path: str | os.PathLike[str], *, force: bool) -> None:
-    """Refuse, before any work is done, a path that could not be written afterwards."""
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{target}: is a folder")
-    if target.exists() and not force:
-        raise FileExistsError(f"{target}: exists already; --force (force=True) replaces it")
-    if not target.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{target}: its folder does not exist")
-
-
-def write_new(path: str | os.PathLike[str], data: bytes, *, force: bool) -> None:
-    """Write a file whole or not at all."""
-    check_new(path, force=force)
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from tokfrag.compare.measurement import (
     merge_seconds,
 )
 from tokfrag.compare.pieces import Pieces
-from tokfrag.compare.problem import HasSeams, Problem, outputs_of
+from tokfrag.compare.problems import HasSeams, Problem, outputs_of
 from tokfrag.compare.row import CutFacts, Run
 from tokfrag.compare.task import Split
 from tokfrag.compare.training import Recipe, train

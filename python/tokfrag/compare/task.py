@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokfrag.compare.files import check_labels
 
 if TYPE_CHECKING:
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class ArrayTask:
         return Split(*parts)
 
     def problem(self) -> Problem:
-        from tokfrag.compare.problem import Classify, Forecast
+        from tokfrag.compare.problems import Classify, Forecast
 
         y = np.asarray(self.y)
         if np.issubdtype(y.dtype, np.integer):

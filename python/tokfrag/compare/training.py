@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tokfrag.compare.budget import Budget
-from tokfrag.compare.problem import Problem
+from tokfrag.compare.problems import Problem
 
 _WARM_UP = 0.05
 

@@ -25,7 +25,7 @@ def adopt(tokenizer: object) -> Tokenizer:
         return tokenizer
     library = type(tokenizer).__module__.partition(".")[0]
     if library == "tiktoken":
-        from tokfrag.compat.tiktoken import adopt_tiktoken
+        from tokfrag.tokens.standins.tiktoken import adopt_tiktoken
 
         return adopt_tiktoken(tokenizer)
     # Wrappers hold the tokenizer proper: transformers' by the first name, tokenizers' own by the
@@ -35,7 +35,7 @@ def adopt(tokenizer: object) -> Tokenizer:
         if inner is not None and hasattr(inner, "to_str"):
             tokenizer, library = inner, "tokenizers"
     if library == "tokenizers" and hasattr(tokenizer, "to_str"):
-        from tokfrag.compat.huggingface import adopt_huggingface
+        from tokfrag.tokens.standins.huggingface import adopt_huggingface
 
         return adopt_huggingface(tokenizer)
     raise TypeError(

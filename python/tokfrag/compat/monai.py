@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tokfrag.fragments.cutting import runs, spans
 from tokfrag.fragments.grid import FragmentGrid, PadMode
-from tokfrag.fragments.sliding import WeightedOutputs, map_fragments
+from tokfrag.fragments.streams.cutting import runs, spans
+from tokfrag.fragments.streams.sliding import WeightedOutputs, map_fragments
 
 _LEAST_WEIGHT = 1e-3
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokfrag._core.fragments import release_workspace
-from tokfrag.fragments.dataset import FragmentDataset
+from tokfrag.fragments.distributed.shards import GridShards
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.graph import aggregate, fragment_graph, knn_graph
 from tokfrag.fragments.grid import FragmentGrid, UncoveredWarning
 from tokfrag.fragments.merging import merge
-from tokfrag.fragments.planning import FragmentPlan, plan_fragments
+from tokfrag.fragments.planning.plan import FragmentPlan, plan_fragments
 from tokfrag.fragments.segments import segment_merge, unmerge
-from tokfrag.fragments.shards import GridShards
-from tokfrag.fragments.sliding import OutOfMemoryWarning, map_fragments
+from tokfrag.fragments.streams.dataset import FragmentDataset
+from tokfrag.fragments.streams.sliding import OutOfMemoryWarning, map_fragments
 
 if TYPE_CHECKING:
-    from tokfrag.fragments.distributed import (
+    from tokfrag.fragments.distributed.collectives import (
         gather_merge as gather_merge,
         scatter_fragments as scatter_fragments,
     )
@@ -48,6 +48,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in ("gather_merge", "scatter_fragments"):
         raise AttributeError(f"module 'tokfrag.fragments' has no attribute {name!r}")
-    from tokfrag.fragments import distributed  # imports torch
+    from tokfrag.fragments.distributed import collectives as distributed  # imports torch
 
     return getattr(distributed, name)

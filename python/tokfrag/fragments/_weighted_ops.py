@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tokfrag import _arrays
-from tokfrag._torch_ops import define, implement
+from tokfrag._operators import define, implement
 from tokfrag.fragments import merging
 from tokfrag.fragments._op_arguments import (
     GRID_SCHEMA,

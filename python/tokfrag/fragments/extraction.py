@@ -75,7 +75,7 @@ def extract(
             dilation=dilation,
         )
     if not isinstance(x, np.ndarray):
-        from tokfrag.fragments import _torch_ops
+        from tokfrag.fragments.operators import extract_merge as _torch_ops
 
         count = 0 if threads is None else _arrays.thread_count(threads)
         return _torch_ops.extract(x, grid, channels_last, out, count)

@@ -81,7 +81,7 @@ def fragment_features(
     names, lags, axis = check_features(grid, features, lags, axis)
     count = _arrays.thread_count(threads)
     if _arrays.is_tensor(x):
-        from tokfrag.fragments import _feature_ops as ops
+        from tokfrag.fragments.operators import features as ops
 
         return ops.features(x, grid, names, lags, axis, count)
     x = np.asarray(x)

@@ -99,7 +99,7 @@ def merge(
     if type(fragments) is not np.ndarray:
         _arrays.check_array(fragments, "fragments")
     if not isinstance(fragments, np.ndarray):
-        from tokfrag.fragments import _torch_ops
+        from tokfrag.fragments.operators import extract_merge as _torch_ops
 
         count = 0 if threads is None else _arrays.thread_count(threads)
         return _torch_ops.merge(

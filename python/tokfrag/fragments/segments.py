@@ -66,7 +66,7 @@ def segment_merge(
     n = _check_size(n)
     count = _arrays.thread_count(threads)
     if _arrays.is_tensor(x):
-        from tokfrag.fragments import _segment_ops as ops
+        from tokfrag.fragments.operators import segments as ops
 
         ops.check(x, index, weight, "x")
         if weight is not None:
@@ -115,7 +115,7 @@ def unmerge(
     """
     count = _arrays.thread_count(threads)
     if _arrays.is_tensor(y):
-        from tokfrag.fragments import _segment_ops as ops
+        from tokfrag.fragments.operators import segments as ops
 
         ops.check(y, index, None, "y", rows=False)
         return ops.gather(y, cast("torch.Tensor", index), None, count)

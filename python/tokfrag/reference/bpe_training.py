@@ -1,4 +1,4 @@
-"""Byte-pair training in plain Python: what ``tokfrag.tokens.training`` computes, by recounting.
+"""Byte-pair training in plain Python: the twin of ``tokfrag.tokens.training``, by recounting.
 
 The rule is that of Hugging Face's ``BpeTrainer`` over bytes: the pair of neighbouring symbols with
 the highest count is merged, ties going to the smallest (left id, right id); a pair counts once for

@@ -1,4 +1,4 @@
-"""Pre-tokenisation by plain loops: the definition of ``csrc/tokens/advance.hpp``.
+"""Pre-tokenisation by plain loops: the definition of ``csrc/tokens/scan/advance.hpp``.
 
 At each place the alternatives of the pattern are tried in order, as a regular expression engine
 would; ``patterns.py`` has the expressions themselves. A byte outside well-formed UTF-8 is one
@@ -35,7 +35,7 @@ def character_class(character: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What tells the pattern families apart: the row of ``csrc/tokens/patterns.hpp``."""
+    """What tells the pattern families apart: the row of ``csrc/tokens/scan/patterns.hpp``."""
 
     contraction_is_suffix: bool = False
     contraction_any_case: bool = True

@@ -1,7 +1,7 @@
 """Unicode 16.0.0 classes as runs: a hexadecimal length and a class letter.
 
 o other, u upper or title case, l lower case, x other letter, m mark, n number, s space.
-Written by csrc/tokens/generate_unicode_tables.py: do not edit.
+Written by tools/generate_unicode_tables.py: do not edit.
 """
 
 from __future__ import annotations

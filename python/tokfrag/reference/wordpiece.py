@@ -1,4 +1,4 @@
-"""BERT's tokenizer in plain Python: what ``tokfrag.tokens.wordpiece`` computes, step by step.
+"""BERT's tokenizer in plain Python: the twin of ``tokfrag.tokens.models.wordpiece``.
 
 The steps are those of Hugging Face's ``BertNormalizer``, ``BertPreTokenizer`` and ``WordPiece``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cache
 
-from tokfrag.reference import bert_characters as tables
+from tokfrag import _bert_characters as tables
 
 HANGUL = range(0xAC00, 0xD7A4)
 

@@ -9,23 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tokfrag.sparse.embedding import SparseEmbedding as SparseEmbedding
     from tokfrag.sparse.lasso import GramLasso as GramLasso
-    from tokfrag.sparse.layers import SparseLinear as SparseLinear
-    from tokfrag.sparse.pruning import sparsify as sparsify
-    from tokfrag.sparse.recurrent import SparseLSTM as SparseLSTM
-    from tokfrag.sparse.regrowth import regrow as regrow
-    from tokfrag.sparse.report import LayerReport as LayerReport, SparsityReport as SparsityReport
+    from tokfrag.sparse.layers.embedding import SparseEmbedding as SparseEmbedding
+    from tokfrag.sparse.layers.linear import SparseLinear as SparseLinear
+    from tokfrag.sparse.layers.recurrent import SparseLSTM as SparseLSTM
+    from tokfrag.sparse.pruning.regrowth import regrow as regrow
+    from tokfrag.sparse.pruning.report import (
+        LayerReport as LayerReport,
+        SparsityReport as SparsityReport,
+    )
+    from tokfrag.sparse.pruning.sparsify import sparsify as sparsify
 
 _HOME = {
     "GramLasso": "lasso",
-    "SparseEmbedding": "embedding",
-    "SparseLSTM": "recurrent",
-    "SparseLinear": "layers",
-    "LayerReport": "report",
-    "SparsityReport": "report",
-    "regrow": "regrowth",
-    "sparsify": "pruning",
+    "SparseEmbedding": "layers.embedding",
+    "SparseLSTM": "layers.recurrent",
+    "SparseLinear": "layers.linear",
+    "LayerReport": "pruning.report",
+    "SparsityReport": "pruning.report",
+    "regrow": "pruning.regrowth",
+    "sparsify": "pruning.sparsify",
 }
 
 __all__ = sorted(_HOME)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tokfrag.tokens.batch import TokenBatch
-from tokfrag.tokens.shards import TokenShards
+from tokfrag.tokens.shards.reading import TokenShards
 from tokfrag.tokens.stream_decoder import StreamDecoder
 from tokfrag.tokens.tokenizer import Tokenizer
-from tokfrag.tokens.word_counts import WordCounts
+from tokfrag.tokens.training.word_counts import WordCounts
 
 __all__ = ["StreamDecoder", "TokenBatch", "TokenShards", "Tokenizer", "WordCounts"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import SupportsIndex
 
 
@@ -24,17 +22,3 @@ def check_count(name: str, value: SupportsIndex, least: int, most: int = 2**63 -
 def check_threads(threads: SupportsIndex | None) -> int:
     """Return the number of threads, 0 standing for the default."""
     return 0 if threads is None else check_count("threads", threads, 1, 2**31 - 1)
-
-
-@contextmanager
-def progress_bar(
-    total: int | None, title: str, unit: str, show: bool, *, scale: bool = False
-) -> Iterator[Callable[[int], object]]:
-    """Give a function that moves a progress bar on; without ``show``, one that does nothing."""
-    if not show:
-        yield lambda _: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=title, unit=unit, unit_scale=scale) as bar:
-        yield bar.update

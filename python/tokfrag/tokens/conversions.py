@@ -12,11 +12,11 @@ from tokfrag.tokens.calling import call
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tokfrag.compat.huggingface import HuggingFaceTokenizer
-    from tokfrag.compat.tiktoken import Encoding
+    from tokfrag.tokens.standins.huggingface import HuggingFaceTokenizer
+    from tokfrag.tokens.standins.tiktoken import Encoding
     from tokfrag.tokens.tokenizer import Tokenizer
-    from tokfrag.tokens.training import CompressionCurve, Vocabulary
-    from tokfrag.tokens.word_counts import Source, WordCounts
+    from tokfrag.tokens.training.byte_pair import CompressionCurve, Vocabulary
+    from tokfrag.tokens.training.word_counts import Source, WordCounts
 
     FilePath = str | os.PathLike[str]
 
@@ -49,7 +49,7 @@ class Conversions:
         vocab_size
             Tokens wanted, special ones and the 256 bytes included.
         pattern, special_tokens, min_frequency, max_token_length, progress
-            As in :func:`tokfrag.tokens.training.train_vocabulary`, which says what is exact.
+            As in :func:`tokfrag.tokens.training.byte_pair.train_vocabulary`.
         threads
             For counting words; the result does not depend on it.
         max_memory
@@ -63,8 +63,8 @@ class Conversions:
         >>> [tok.id_to_token(id) for id in tok.encode("slow lower")]
         [b's', b'low', b' lowe', b'r']
         """
-        from tokfrag.tokens.training import train_vocabulary
-        from tokfrag.tokens.word_counts import count_words
+        from tokfrag.tokens.training.byte_pair import train_vocabulary
+        from tokfrag.tokens.training.word_counts import count_words
 
         counts = count_words(
             source, pattern=pattern, threads=threads, progress=progress, max_memory=max_memory
@@ -91,7 +91,7 @@ class Conversions:
         progress: bool = False,
     ) -> Tokenizer:
         """Train from :class:`WordCounts`, however and wherever they were counted; see `train`."""
-        from tokfrag.tokens.training import train_vocabulary
+        from tokfrag.tokens.training.byte_pair import train_vocabulary
 
         vocabulary = train_vocabulary(
             counts,
@@ -117,8 +117,8 @@ class Conversions:
 
         The arguments are those of `train`.
         """
-        from tokfrag.tokens.training import extend_vocabulary
-        from tokfrag.tokens.word_counts import count_words
+        from tokfrag.tokens.training.byte_pair import extend_vocabulary
+        from tokfrag.tokens.training.word_counts import count_words
 
         tokenizer = _own(self)
         counts = count_words(source, pattern=tokenizer.pattern, threads=threads, progress=progress)
@@ -217,7 +217,7 @@ class Conversions:
     def from_wordpiece(path: FilePath, lowercase: bool = True) -> Tokenizer:
         """Read BERT's ``vocab.txt``: a token a line, its number its id."""
         from tokfrag.tokens.formats.bert_vocab import read_bert
-        from tokfrag.tokens.prepared import PreparedTokenizer
+        from tokfrag.tokens.pipeline import PreparedTokenizer
 
         return PreparedTokenizer.from_specification(read_bert(path, lowercase=lowercase))
 
@@ -248,7 +248,7 @@ class Conversions:
 
     def as_tiktoken(self, name: str = "tokfrag") -> Encoding:
         """An object that is called as ``tiktoken.Encoding`` is."""
-        from tokfrag.compat.tiktoken import Encoding
+        from tokfrag.tokens.standins.tiktoken import Encoding
 
         return Encoding(_own(self), name)
 
@@ -266,7 +266,7 @@ class Conversions:
 
         The arguments are those of :class:`tokfrag.compat.huggingface.HuggingFaceTokenizer`.
         """
-        from tokfrag.compat.huggingface import HuggingFaceTokenizer
+        from tokfrag.tokens.standins.huggingface import HuggingFaceTokenizer
 
         return HuggingFaceTokenizer(
             _own(self),
@@ -291,8 +291,8 @@ class Conversions:
         threads: int | None = None,
         progress: bool = False,
     ) -> Path:
-        """Encode text files to token shards; see :func:`tokfrag.tokens.files.encode_files`."""
-        from tokfrag.tokens.files import encode_files
+        """Encode text files to shards; see :func:`tokfrag.tokens.shards.writing.encode_files`."""
+        from tokfrag.tokens.shards.writing import encode_files
 
         return encode_files(
             _own(self),
@@ -335,7 +335,7 @@ def _of_vocabulary(vocabulary: Vocabulary, pattern: str | None, *, whole_pieces:
 def _vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     import numpy as np
 
-    from tokfrag.tokens.training import Vocabulary
+    from tokfrag.tokens.training.byte_pair import Vocabulary
 
     blob, offsets, ids = tokenizer._model.vocabulary()
     tokens = [blob[begin:end] for begin, end in pairwise(offsets.tolist())]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokfrag.tokens.formats import byte_level
+from tokfrag.tokens import byte_alphabet as byte_level
 from tokfrag.tokens.specification import (
     AddedToken,
     BpeModel,

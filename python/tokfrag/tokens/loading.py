@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 
 from tokfrag._core import tokens as _native
+from tokfrag._files import read_bytes, unpack
 from tokfrag.tokens.formats.gpt2_files import read_gpt2
 from tokfrag.tokens.formats.huggingface import parse_huggingface
-from tokfrag.tokens.formats.json_place import read_bytes, unpack
 from tokfrag.tokens.formats.tiktoken_file import parse_tiktoken
-from tokfrag.tokens.prepared import PreparedTokenizer
+from tokfrag.tokens.pipeline import PreparedTokenizer
 from tokfrag.tokens.specification import BpeModel
 from tokfrag.tokens.tokenizer import Tokenizer
 from tokfrag.tokens.vocabulary_cache import VocabularyCache, pipeline_from_json, pipeline_to_json

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from tokfrag.tokens.arguments import into
 from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
 from tokfrag.tokens.spans import beginning_of
 from tokfrag.tokens.specification import Pipeline, Specification, WordPieceModel
 from tokfrag.tokens.tokenizer import Tokenizer
-from tokfrag.tokens.wordpiece import WordPieceTokenizer
 
 
 class PreparedWordPiece(Tokenizer):

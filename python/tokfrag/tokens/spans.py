@@ -11,7 +11,7 @@ from tokfrag.tokens.patterns import replace_surrogates
 from tokfrag.tokens.specification import Pipeline
 
 if TYPE_CHECKING:
-    from tokfrag.tokens.prepared import PreparedTokenizer
+    from tokfrag.tokens.pipeline import PreparedTokenizer
     from tokfrag.tokens.prepared_wordpiece import PreparedWordPiece
     from tokfrag.tokens.tokenizer import Tokenizer
 

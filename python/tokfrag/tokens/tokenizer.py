@@ -17,7 +17,7 @@ from tokfrag.tokens.patterns import RegexPattern, native_name, replace_surrogate
 from tokfrag.tokens.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
-    from tokfrag.tokens.training import CompressionCurve
+    from tokfrag.tokens.training.byte_pair import CompressionCurve
 
 
 class Tokenizer(Conversions):

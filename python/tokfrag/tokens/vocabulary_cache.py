@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokfrag import _core
 from tokfrag._core import tokens as _native
-from tokfrag.tokens.shard_index import whole_file
+from tokfrag._files import whole_file
 from tokfrag.tokens.specification import AddedToken, CallDefaults, Pipeline, Template
 
 _SUFFIX = ".tokfrag"

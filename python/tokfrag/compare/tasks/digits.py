@@ -15,7 +15,7 @@ from tokfrag.compare.files import check_labels, read_data, read_npz
 from tokfrag.compare.task import Samples, Split, majority
 
 if TYPE_CHECKING:
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
 
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -44,7 +44,7 @@ class DigitsTask:
         return self._split
 
     def problem(self) -> Problem:
-        from tokfrag.compare.problem import Classify
+        from tokfrag.compare.problems import Classify
 
         return Classify(int(self._split.train.y.max()) + 1)
 

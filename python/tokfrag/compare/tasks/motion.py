@@ -13,7 +13,7 @@ from tokfrag.compare.task import Samples, Split, majority
 from tokfrag.compare.tasks.digits import digit_images, read_images
 
 if TYPE_CHECKING:
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
 
 _LABELS = ("direction", "pair")
 
@@ -60,7 +60,7 @@ class MotionTask:
         return self._split
 
     def problem(self) -> Problem:
-        from tokfrag.compare.problem import Classify
+        from tokfrag.compare.problems import Classify
 
         return Classify(self._classes)
 

@@ -16,7 +16,7 @@ from tokfrag.compare.files import read_data
 from tokfrag.compare.task import Samples, Split
 
 if TYPE_CHECKING:
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
     from tokfrag.compare.training import Recipe
 
 _MONTH = 30 * 24
@@ -89,7 +89,7 @@ class SeriesTask:
         return self._split
 
     def problem(self) -> Problem:
-        from tokfrag.compare.problem import Forecast
+        from tokfrag.compare.problems import Forecast
 
         return Forecast(self.horizon)
 

@@ -14,7 +14,7 @@ from tokfrag.compare.files import read_data
 from tokfrag.compare.task import Samples, Split
 
 if TYPE_CHECKING:
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
     from tokfrag.compare.training import Recipe
 
 
@@ -62,7 +62,7 @@ class TextTask:
         return self._split
 
     def problem(self) -> Problem:
-        from tokfrag.compare.problem import PredictNext
+        from tokfrag.compare.problems import PredictNext
 
         return PredictNext()
 

@@ -13,7 +13,7 @@ from tokfrag.compare.files import check_labels, read_npz
 from tokfrag.compare.task import Samples, Split
 
 if TYPE_CHECKING:
-    from tokfrag.compare.problem import Problem
+    from tokfrag.compare.problems import Problem
     from tokfrag.compare.training import Recipe
 
 
@@ -47,7 +47,7 @@ class VolumeTask:
         return self._split
 
     def problem(self) -> Problem:
-        from tokfrag.compare.problem import Segment
+        from tokfrag.compare.problems import Segment
 
         return Segment(int(self._split.train.y.max()) + 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tokfrag.tokens.models.wordpiece import read_vocab
 from tokfrag.tokens.specification import (
     AddedToken,
     Pipeline,
@@ -11,7 +12,6 @@ from tokfrag.tokens.specification import (
     Template,
     WordPieceModel,
 )
-from tokfrag.tokens.wordpiece import read_vocab
 
 _SPECIAL = ("[UNK]", "[SEP]", "[CLS]", "[PAD]", "[MASK]")
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core import formats as _native
-from tokfrag.tokens.formats import byte_level
+from tokfrag.tokens import byte_alphabet as byte_level
 from tokfrag.tokens.formats.huggingface_patterns import read_pre_tokenizer
 from tokfrag.tokens.formats.huggingface_processing import (
     read_padding,

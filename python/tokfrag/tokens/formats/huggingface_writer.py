@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokfrag.tokens.formats import byte_level
+from tokfrag._files import whole_file
+from tokfrag.tokens import byte_alphabet as byte_level
 from tokfrag.tokens.formats.huggingface_patterns import SPELLING, portable
 from tokfrag.tokens.normalization import Form
 from tokfrag.tokens.patterns import native_name
-from tokfrag.tokens.shard_index import whole_file
 from tokfrag.tokens.specification import (
     AddedToken,
     BpeModel,

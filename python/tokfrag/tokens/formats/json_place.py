@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-T = TypeVar("T")
+from tokfrag._files import MAX_BYTES
 
-MAX_BYTES = 1 << 30
+T = TypeVar("T")
 
 _NAMES: dict[type, str] = {
     bool: "true or false",
@@ -126,32 +124,3 @@ def parse_json(data: bytes, source: str) -> Place:
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return Place(value, source)
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file as it is."""
-    path = Path(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, takes at most {MAX_BYTES}")
-    return path.read_bytes()
-
-
-def unpack(path: str | os.PathLike[str], content: bytes) -> bytes:
-    """The content of a file, unpacked where its name ends in ``.gz``."""
-    return gunzip(path, content) if Path(path).suffix == ".gz" else content
-
-
-def gunzip(path: str | os.PathLike[str], content: bytes) -> bytes:
-    """Packed content unpacked, no more of it than a file may have."""
-    import gzip
-    import io
-    import zlib
-
-    try:
-        with gzip.open(io.BytesIO(content)) as file:
-            data = file.read(MAX_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error})") from None
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"{path}: unpacks to more than {MAX_BYTES} bytes")
-    return data

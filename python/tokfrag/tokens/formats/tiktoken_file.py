@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core import tokens as _native
-from tokfrag.tokens.formats.json_place import gunzip, read_bytes
+from tokfrag._files import gunzip, read_bytes
 
 
 class RankedTokens:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tokfrag.tokens.shard_index import whole_file
+from tokfrag._files import whole_file
 from tokfrag.tokens.specification import BpeModel, Specification
 
 

@@ -1,0 +1,119 @@
+#include "fragments/extract/device.hpp"
+
+namespace tokfrag {
+
+namespace {
+
+std::int64_t fragment_bytes(const GridLayout& layout) {
+  std::int64_t bytes = layout.batch * layout.element;
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    bytes *= layout.axes[axis].grid.count * layout.axes[axis].grid.size;
+  }
+  return bytes;
+}
+
+// Bytes from the first to behind the last of an array's elements.
+std::int64_t data_span(const GridLayout& layout) {
+  std::int64_t span = (layout.batch - 1) * layout.data_batch_stride + layout.element;
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    span += padded_length(layout.axes[axis].grid) * layout.axes[axis].data_stride;
+  }
+  return span;
+}
+
+std::int64_t fragment_span(const GridLayout& layout) {
+  std::int64_t span = (layout.batch - 1) * layout.fragment_batch_stride + layout.element;
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const LayoutAxis& at = layout.axes[axis];
+    span += (at.grid.count - 1) * at.window_stride + (at.grid.size - 1) * at.tap_stride;
+  }
+  return span;
+}
+
+}  // namespace
+
+int extract_unit(const GridLayout& layout, const void* data, const void* fragments) {
+  UnitChooser chooser;
+  chooser.divide(data);
+  chooser.divide(fragments);
+  if (layout.batch > 1) {
+    chooser.divide(layout.data_batch_stride);
+    chooser.divide(layout.fragment_batch_stride);
+  }
+  for (int axis = 0; axis < layout.rank - 1; ++axis) {
+    const LayoutAxis& at = layout.axes[axis];
+    if (at.grid.length > 1) chooser.divide(at.data_stride);
+    if (at.grid.count > 1) chooser.divide(at.window_stride);
+    if (at.grid.size > 1) chooser.divide(at.tap_stride);
+  }
+  const LayoutAxis& last = layout.last();
+  if (last.grid.count > 1) chooser.divide(last.window_stride);
+  UnitChooser within = chooser;
+  within.divide(layout.element);
+  if (last.grid.length > 1) within.divide(last.data_stride);
+  if (last.grid.size > 1) within.divide(last.tap_stride);
+
+  const bool contiguous = last.data_stride == layout.element && last.tap_stride == layout.element;
+  if (!contiguous || last.grid.dilation != 1) return within.unit();
+  UnitChooser across = chooser;
+  across.divide(last.grid.size * layout.element);
+  if (last.grid.count > 1) across.divide(last.grid.stride * layout.element);
+  across.divide(last.grid.last_start * layout.element);
+  // Units of several positions hold a whole number of them.
+  const int unit = across.unit();
+  return unit > within.unit() && unit % layout.element == 0 ? unit : within.unit();
+}
+
+bool extract_is_narrow(const GridLayout& layout, int unit) {
+  const std::int64_t slack = std::int64_t{kExtractUnits} << 16;  // threads past the end
+  bool narrow = fragment_bytes(layout) / unit < kNarrowLimit - slack &&
+                data_span(layout) / unit < kNarrowLimit &&
+                fragment_span(layout) / unit < kNarrowLimit;
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const GridAxis& grid = layout.axes[axis].grid;
+    narrow = narrow && padded_length(grid) + grid.stride < kNarrowLimit;
+  }
+  return narrow;
+}
+
+template <class Index>
+DeviceExtractPlan<Index> make_extract_plan(const GridLayout& layout, int unit, const void* data,
+                                           void* fragments, const void* pad_value) {
+  DeviceExtractPlan<Index> plan{};
+  const std::int64_t covered = layout.element < unit ? unit / layout.element : 1;  // positions
+  plan.rank = layout.rank;
+  set_divisor(plan.element, covered > 1 ? 1 : layout.element / unit);
+  plan.units = static_cast<Index>(fragment_bytes(layout) / unit);
+  plan.data_batch_stride = static_cast<Index>(layout.data_batch_stride / unit);
+  plan.fragment_batch_stride = static_cast<Index>(layout.fragment_batch_stride / unit);
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const LayoutAxis& from = layout.axes[axis];
+    const std::int64_t step = axis == layout.rank - 1 ? covered : 1;
+    ExtractAxis<Index>& to = plan.axes[axis];
+    set_divisor(to.count, from.grid.count);
+    set_divisor(to.size, from.grid.size / step);
+    to.stride = static_cast<Index>(from.grid.count > 1 ? from.grid.stride / step : 0);
+    to.last_start = static_cast<Index>(from.grid.last_start / step);
+    to.dilation = static_cast<Index>(from.grid.dilation);
+    to.length = static_cast<Index>(from.grid.length / step);
+    to.data_stride = static_cast<Index>(from.data_stride * step / unit);
+    to.window_stride = static_cast<Index>(from.window_stride / unit);
+    to.tap_stride = static_cast<Index>(from.tap_stride * step / unit);
+  }
+  plan.layout = layout;
+  plan.taps = 1;
+  for (int axis = 0; axis < layout.rank; ++axis) plan.taps *= layout.axes[axis].grid.size;
+  for (int i = 0; i < kMaxUnit; ++i) {
+    plan.pad.bytes[i] = static_cast<const unsigned char*>(pad_value)[i % layout.item];
+  }
+  plan.data = static_cast<const char*>(data);
+  plan.fragments = static_cast<char*>(fragments);
+  return plan;
+}
+
+template DeviceExtractPlan<std::uint32_t> make_extract_plan(const GridLayout&, int, const void*,
+                                                            void*, const void*);
+template DeviceExtractPlan<std::uint64_t> make_extract_plan(const GridLayout&, int, const void*,
+                                                            void*, const void*);
+
+}  // namespace tokfrag

@@ -1,0 +1,149 @@
+#include "core/half.hpp"
+#include "fragments/features/lanes.hpp"
+#include "fragments/features/results.hpp"
+
+namespace tokfrag {
+namespace TOKFRAG_ISA {
+
+namespace {
+
+template <class T>
+void store_narrowed(const Lanes& lanes, T* to) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    FloatLanes narrowed;
+    narrow_lanes(lanes, narrowed);
+    std::memcpy(to, &narrowed, sizeof narrowed);
+  } else {
+    for (int k = 0; k < kLanes; ++k) narrow(lanes[k], to[k]);
+  }
+}
+
+// What the columns of a few windows are made of.
+struct WindowMoments {
+  Lanes mean;
+  Lanes variance;
+  Lanes scale;  // 1 / (variance * values); 0 where the variance is 0
+};
+
+class ResultWriter {
+ public:
+  explicit ResultWriter(const ResultTask& task) : task_(task) {}
+
+  template <class T>
+  bool run() {
+    for (std::int64_t w = 0; w < task_.count; w += kLanes) {
+      find_moments(w);
+      for (std::int64_t c = 0; c < task_.column_count; c += kLanes) write_block<T>(w, c);
+    }
+    return ill_conditioned_;
+  }
+
+ private:
+  void sum(int slot, std::int64_t window, Lanes& lanes) const {
+    load_lanes(task_.sums + slot * task_.count + window, lanes);
+  }
+
+  void find_moments(std::int64_t window) {
+    Lanes total;
+    sum(task_.slots.sum, window, total);
+    moments_.mean = total / task_.values;
+    if (task_.slots.squares < 0) return;
+    Lanes energy;
+    sum(task_.slots.squares, window, energy);
+    energy /= task_.values;
+    const Lanes zero = {};
+    moments_.variance = energy - moments_.mean * moments_.mean;
+    moments_.scale = 1.0 / (moments_.variance * task_.values);
+    moments_.scale = moments_.variance == zero ? zero : moments_.scale;
+    const Mask poor = moments_.variance <= kIllConditioned * energy;
+    const Mask far = (energy < kLeastEnergy) | (energy > kGreatestEnergy);
+    const Mask ill = (energy > zero) & (poor | far);
+    for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k) {
+      ill_conditioned_ = ill_conditioned_ || ill[k] != 0;
+    }
+  }
+
+  void find_column(const ResultColumn& column, std::int64_t window, Lanes& lanes) const {
+    const SumSlots& slots = task_.slots;
+    switch (column.feature) {
+      case Feature::kMean:
+        lanes = moments_.mean + task_.shift;
+        return;
+      case Feature::kStd:
+        for (int k = 0; k < kLanes; ++k) lanes[k] = __builtin_sqrt(moments_.variance[k]);
+        return;
+      case Feature::kMin:
+        return sum(slots.least, window, lanes);
+      case Feature::kMax:
+        return sum(slots.greatest, window, lanes);
+      case Feature::kDiffEnergy:
+        sum(slots.differences, window, lanes);
+        if (task_.neighbours > 0) lanes /= task_.neighbours;
+        return;
+      case Feature::kLagCorr: {
+        const int lag = static_cast<int>(column.lag);
+        const double pairs = task_.lag_pairs[lag];
+        Lanes edge;
+        sum(slots.products + lag, window, lanes);
+        sum(slots.edges + lag, window, edge);
+        lanes -= moments_.mean * (edge - pairs * moments_.mean);
+        lanes *= moments_.scale;
+        return;
+      }
+    }
+  }
+
+  // As many columns as windows, turned into rows.
+  template <class T>
+  void write_block(std::int64_t window, std::int64_t first) const {
+    Lanes block[kLanes];
+    const std::int64_t more = task_.column_count - first;
+    const std::int64_t columns = more < kLanes ? more : kLanes;
+    for (std::int64_t c = 0; c < kLanes; ++c) {
+      block[c] = Lanes{};
+      if (c < columns) find_column(task_.columns[first + c], window, block[c]);
+      block[c] = block[c] != block[c] ? Lanes{} + __builtin_nan("") : block[c];  // the same one
+    }
+    transpose(block);
+    T* row = static_cast<T*>(task_.out) + window * task_.out_step + first;
+    for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k, row += task_.out_step) {
+      T narrowed[kLanes];
+      store_narrowed(block[k], narrowed);
+      if (columns == kLanes) {
+        std::memcpy(row, narrowed, sizeof narrowed);
+        continue;
+      }
+      std::int64_t done = 0;
+      copy_part<4>(narrowed, columns, done, row);
+      copy_part<2>(narrowed, columns, done, row);
+      copy_part<1>(narrowed, columns, done, row);
+    }
+  }
+
+  template <std::int64_t kCount, class T>
+  static void copy_part(const T* from, std::int64_t count, std::int64_t& done, T* to) {
+    if ((count & kCount) == 0) return;
+    std::memcpy(to + done, from + done, kCount * sizeof(T));
+    done += kCount;
+  }
+
+  const ResultTask& task_;
+  WindowMoments moments_ = {};
+  bool ill_conditioned_ = false;
+};
+
+template <class T>
+bool write_results(const ResultTask& task) {
+  return ResultWriter(task).run<T>();
+}
+
+}  // namespace
+
+extern const ResultKernels result_kernel_table;
+const ResultKernels result_kernel_table = {
+    {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, write_results<Half>,
+     write_results<BFloat16>, write_results<float>, write_results<double>},
+};
+
+}  // namespace TOKFRAG_ISA
+}  // namespace tokfrag

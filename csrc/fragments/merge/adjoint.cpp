@@ -1,0 +1,273 @@
+#include "fragments/merge/adjoint.hpp"
+
+#include <algorithm>
+
+#include "core/parallel.hpp"
+#include "fragments/extract/extract_kernel.hpp"
+#include "fragments/merge/adjoint_kernel.hpp"
+#include "fragments/merge/plan.hpp"
+#include "fragments/merge/row_kernel.hpp"
+
+namespace tokfrag {
+
+namespace {
+
+// Outputs beyond this are written around the cache.
+constexpr std::int64_t kStreamBytes = std::int64_t{4} << 20;
+// Windows of one block span about this many numbers of a row: as doubles, half of the L1 cache.
+constexpr std::int64_t kSpanNumbers = 2048;
+// Bytes written that are worth a thread.
+constexpr std::int64_t kGrainBytes = std::int64_t{256} << 10;
+
+// What all threads share: the problem, cut into items of one data row and one block of windows.
+struct WeightedPlan : WeightPlan {
+  const char* data;
+  char* fragments;
+  Dtype dtype;
+  PadMode pad_mode;
+  std::int64_t width;          // numbers an element
+  const AxisWindow* own;       // of the innermost axis; null for the channels
+  std::vector<double> taps;    // its weights, one a number, where those are wanted
+  Odometer rows;               // positions of the outer axes, padded ones too
+  std::int64_t block_windows;  // windows of the innermost axis that are cut together
+  std::int64_t blocks;
+  bool stream;
+};
+
+// Cuts the rows of one thread's range. Each is widened and normalised once, for all its windows.
+class WeightedCutter {
+ public:
+  explicit WeightedCutter(const WeightedPlan& plan)
+      : plan_(plan),
+        layout_(plan.layout),
+        last_(plan.layout.last()),
+        merge_kernels_(merge_kernels()),
+        loops_(merge_kernels_.loops[static_cast<std::size_t>(plan.dtype)]),
+        kernels_(weighted_kernels()),
+        finder_(plan) {}
+
+  void run(std::int64_t begin, std::int64_t end) {
+    // Items count rows fastest, then blocks, then the batch.
+    Odometer rows = plan_.rows;
+    const std::int64_t per_block = rows.total();
+    rows.seek(begin % per_block);
+    std::int64_t block = begin / per_block % plan_.blocks;
+    std::int64_t batch = begin / per_block / plan_.blocks;
+    int moved = 0;
+    for (std::int64_t item = begin; item < end; ++item) {
+      finder_.enter(rows, moved);
+      if (!finder_.places().empty()) cut(rows, batch, block);
+      moved = rows.advance();
+      if (moved >= 0) continue;
+      moved = 0;
+      if (++block == plan_.blocks) {
+        block = 0;
+        ++batch;
+      }
+    }
+    kernels_.fence();
+  }
+
+ private:
+  // The data's row, or null where it is all zeros.
+  const char* row_of(const Odometer& rows, std::int64_t batch) const {
+    const char* row = plan_.data + batch * layout_.data_batch_stride;
+    for (int axis = 0; axis < rows.axes; ++axis) {
+      const LayoutAxis& at = layout_.axes[axis];
+      const std::int64_t source =
+          source_position(at.grid.length, plan_.pad_mode, rows.position[axis]);
+      if (source == kNoSource) return nullptr;
+      row += source * at.data_stride;
+    }
+    return row;
+  }
+
+  void cut(const Odometer& rows, std::int64_t batch, std::int64_t block) {
+    const GridAxis& axis = last_.grid;
+    const std::int64_t first = block * plan_.block_windows;
+    const std::int64_t end = std::min(first + plan_.block_windows, axis.count);
+    const std::int64_t begin = window_start(axis, first);
+    widen(row_of(rows, batch), begin, window_start(axis, end - 1) + extent(axis));
+    // All windows of the block are regular, but for the last one of the axis.
+    const bool odd_end =
+        end == axis.count && axis.last_start != (axis.count - 1) * axis.stride && end - first > 1;
+    char* to = plan_.fragments + batch * layout_.fragment_batch_stride;
+    for (const Place& place : finder_.places()) {
+      weigh(to, place, first, end - (odd_end ? 1 : 0), begin);
+      if (odd_end) weigh(to, place, end - 1, end, begin);
+    }
+  }
+
+  // Windows [first, end) of a row; the span begins at position `begin`.
+  void weigh(char* fragments, const Place& place, std::int64_t first, std::int64_t end,
+             std::int64_t begin) const {
+    const GridAxis& axis = last_.grid;
+    const int inner = layout_.rank - 1;
+    WeightedRows task{};
+    task.to = fragments + place.offset + first * last_.window_stride;
+    task.to_step = last_.window_stride;
+    task.from = span_.data() + (window_start(axis, first) - begin) * plan_.width;
+    task.from_step = axis.stride * plan_.width;
+    task.dilation = axis.dilation;
+    task.scale = place.weight;
+    task.count = axis.size;
+    task.width = plan_.width;
+    task.rows = end - first;
+    task.stream = plan_.stream;
+    if (!plan_.window.whole.empty()) {
+      task.weights = plan_.window.whole.data() + place.whole + first * plan_.whole.windows[inner];
+      task.weight_step = plan_.whole.taps[inner];
+      task.weight_row_step = plan_.whole.windows[inner];
+    } else if (!plan_.taps.empty()) {
+      task.weights = plan_.taps.data();
+      task.weight_step = 1;
+      task.count *= plan_.width;
+      task.width = 1;
+    } else if (plan_.own != nullptr && !plan_.own->weights.empty()) {
+      task.weights = plan_.own->weights.data();
+      task.weight_step = 1;
+    }
+    kernels_.weigh[static_cast<std::size_t>(plan_.dtype)](task);
+  }
+
+  // span_ = positions [begin, end) of a row, padded ones too, over what depends on them alone.
+  void widen(const char* row, std::int64_t begin, std::int64_t end) {
+    const GridAxis& axis = last_.grid;
+    const std::int64_t width = plan_.width;
+    const std::int64_t reach = row == nullptr ? 0 : std::min(end, axis.length) - begin;
+    const std::int64_t inside = std::max<std::int64_t>(reach, 0);
+    span_.resize(static_cast<std::size_t>((end - begin) * width));
+    std::fill(span_.begin() + inside * width, span_.end(), 0.0);
+    if (row == nullptr) return;
+    loops_.set_scaled(span_.data(), packed(row, begin, inside), 1.0, inside * width);
+    for (std::int64_t at = begin + inside; at < end; ++at) {
+      const std::int64_t source = source_position(axis.length, plan_.pad_mode, at);
+      if (source == kNoSource) break;
+      loops_.set_scaled(span_.data() + (at - begin) * width, packed(row, source, 1), 1.0, width);
+    }
+    if (plan_.window.reduce != Reduce::kMean) return;
+    if (!plan_.window.whole.empty()) {
+      sum_weights(begin, begin + inside);
+      for (double& sum : sums_) sum = 1.0 / sum;
+      merge_kernels_.multiply(span_.data(), 1.0, sums_.data(), inside, width);
+      return;
+    }
+    const bool normalised = plan_.own != nullptr && !plan_.own->inverse.empty();
+    const double* factors = normalised ? plan_.own->inverse.data() + begin : nullptr;
+    merge_kernels_.multiply(span_.data(), finder_.inverse(), factors, inside, width);
+  }
+
+  // Elements of a row, contiguous.
+  const char* packed(const char* row, std::int64_t begin, std::int64_t count) {
+    const char* from = row + begin * last_.data_stride;
+    const bool aligned =
+        reinterpret_cast<std::uintptr_t>(from) % static_cast<std::uintptr_t>(layout_.item) == 0;
+    if (aligned && (last_.data_stride == layout_.element || count == 1)) return from;
+    packed_.resize(static_cast<std::size_t>(count * layout_.element));
+    extract_kernels().gather(packed_.data(), from, last_.data_stride, layout_.element, count);
+    return packed_.data();
+  }
+
+  // sums_ = what the weights of all windows over positions [begin, end) of the row come to.
+  void sum_weights(std::int64_t begin, std::int64_t end) {
+    const GridAxis& axis = last_.grid;
+    const int inner = layout_.rank - 1;
+    sums_.assign(static_cast<std::size_t>(end - begin), 0.0);
+    if (begin == end) return;
+    const std::int64_t first = windows_over(axis, begin).first;
+    const std::int64_t last = windows_over(axis, end - 1).last;
+    for (std::int64_t window = first; window <= last; ++window) {
+      const std::int64_t start = window_start(axis, window);
+      const std::int64_t from =
+          begin > start ? (begin - start + axis.dilation - 1) / axis.dilation : 0;
+      const std::int64_t inside = end > start ? (end - 1 - start) / axis.dilation + 1 : 0;
+      const std::int64_t to = std::min(inside, axis.size);
+      if (from >= to) continue;
+      double* sums = sums_.data() + start + from * axis.dilation - begin;
+      for (const Place& place : finder_.places()) {
+        const double* weights = plan_.window.whole.data() + place.whole +
+                                window * plan_.whole.windows[inner] +
+                                from * plan_.whole.taps[inner];
+        add_weights(sums, weights, to - from);
+      }
+    }
+  }
+
+  void add_weights(double* sums, const double* weights, std::int64_t count) const {
+    const std::int64_t dilation = last_.grid.dilation;
+    const std::int64_t step = plan_.whole.taps[layout_.rank - 1];
+    if (step == 1) {
+      merge_kernels_.add_weighted(sums, dilation, weights, nullptr, 0, count, 1);
+      return;
+    }
+    for (std::int64_t k = 0; k < count; ++k) sums[k * dilation] += weights[k * step];
+  }
+
+  const WeightedPlan& plan_;
+  const GridLayout& layout_;
+  const LayoutAxis& last_;
+  const MergeKernels& merge_kernels_;
+  const MergeLoops& loops_;
+  const WeightedKernels& kernels_;
+  PlaceFinder finder_;
+  std::vector<double> span_;
+  std::vector<double> sums_;
+  std::vector<char> packed_;
+};
+
+// An axis' weights, one for each number of its positions.
+std::vector<double> number_weights(const AxisWindow* own, const GridAxis& axis,
+                                   std::int64_t width) {
+  std::vector<double> result;
+  if (own == nullptr || own->weights.empty() || axis.dilation != 1 || width == 1) return result;
+  for (const double weight : own->weights) {
+    result.insert(result.end(), static_cast<std::size_t>(width), weight);
+  }
+  return result;
+}
+
+}  // namespace
+
+void extract_weighted(const GridLayout& layout, const GridShape& grid, const MergeWindow& window,
+                      Dtype dtype, const void* data, void* fragments, int threads) {
+  if (is_empty(layout)) return;
+  const LayoutAxis& last = layout.last();
+  // Beyond an axis a mean has no fragments.
+  const PadMode pad_mode = window.reduce == Reduce::kMean ? PadMode::kConstant : layout.pad_mode;
+  WeightedPlan plan{{layout, window, false, whole_steps(layout, grid, window)},
+                    static_cast<const char*>(data),
+                    static_cast<char*>(fragments),
+                    dtype,
+                    pad_mode,
+                    layout.element / layout.item,
+                    nullptr,
+                    {},
+                    {},
+                    1,
+                    1,
+                    false};
+  plan.own = plan.axis_window(layout.rank - 1);
+  plan.taps = number_weights(plan.own, last.grid, plan.width);
+  plan.rows.axes = layout.rank - 1;
+  std::int64_t fragment_rows = 1;
+  for (int axis = 0; axis < layout.rank - 1; ++axis) {
+    const GridAxis& at = layout.axes[axis].grid;
+    plan.rows.length[axis] = at.last_start + extent(at);
+    fragment_rows *= at.count * at.size;
+  }
+  const std::int64_t span = kSpanNumbers / plan.width - extent(last.grid);
+  plan.block_windows =
+      std::min(1 + std::max<std::int64_t>(span, 0) / last.grid.stride, last.grid.count);
+  plan.blocks = (last.grid.count + plan.block_windows - 1) / plan.block_windows;
+
+  const std::int64_t row_bytes = last.grid.size * layout.element;
+  const std::int64_t bytes = layout.batch * fragment_rows * last.grid.count * row_bytes;
+  plan.stream = bytes >= kStreamBytes;
+  const std::int64_t items = layout.batch * plan.blocks * plan.rows.total();
+  const std::int64_t item_bytes = std::max<std::int64_t>(bytes / items, 1);
+  parallel_for(
+      items, std::max<std::int64_t>(kGrainBytes / item_bytes, 1), threads,
+      [&](std::int64_t begin, std::int64_t end, int) { WeightedCutter(plan).run(begin, end); });
+}
+
+}  // namespace tokfrag

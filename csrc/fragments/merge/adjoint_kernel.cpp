@@ -1,0 +1,105 @@
+#include "fragments/merge/adjoint_kernel.hpp"
+
+#include "fragments/merge/vectors.hpp"
+
+namespace tokfrag {
+namespace TOKFRAG_ISA {
+
+namespace {
+
+constexpr std::uintptr_t kLine = 64;
+
+template <class T, bool kWeighted, bool kStream>
+void weigh_row(T* __restrict to, const double* __restrict from, const double* __restrict weights,
+               double scale, std::int64_t numbers) {
+  const Doubles scales = splat(scale);
+  std::int64_t i = 0;
+  for (; i + kLanes <= numbers; i += kLanes) {
+    const Doubles factor = kWeighted ? scales * load(weights + i) : scales;
+    const Doubles value = load(from + i) * factor;
+    if (kStream) {
+      stream(to + i, value);
+    } else {
+      store_lanes(to + i, value);
+    }
+  }
+  for (; i < numbers; ++i) store_number(from[i] * (kWeighted ? scale * weights[i] : scale), to[i]);
+}
+
+template <class T, bool kWeighted, bool kStream>
+void weigh_rows(const WeightedRows& rows, std::int64_t numbers) {
+  const bool constant = !kWeighted && rows.weights != nullptr;  // one weight for all of a row
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    const double scale = rows.scale * (constant ? rows.weights[row * rows.weight_row_step] : 1.0);
+    weigh_row<T, kWeighted, kStream>(reinterpret_cast<T*>(rows.to + row * rows.to_step),
+                                     rows.from + row * rows.from_step,
+                                     rows.weights + row * rows.weight_row_step, scale, numbers);
+  }
+}
+
+// Dilated windows, and weights of positions several numbers wide.
+template <class T>
+void weigh_apart(const WeightedRows& rows) {
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    T* to = reinterpret_cast<T*>(rows.to + row * rows.to_step);
+    const double* from = rows.from + row * rows.from_step;
+    for (std::int64_t k = 0; k < rows.count; ++k) {
+      double factor = rows.scale;
+      if (rows.weights != nullptr) {
+        factor *= rows.weights[row * rows.weight_row_step + k * rows.weight_step];
+      }
+      for (std::int64_t i = 0; i < rows.width; ++i) {
+        store_number(from[k * rows.dilation * rows.width + i] * factor, to[k * rows.width + i]);
+      }
+    }
+  }
+}
+
+template <class T>
+void weigh(const WeightedRows& rows) {
+  const bool weighted = rows.weights != nullptr && rows.weight_step != 0;
+  if (rows.dilation != 1 || (weighted && rows.width != 1)) {
+    weigh_apart<T>(rows);
+    return;
+  }
+  const std::int64_t numbers = rows.count * rows.width;
+  const auto bytes = static_cast<std::uintptr_t>(numbers) * sizeof(T);
+  const bool whole_lines = (reinterpret_cast<std::uintptr_t>(rows.to) | bytes |
+                            static_cast<std::uintptr_t>(rows.to_step)) %
+                               kLine ==
+                           0;
+  if (rows.stream && whole_lines) {
+    weighted ? weigh_rows<T, true, true>(rows, numbers) : weigh_rows<T, false, true>(rows, numbers);
+  } else {
+    weighted ? weigh_rows<T, true, false>(rows, numbers)
+             : weigh_rows<T, false, false>(rows, numbers);
+  }
+}
+
+void fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+}  // namespace
+
+extern const WeightedKernels weighted_kernels_table;
+const WeightedKernels weighted_kernels_table{
+    {
+        nullptr,  // integers
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        &weigh<Half>,
+        &weigh<BFloat16>,
+        &weigh<float>,
+        &weigh<double>,
+    },
+    &fence,
+};
+
+}  // namespace TOKFRAG_ISA
+}  // namespace tokfrag

@@ -1,0 +1,84 @@
+#include "fragments/merge/plan.hpp"
+
+#include <cstring>
+
+namespace tokfrag {
+
+WholeSteps whole_steps(const GridLayout& layout, const GridShape& grid, const MergeWindow& window) {
+  WholeSteps result;
+  if (window.whole.empty()) return result;
+  std::int64_t taps[kMaxAxes];
+  std::int64_t windows[kMaxAxes];
+  std::int64_t step = 1;
+  for (int axis = grid.rank - 1; axis >= 0; --axis) {
+    taps[axis] = window.constant ? 0 : step;
+    if (!window.constant) step *= grid.axes[axis].size;
+  }
+  for (int axis = grid.rank - 1; axis >= 0; --axis) {
+    windows[axis] = window.per_fragment ? step : 0;
+    step *= grid.axes[axis].count;
+  }
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const int source = layout.axes[axis].source;
+    result.taps[axis] = source < 0 ? 0 : taps[source];
+    result.windows[axis] = source < 0 ? 0 : windows[source];
+  }
+  return result;
+}
+
+void PlaceFinder::enter(const Odometer& rows, int moved) {
+  for (int axis = moved; axis < rows.axes; ++axis) {
+    find_axis(axis, rows.position[axis]);
+    const Level& outer = axis == 0 ? base_ : levels_[axis - 1];
+    Level& level = levels_[axis];
+    level.inverse = outer.inverse;
+    level.divisor = outer.divisor;
+    const AxisWindow* own = plan_.axis_window(axis);
+    const bool inside = rows.position[axis] < plan_.layout.axes[axis].grid.length;
+    if (own != nullptr && own->weights.empty() && !own->inverse.empty() && inside) {
+      const auto position = static_cast<std::size_t>(rows.position[axis]);
+      level.inverse *= own->inverse[position];
+      level.divisor *= own->sums[position];
+    }
+    level.places.clear();
+    for (const Place& from : outer.places) {
+      for (const Place& to : axis_places_) {
+        level.places.push_back(
+            {from.offset + to.offset, from.weight * to.weight, from.whole + to.whole});
+      }
+    }
+  }
+  if (rows.axes > 0) entered_ = &levels_[rows.axes - 1];
+}
+
+void PlaceFinder::find_axis(int axis, std::int64_t position) {
+  const LayoutAxis& at = plan_.layout.axes[axis];
+  taps_.clear();
+  if (plan_.fold) {
+    append_folded_taps(at.grid, plan_.layout.pad_mode, position, taps_);
+  } else {
+    append_taps(at.grid, position, taps_);
+  }
+  const AxisWindow* own = plan_.axis_window(axis);
+  axis_places_.clear();
+  for (const Tap& tap : taps_) {
+    double weight = 1.0;
+    if (own != nullptr && !own->weights.empty()) {
+      weight = own->weights[static_cast<std::size_t>(tap.index)];
+      if (!own->inverse.empty() && position < at.grid.length) {
+        weight *= own->inverse[static_cast<std::size_t>(position)];
+      }
+    }
+    axis_places_.push_back(
+        {tap.window * at.window_stride + tap.index * at.tap_stride, weight,
+         tap.window * plan_.whole.windows[axis] + tap.index * plan_.whole.taps[axis]});
+  }
+}
+
+void fill_value(char* to, std::int64_t bytes, const char* value, std::int64_t item) {
+  for (std::int64_t at = 0; at < bytes; at += item) {
+    std::memcpy(to + at, value, static_cast<std::size_t>(item));
+  }
+}
+
+}  // namespace tokfrag

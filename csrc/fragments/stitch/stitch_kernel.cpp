@@ -1,0 +1,164 @@
+#include "fragments/stitch/stitch_kernel.hpp"
+
+#include "core/half.hpp"
+
+namespace tokfrag {
+namespace TOKFRAG_ISA {
+
+namespace {
+
+template <class Sum, class T>
+inline Sum value_of(T number) {
+  return static_cast<Sum>(number);
+}
+template <class Sum>
+inline Sum value_of(Half number) {
+  return static_cast<Sum>(widen(number));
+}
+template <class Sum>
+inline Sum value_of(BFloat16 number) {
+  return static_cast<Sum>(widen(number));
+}
+
+template <class Sum, class T>
+inline void add_row(Sum* __restrict sums, const T* __restrict from, const Sum* __restrict weights,
+                    Sum scale, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) sums[i] += scale * weights[i] * value_of<Sum>(from[i]);
+}
+
+template <class Sum>
+inline void add_weights(Sum* __restrict sums, const Sum* __restrict weights, Sum scale,
+                        std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) sums[i] += scale * weights[i];
+}
+
+template <class Sum, class T>
+void add(const StitchRows<Sum>& rows) {
+  const bool contiguous =
+      rows.from == nullptr || rows.from_step == static_cast<std::int64_t>(sizeof(T));
+  const bool plain = rows.step == 1 && contiguous && rows.weights != nullptr;
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    Sum* sums = rows.sums + r * rows.sums_row_step;
+    const char* from = rows.from == nullptr ? nullptr : rows.from + r * rows.from_row_step;
+    const Sum* weights =
+        rows.weights == nullptr ? nullptr : rows.weights + r * rows.weights_row_step;
+    const Sum scale = rows.row_scales == nullptr ? rows.scale : rows.scale * rows.row_scales[r];
+    if (plain && from == nullptr) {
+      add_weights(sums, weights, scale, rows.count);
+      continue;
+    }
+    if (plain) {
+      add_row(sums, reinterpret_cast<const T*>(from), weights, scale, rows.count);
+      continue;
+    }
+    for (std::int64_t i = 0; i < rows.count; ++i) {
+      const Sum weight = weights == nullptr ? scale : scale * weights[i];
+      const Sum value = from == nullptr
+                            ? Sum{1}
+                            : value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
+      sums[i * rows.step] += weight * value;
+    }
+  }
+}
+
+template <class Sum, class T>
+void keep_max(const StitchRows<Sum>& rows) {
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    Sum* sums = rows.sums + r * rows.sums_row_step;
+    const char* from = rows.from + r * rows.from_row_step;
+    for (std::int64_t i = 0; i < rows.count; ++i) {
+      const Sum value = value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
+      Sum& held = sums[i * rows.step];
+      held = value > held || value != value ? value : held;
+    }
+  }
+}
+
+template <class Sum, class T, bool kMax>
+inline void emit_row(T* __restrict out, Sum* __restrict sums, const Sum* __restrict factors,
+                     Sum scale, std::int64_t count) {
+  constexpr Sum kEmpty = kMax ? -static_cast<Sum>(__builtin_inff()) : Sum{0};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Sum factor = scale * factors[i];
+    const Sum value = kMax ? (factor == 0 ? Sum{0} : sums[i]) : sums[i] * factor;
+    narrow(value, out[i]);
+    sums[i] = kEmpty;
+  }
+}
+
+template <class Sum, class T>
+inline void emit_divided(T* __restrict out, Sum* __restrict sums, const Sum* __restrict divisors,
+                         std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Sum quotient = sums[i] / divisors[i];
+    narrow(divisors[i] == 0 ? Sum{0} : quotient, out[i]);
+    sums[i] = 0;
+  }
+}
+
+template <class Sum, class T, bool kMax>
+void emit(const StitchOut<Sum>& row) {
+  constexpr Sum kEmpty = kMax ? -static_cast<Sum>(__builtin_inff()) : Sum{0};
+  Sum* sums = row.sums;
+  const bool contiguous = row.out_step == static_cast<std::int64_t>(sizeof(T));
+  if (contiguous && row.divisors != nullptr) {
+    emit_divided(reinterpret_cast<T*>(row.out), sums, row.divisors, row.count);
+    return;
+  }
+  if (contiguous) {
+    emit_row<Sum, T, kMax>(reinterpret_cast<T*>(row.out), sums, row.factors, row.scale, row.count);
+    return;
+  }
+  for (std::int64_t i = 0; i < row.count; ++i) {
+    Sum value = sums[i];
+    if (row.divisors != nullptr) {
+      value = row.divisors[i] == 0 ? Sum{0} : value / row.divisors[i];
+    } else {
+      const Sum factor = row.scale * row.factors[i];
+      value = kMax ? (factor == 0 ? Sum{0} : value) : value * factor;
+    }
+    narrow(value, *reinterpret_cast<T*>(row.out + i * row.out_step));
+    sums[i] = kEmpty;
+  }
+}
+
+template <class Sum, bool kMax>
+constexpr void (*kEmit[kDtypes])(const StitchOut<Sum>&) = {
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    &emit<Sum, Half, kMax>,
+    &emit<Sum, BFloat16, kMax>,
+    &emit<Sum, float, kMax>,
+    &emit<Sum, double, kMax>,
+};
+
+template <class Sum>
+constexpr StitchLoops<Sum> loops() {
+  StitchLoops<Sum> made{
+      {&add<Sum, std::uint8_t>, &add<Sum, std::uint8_t>, &add<Sum, std::int8_t>,
+       &add<Sum, std::int16_t>, &add<Sum, std::int32_t>, &add<Sum, std::int64_t>, &add<Sum, Half>,
+       &add<Sum, BFloat16>, &add<Sum, float>, &add<Sum, double>},
+      {&keep_max<Sum, std::uint8_t>, &keep_max<Sum, std::uint8_t>, &keep_max<Sum, std::int8_t>,
+       &keep_max<Sum, std::int16_t>, &keep_max<Sum, std::int32_t>, &keep_max<Sum, std::int64_t>,
+       &keep_max<Sum, Half>, &keep_max<Sum, BFloat16>, &keep_max<Sum, float>,
+       &keep_max<Sum, double>},
+      {},
+      {}};
+  for (int type = 0; type < kDtypes; ++type) {
+    made.emit[type] = kEmit<Sum, false>[type];
+    made.emit_max[type] = kEmit<Sum, true>[type];
+  }
+  return made;
+}
+
+}  // namespace
+
+extern const StitchKernels stitch_kernels_table;
+const StitchKernels stitch_kernels_table{loops<float>(), loops<double>()};
+
+}  // namespace TOKFRAG_ISA
+}  // namespace tokfrag

@@ -1,0 +1,78 @@
+// Text to ids: pieces, words looked up in the cache, the rest merged.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "tokens/byte_pair/merge.hpp"
+#include "tokens/byte_pair/tables.hpp"
+#include "tokens/byte_pair/token_buffer.hpp"
+#include "tokens/byte_pair/worker_pool.hpp"
+#include "tokens/scan/patterns.hpp"
+#include "tokens/scan/scanner.hpp"
+
+namespace tokfrag {
+
+// A stretch of text to encode by itself. A stretch cut out of a longer text may begin or end inside
+// a piece, but only where no token can span the cut.
+struct Stretch {
+  const std::uint8_t* text;
+  std::int64_t size;
+  bool begins_inside = false;
+  bool ends_inside = false;
+};
+
+// Words that lie end to end in a text: word i is text[ends[i - 1], ends[i]), the first from
+// `begin`.
+struct WordRun {
+  const std::uint8_t* text;
+  std::int64_t begin;
+  const std::int64_t* ends;
+  const bool* units;  // which are parts of pieces; null: none
+  int count;
+
+  std::int64_t begin_of(int i) const { return i == 0 ? begin : ends[i - 1]; }
+  std::int64_t length(int i) const { return ends[i] - begin_of(i); }
+  bool is_unit(int i) const { return units != nullptr && units[i]; }
+};
+
+class Encoder {
+ public:
+  // whole_pieces: a piece that is a token is that token, whatever merging would make of it
+  // (tiktoken; "ignore_merges" elsewhere). Without a family, text is one piece.
+  Encoder(Tables tables, bool whole_pieces, std::optional<PatternFamily> family);
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const PairTable& pairs() const { return pairs_; }
+  const JoinFilter& joins() const { return joins_; }
+  WorkerPool& workers() const { return workers_; }
+  std::optional<PatternFamily> family() const { return family_; }
+  bool whole_pieces() const { return whole_pieces_; }
+
+  // Appends the ids of a stretch to `out`. May stop early, at a piece, once `out` holds `limit`.
+  void encode(const Stretch& stretch, Worker& worker, TokenBuffer* out,
+              std::int64_t limit = INT64_MAX) const;
+  // The same for text already cut into pieces: piece i is text[ends[i - 1], ends[i]).
+  void encode_pieces(const std::uint8_t* text, const std::int64_t* ends, std::int64_t count,
+                     Worker& worker, TokenBuffer* out) const;
+  // How many ids a stretch has.
+  std::int64_t count(const Stretch& stretch, Worker& worker) const;
+
+ private:
+  template <class Pieces>
+  std::int64_t run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
+                   bool keep, std::int64_t limit) const;
+  void learn_words(const WordRun& words, const PackedWord* packed, int from, Worker& worker) const;
+  std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
+                           Worker& worker, std::uint32_t* ids) const;
+
+  Vocabulary vocabulary_;
+  PairTable pairs_;
+  JoinFilter joins_;
+  bool whole_pieces_;
+  std::optional<PatternFamily> family_;
+  mutable WorkerPool workers_;
+};
+
+}  // namespace tokfrag

@@ -1,0 +1,93 @@
+#include "tokens/byte_pair/vocabulary.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace tokfrag {
+
+namespace {
+
+std::uint64_t hash_bytes(const std::uint8_t* text, std::int64_t length) {
+  std::uint64_t hash = 0;
+  for (std::int64_t i = 0; i < length; ++i) hash = hash * kHashBase + text[i] + 1;
+  return mix_hash(hash);
+}
+
+[[noreturn]] void refuse(const std::string& what, std::int64_t token = -1) {
+  throw VocabularyError(what, token);
+}
+
+}  // namespace
+
+Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
+                       std::vector<std::uint32_t> ids)
+    : bytes_(std::move(bytes)), offsets_(std::move(offsets)), ids_(std::move(ids)) {
+  const std::int64_t count = size();
+  if (count > kMaxSymbols) {
+    refuse(std::to_string(count) + " tokens, at most " + std::to_string(kMaxSymbols) +
+           " are supported");
+  }
+  std::size_t capacity = 1024;
+  while (capacity < static_cast<std::size_t>(count) * 2) capacity *= 2;
+  slots_.assign(capacity, Slot{0, kNoSymbol});
+  std::vector<std::uint64_t> hashes(static_cast<std::size_t>(count));
+  constexpr std::int64_t kAhead = 16;  // whose places in the table are asked for
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto symbol = static_cast<Symbol>(i);
+    const std::int64_t length_here = length(symbol);
+    if (length_here <= 0) refuse("the token is empty", i);
+    if (ids_[symbol] > kMaxId) {
+      refuse("id " + std::to_string(ids_[symbol]) + " is above the largest supported, " +
+                 std::to_string(kMaxId),
+             i);
+    }
+    max_length_ = std::max(max_length_, length_here);
+    hashes[symbol] = hash_bytes(this->bytes(symbol), length_here);
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto symbol = static_cast<Symbol>(i);
+    const std::int64_t length_here = length(symbol);
+    const std::uint64_t hash = hashes[symbol];
+    if (i + kAhead < count) prefetch(hashes[symbol + kAhead]);
+    if (find(this->bytes(symbol), length_here, hash) != kNoSymbol) {
+      refuse("the token is there twice", i);
+    }
+    std::size_t at = hash & (capacity - 1);
+    while (slots_[at].symbol != kNoSymbol) at = (at + 1) & (capacity - 1);
+    slots_[at] = {static_cast<std::uint32_t>(hash >> 32), symbol};
+  }
+  std::vector<std::uint32_t> sorted(ids_);
+  if (!std::is_sorted(sorted.begin(), sorted.end())) std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end()) refuse("id " + std::to_string(*twice) + " is there twice");
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto value = static_cast<std::uint8_t>(byte);
+    byte_symbols_[byte] = find(&value, 1);
+    if (byte_symbols_[byte] == kNoSymbol) {
+      refuse("no token for the single byte " + std::to_string(byte) +
+             "; text that holds it could not be encoded");
+    }
+  }
+}
+
+Symbol Vocabulary::find(const std::uint8_t* text, std::int64_t length) const {
+  if (length > max_length_) return kNoSymbol;
+  return find(text, length, hash_bytes(text, length));
+}
+
+Symbol Vocabulary::find(const std::uint8_t* text, std::int64_t length,
+                        std::uint64_t mixed_hash) const {
+  const std::size_t mask = slots_.size() - 1;
+  const auto tag = static_cast<std::uint32_t>(mixed_hash >> 32);
+  for (std::size_t at = mixed_hash & mask;; at = (at + 1) & mask) {
+    const Slot& slot = slots_[at];
+    if (slot.symbol == kNoSymbol) return kNoSymbol;
+    if (slot.tag == tag && this->length(slot.symbol) == length &&
+        std::memcmp(bytes(slot.symbol), text, static_cast<std::size_t>(length)) == 0) {
+      return slot.symbol;
+    }
+  }
+}
+
+}  // namespace tokfrag

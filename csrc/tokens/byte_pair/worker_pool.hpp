@@ -1,0 +1,73 @@
+// The mutable state of encoding (word caches, scratch), lent to one thread at a time, so that the
+// encoder itself is immutable and may be shared by any number of threads.
+//
+// A pool keeps its workers, warm caches and all, from one call to the next. After fork the child
+// drops what other threads of the parent may have been changing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tokens/byte_pair/merge.hpp"
+#include "tokens/byte_pair/token_buffer.hpp"
+#include "tokens/byte_pair/vocabulary.hpp"
+#include "tokens/byte_pair/word_cache.hpp"
+#include "tokens/text/text.hpp"
+
+namespace tokfrag {
+
+struct Worker {
+  Worker(const Vocabulary& vocabulary, bool whole_pieces) : cache(vocabulary, whole_pieces) {}
+
+  WordCache cache;
+  LongWordCache long_words;
+  MergeScratch merge;
+  TokenBuffer ids;
+  Utf8Scratch text;
+};
+
+class WorkerPool {
+ public:
+  // whole_pieces: a piece that is a token is that token.
+  WorkerPool(const Vocabulary& vocabulary, bool whole_pieces);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // Returns its worker to the pool when it goes out of scope.
+  class Lease {
+   public:
+    Lease(Lease&& other) noexcept;
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Lease& operator=(Lease&&) = delete;
+    Worker& operator*() const { return *worker_; }
+    Worker* operator->() const { return worker_; }
+
+   private:
+    friend class WorkerPool;
+    Lease(Worker* worker, std::atomic<int>* state) : worker_(worker), state_(state) {}
+    Worker* worker_;
+    std::atomic<int>* state_;  // null: the lease owns the worker
+  };
+
+  // A free worker; where all stay busy for long (more threads than processors, or a signal handler
+  // that encodes), one of its own.
+  Lease acquire();
+
+ private:
+  struct Slot {
+    std::atomic<int> state{0};  // 0: free, 1: lent
+    std::unique_ptr<Worker> worker;
+  };
+
+  const Vocabulary* vocabulary_;
+  bool whole_pieces_;
+  std::vector<Slot> slots_;
+  std::atomic<int> generation_;
+};
+
+}  // namespace tokfrag

@@ -1,0 +1,198 @@
+#include "tokens/training/word_counts.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "core/checked.hpp"
+#include "core/interrupt.hpp"
+
+namespace tokfrag {
+
+namespace {
+
+constexpr std::size_t kShortBytes = 15;
+constexpr std::size_t kFirstSlots = 256;
+constexpr std::uint64_t kPollEvery = 1 << 16;
+
+std::uint64_t mix(std::uint64_t low, std::uint64_t high) {
+  std::uint64_t hash = (low * 0x9e3779b97f4a7c15u) ^ (high * 0xd6e8feb86659fd93u);
+  hash ^= hash >> 29;
+  hash *= 0xbf58476d1ce4e5b9u;
+  return hash ^ hash >> 32;
+}
+
+std::uint64_t hash_bytes(std::string_view text) {
+  std::uint64_t hash = text.size();
+  std::size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data() + at, 8);
+    hash = mix(hash ^ word, hash);
+  }
+  std::uint64_t rest = 0;
+  std::memcpy(&rest, text.data() + at, text.size() - at);
+  return mix(hash ^ rest, hash);
+}
+
+void put_number(std::string& out, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
+  out.push_back(static_cast<char>(value));
+}
+
+std::uint64_t take_number(std::string_view packed, std::size_t& at) {
+  std::uint64_t value = 0;
+  for (int shift = 0; at < packed.size() && shift < 63; shift += 7) {
+    const auto byte = static_cast<unsigned char>(packed[at++]);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) return value;
+  }
+  throw std::invalid_argument("word counts: a number ends too early");
+}
+
+}  // namespace
+
+WordTable::WordTable() : short_(kFirstSlots), long_(kFirstSlots) {}
+
+void WordTable::add(std::string_view word, std::int64_t count, std::int64_t readable) {
+  if (word.size() > kShortBytes) return add_long(word, count);
+  std::uint64_t key[2] = {0, 0};
+  if (readable >= 16) {
+    // Two whole loads, and the bytes past the word masked off.
+    std::memcpy(key, word.data(), 16);
+    const auto bits = static_cast<unsigned>(word.size() * 8);
+    key[0] &= bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+    key[1] &= bits <= 64 ? 0 : (std::uint64_t{1} << (bits - 64)) - 1;
+  } else {
+    std::memcpy(key, word.data(), word.size());
+  }
+  key[1] |= static_cast<std::uint64_t>(word.size()) << 56;
+  ShortSlot& slot = find_short(key[0], key[1]);
+  if (slot.count != 0) {
+    slot.count = checked_add(slot.count, count);
+    return;
+  }
+  if (count == 0) return;
+  slot = {key[0], key[1], count};
+  if (static_cast<std::size_t>(++n_short_) * 8 > short_.size() * 5) grow_short();
+}
+
+WordTable::ShortSlot& WordTable::find_short(std::uint64_t low, std::uint64_t high) {
+  const std::size_t mask = short_.size() - 1;
+  for (std::size_t at = mix(low, high) & mask;; at = (at + 1) & mask) {
+    ShortSlot& slot = short_[at];
+    if (slot.count == 0 || (slot.low == low && slot.high == high)) return slot;
+  }
+}
+
+void WordTable::add_long(std::string_view word, std::int64_t count) {
+  if (count == 0) return;
+  const std::uint64_t hash = hash_bytes(word);
+  const std::size_t mask = long_.size() - 1;
+  for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
+    LongSlot& slot = long_[at];
+    if (slot.count == 0) {
+      slot = {hash, arena_.size(), word.size(), count};
+      arena_.append(word);
+      if (++long_words_ * 8 > long_.size() * 5) grow_long();
+      return;
+    }
+    if (slot.hash == hash && text_of(slot) == word) {
+      slot.count = checked_add(slot.count, count);
+      return;
+    }
+  }
+}
+
+void WordTable::grow_short() {
+  std::vector<ShortSlot> old(short_.size() * 2);
+  old.swap(short_);
+  for (const ShortSlot& slot : old) {
+    if (slot.count != 0) find_short(slot.low, slot.high) = slot;
+  }
+}
+
+void WordTable::grow_long() {
+  std::vector<LongSlot> old(long_.size() * 2);
+  old.swap(long_);
+  const std::size_t mask = long_.size() - 1;
+  for (const LongSlot& slot : old) {
+    if (slot.count == 0) continue;
+    std::size_t at = slot.hash & mask;
+    while (long_[at].count != 0) at = (at + 1) & mask;
+    long_[at] = slot;
+  }
+}
+
+void WordTable::merge(const WordTable& other) {
+  other.for_each([&](std::string_view text, std::int64_t count) { add(text, count); });
+}
+
+std::int64_t WordTable::total() const {
+  std::int64_t sum = 0;
+  for_each([&](std::string_view, std::int64_t count) { sum = checked_add(sum, count); });
+  return sum;
+}
+
+std::int64_t WordTable::bytes() const {
+  std::int64_t sum = 0;
+  for_each([&](std::string_view text, std::int64_t count) {
+    sum = checked_add(sum, checked_multiply(static_cast<std::int64_t>(text.size()), count));
+  });
+  return sum;
+}
+
+std::int64_t WordTable::memory() const {
+  return static_cast<std::int64_t>(short_.capacity() * sizeof(ShortSlot) +
+                                   long_.capacity() * sizeof(LongSlot) + arena_.capacity());
+}
+
+std::vector<WordTable::Word> WordTable::sorted() const {
+  std::vector<Word> words;
+  words.reserve(static_cast<std::size_t>(size()));
+  for_each([&](std::string_view text, std::int64_t count) { words.push_back({text, count}); });
+  std::sort(words.begin(), words.end(),
+            [](const Word& a, const Word& b) { return a.text < b.text; });
+  return words;
+}
+
+void pack_word(const WordTable::Word& word, std::string* packed) {
+  put_number(*packed, word.text.size());
+  put_number(*packed, static_cast<std::uint64_t>(word.count));
+  packed->append(word.text);
+}
+
+std::string pack_words(const WordTable& table) {
+  std::string packed;
+  std::uint64_t done = 0;
+  for (const WordTable::Word& word : table.sorted()) {
+    if (++done % kPollEvery == 0) poll_interrupt();
+    pack_word(word, &packed);
+  }
+  return packed;
+}
+
+bool PackedReader::next() {
+  if (at_ == packed_.size()) return false;
+  const std::uint64_t length = take_number(packed_, at_);
+  const std::uint64_t count = take_number(packed_, at_);
+  if (count == 0) throw std::invalid_argument("word counts: a count of 0");
+  if (length > packed_.size() - at_) throw std::invalid_argument("word counts: a word is cut off");
+  const std::string_view text = packed_.substr(at_, length);
+  if (!first_ && text <= word_.text) throw std::invalid_argument("word counts: not in order");
+  first_ = false;
+  word_ = {text, static_cast<std::int64_t>(count)};
+  at_ += length;
+  return true;
+}
+
+WordTable unpack_words(std::string_view packed) {
+  WordTable table;
+  PackedReader reader(packed);
+  for (std::uint64_t done = 1; reader.next(); ++done) {
+    if (done % kPollEvery == 0) poll_interrupt();
+    table.add(reader.word().text, reader.word().count);
+  }
+  return table;
+}
+
+}  // namespace tokfrag

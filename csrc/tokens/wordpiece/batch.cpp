@@ -1,0 +1,89 @@
+#include "tokens/wordpiece/batch.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/interrupt.hpp"
+#include "core/parallel.hpp"
+
+namespace tokfrag {
+
+namespace {
+constexpr std::int64_t kBlock = std::int64_t{1} << 16;  // bytes of text
+}
+
+WordPieceBatch::WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts,
+                               bool with_specials, std::vector<std::uint32_t> before,
+                               std::vector<std::uint32_t> after, int threads)
+    : threads_(threads), before_(std::move(before)), after_(std::move(after)) {
+  cut(texts);
+  parallel_for(static_cast<std::int64_t>(blocks_.size()), 1, threads_,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   poll_interrupt();
+                   Block& block = blocks_[static_cast<std::size_t>(i)];
+                   for (std::int64_t j = block.first_part; j < block.end_part; ++j) {
+                     Part& part = parts_[static_cast<std::size_t>(j)];
+                     const std::size_t first = block.ids.size();
+                     model.encode(part.view.data, part.view.size, with_specials, &block.ids,
+                                  nullptr);
+                     part.n_ids = static_cast<std::int64_t>(block.ids.size() - first);
+                   }
+                 }
+               });
+  offsets_.assign(texts.size() + 1, 0);
+  for (const Part& part : parts_) offsets_[static_cast<std::size_t>(part.text) + 1] += part.n_ids;
+  const auto around = static_cast<std::int64_t>(before_.size() + after_.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) offsets_[i + 1] += offsets_[i] + around;
+}
+
+void WordPieceBatch::cut(const std::vector<TextView>& texts) {
+  std::int64_t bytes = kBlock;
+  const auto add = [&](std::int64_t text, TextView view) {
+    if (bytes >= kBlock) {
+      const auto at = static_cast<std::int64_t>(parts_.size());
+      blocks_.push_back({at, at, {}});
+      bytes = 0;
+    }
+    parts_.push_back({text, view, 0});
+    blocks_.back().end_part = static_cast<std::int64_t>(parts_.size());
+    bytes += view.size + 1;
+  };
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    TextView rest = texts[i];
+    while (rest.size > 2 * kBlock) {
+      const void* space =
+          std::memchr(rest.data + kBlock, ' ', static_cast<std::size_t>(rest.size - kBlock));
+      if (space == nullptr) break;
+      const std::int64_t length = static_cast<const std::uint8_t*>(space) - rest.data;
+      add(static_cast<std::int64_t>(i), {rest.data, length});
+      rest = {rest.data + length, rest.size - length};
+    }
+    add(static_cast<std::int64_t>(i), rest);
+  }
+}
+
+void WordPieceBatch::gather(std::uint32_t* ids) const {
+  std::int64_t text = -1;
+  const auto put = [&](const std::uint32_t* from, std::size_t count) {
+    if (count > 0) std::memcpy(ids, from, count * sizeof *ids);
+    ids += count;
+  };
+  for (const Block& block : blocks_) {
+    const std::uint32_t* from = block.ids.data();
+    for (std::int64_t j = block.first_part; j < block.end_part; ++j) {
+      const Part& part = parts_[static_cast<std::size_t>(j)];
+      if (part.text != text) {
+        if (text >= 0) put(after_.data(), after_.size());
+        put(before_.data(), before_.size());
+        text = part.text;
+      }
+      put(from, static_cast<std::size_t>(part.n_ids));
+      from += part.n_ids;
+    }
+  }
+  if (text >= 0) put(after_.data(), after_.size());
+}
+
+}  // namespace tokfrag

@@ -1,0 +1,44 @@
+// Many texts through BERT's tokenizer, on several threads, into one array.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tokens/text/text_view.hpp"
+#include "tokens/wordpiece/wordpiece.hpp"
+
+namespace tokfrag {
+
+// Where a batch's ids are, and how to gather them. Long texts are cut at spaces for the threads,
+// short ones taken together; the result is the same for any number of threads.
+class WordPieceBatch {
+ public:
+  WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts, bool with_specials,
+                 std::vector<std::uint32_t> before, std::vector<std::uint32_t> after, int threads);
+
+  // offsets()[i] to offsets()[i + 1]: the ids of text i, those put before and after it included.
+  const std::vector<std::int64_t>& offsets() const { return offsets_; }
+  void gather(std::uint32_t* ids) const;
+
+ private:
+  struct Part {
+    std::int64_t text;
+    TextView view;
+    std::int64_t n_ids;
+  };
+  struct Block {
+    std::int64_t first_part;
+    std::int64_t end_part;
+    std::vector<std::uint32_t> ids;
+  };
+  void cut(const std::vector<TextView>& texts);
+
+  int threads_;
+  std::vector<std::uint32_t> before_;
+  std::vector<std::uint32_t> after_;
+  std::vector<Part> parts_;
+  std::vector<Block> blocks_;
+  std::vector<std::int64_t> offsets_;
+};
+
+}  // namespace tokfrag

@@ -1,0 +1,93 @@
+"""Files: read whole and within bounds, written whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import get_ident
+from typing import IO, Any
+
+MAX_BYTES = 1 << 30
+_PARTIAL = ".partial"
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Read a file as it is, no more of it than ``MAX_BYTES``."""
+    path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes, takes at most {MAX_BYTES}")
+    return path.read_bytes()
+
+
+def unpack(path: str | os.PathLike[str], content: bytes) -> bytes:
+    """Unpack the content of a file whose name ends in ``.gz``; give any other as it is."""
+    return gunzip(path, content) if Path(path).suffix == ".gz" else content
+
+
+def gunzip(path: str | os.PathLike[str], content: bytes) -> bytes:
+    """Unpack packed content, no more of it than ``MAX_BYTES``."""
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: not a whole gzip file ({error})") from None
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path}: unpacks to more than {MAX_BYTES} bytes")
+    return data
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its name only when all of it is on disk, and else is removed."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}{_PARTIAL}")
+    try:
+        with temporary.open("wb", buffering=1 << 20) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what a writer that was killed has left."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+class HashedFile:
+    """A file whose content is hashed as it is written."""
+
+    def __init__(self, file: IO[bytes], digest: Any) -> None:
+        self._file = file
+        self._digest = digest
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write and hash."""
+        self._file.write(data)
+        self._digest.update(data)
+
+
+def check_new(path: str | os.PathLike[str], *, force: bool) -> None:
+    """Refuse, before any work is done, a path that could not be written afterwards."""
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target}: is a folder")
+    if target.exists() and not force:
+        raise FileExistsError(f"{target}: exists already; --force (force=True) replaces it")
+    if not target.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{target}: its folder does not exist")
+
+
+def write_new(path: str | os.PathLike[str], data: bytes, *, force: bool) -> None:
+    """Write a file whole or not at all, after :func:`check_new`."""
+    check_new(path, force=force)
+    with whole_file(Path(path)) as file:
+        file.write(data)

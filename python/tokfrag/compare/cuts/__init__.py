@@ -1,0 +1,1 @@
+"""The cuts: how samples become pieces."""

@@ -1,0 +1,1 @@
+"""Who computes: the host, CUDA, or composed torch calls."""

@@ -1,0 +1,1 @@
+"""Plan how a volume is cut and where it runs."""

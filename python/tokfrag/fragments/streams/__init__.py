@@ -1,0 +1,1 @@
+"""Fragments one batch after another: datasets, sliding windows, stitching."""

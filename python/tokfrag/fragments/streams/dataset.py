@@ -1,0 +1,114 @@
+"""Fragments as a dataset, for arrays that are larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import index as as_int
+from typing import Any
+
+import numpy as np
+
+from tokfrag import _arrays
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.streams.cutting import cut
+
+
+class FragmentDataset:
+    """The fragments of an array, one at a time: what a ``torch.utils.data.DataLoader`` takes.
+
+    Fragment ``i`` is number ``i % grid.n`` of batch entry ``i // grid.n``. Only the part of the
+    array that it holds is read, when it is asked for; datasets pickle if their array does (a NumPy
+    memory map is opened anew from its file, and not copied).
+
+    Parameters
+    ----------
+    x : (batch, channels, *space_time)
+        An array, a tensor, a memory map, or whatever has ``shape`` and ``dtype`` and slices into
+        arrays (zarr, HDF5).
+    grid : FragmentGrid
+        Over ``x.shape[2:]``.
+    transform : callable, optional
+        Applied to each fragment.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError
+        An argument that does not fit; the message names it.
+
+    Examples
+    --------
+    >>> dataset = FragmentDataset(np.arange(10.0).reshape(1, 1, 10), FragmentGrid((10,), 4, 3))
+    >>> len(dataset), dataset[1].tolist()
+    (3, [[3.0, 4.0, 5.0, 6.0]])
+    """
+
+    def __init__(
+        self, x: Any, grid: FragmentGrid, *, transform: Callable[[Any], Any] | None = None
+    ) -> None:
+        if not isinstance(grid, FragmentGrid):
+            raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
+        if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+            raise TypeError(f"x: got {type(x).__name__}, takes an array")
+        if len(x.shape) != 2 + len(grid.shape) or tuple(x.shape[2:]) != grid.shape:
+            takes = f"(batch, channels) + {grid.shape}, the grid's"
+            raise ValueError(f"x: got shape {tuple(x.shape)}, takes {takes}")
+        self.x, self.grid, self.transform = x, grid, transform
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0]) * self.grid.n
+
+    def __getitem__(self, index: int) -> Any:
+        """Fragment ``index``: (channels, *size)."""
+        at = self._checked(index)
+        fragment = self._cut(at, at + 1)[0]
+        return fragment if self.transform is None else self.transform(fragment)
+
+    def slice(self, first: int, last: int) -> Any:
+        """Fragments [first, last) in one array, (last - first, channels, *size), untransformed."""
+        if not 0 <= first <= last <= len(self):
+            raise IndexError(f"slice: got [{first}, {last}), takes a part of [0, {len(self)})")
+        return self._cut(first, last)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if isinstance(self.x, np.memmap) and self.x.filename is not None and self._is_whole_map():
+            state["x"] = _MappedFile(self.x)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.x, _MappedFile):
+            self.x = self.x.opened()
+
+    def _is_whole_map(self) -> bool:
+        """True unless the array is a view into a map, whose place in the file is not known."""
+        return not isinstance(self.x.base, np.ndarray) and bool(self.x.flags.c_contiguous)
+
+    def _checked(self, index: int) -> int:
+        at = as_int(index)
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"index: got {at}, takes {-len(self)} to {len(self) - 1}")
+        return at % len(self)
+
+    def _cut(self, first: int, last: int) -> Any:
+        shape = (last - first, self.x.shape[1], *self.grid.size)
+        if _arrays.is_tensor(self.x):
+            out: Any = self.x.new_empty(shape)
+            cut(self.x.detach(), self.grid, first, last, out, None)
+        else:
+            out = np.empty(shape, self.x.dtype)
+            cut(self.x, self.grid, first, last, out, None)
+        return out
+
+
+class _MappedFile:
+    """Where a memory map lies, in place of its contents."""
+
+    def __init__(self, array: np.memmap[Any, Any]) -> None:
+        self.filename, self.dtype, self.shape = array.filename, array.dtype, array.shape
+        self.offset = array.offset
+
+    def opened(self) -> np.memmap[Any, Any]:
+        return np.memmap(
+            str(self.filename), self.dtype, mode="r", offset=self.offset, shape=self.shape
+        )

@@ -1,0 +1,173 @@
+"""A table of sparse rows, looked up by id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tokfrag.sparse.layers.stored import (
+    StoredMatrix,
+    check_dtype,
+    check_mask,
+    check_size,
+    check_sparsity,
+    random_mask,
+)
+from tokfrag.sparse.products import lookup as _lookup, operators as _operators
+from tokfrag.sparse.products.lookup import check_device
+
+_DIM_LIMIT = 1 << 15  # columns are stored in 16 bits
+
+
+class SparseEmbedding(StoredMatrix):
+    """An embedding table with stored non-zeros only: ``y[...] = table[ids[...]]``.
+
+    A dense table is not sparse by being an embedding (only its *gradient* touches few rows); this
+    one is, and is smaller by that. Rows are stored as compressed sparse rows. On a CUDA device the
+    lookup and its gradient are composed of torch's operators.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim
+        Rows and columns of the table; ``embedding_dim`` up to 32768.
+    sparsity
+        Share of the table that is zero, at random places; not used when ``mask`` is given.
+    mask
+        Bool ``(num_embeddings, embedding_dim)``.
+
+    Raises
+    ------
+    IndexError
+        For ids outside ``[0, num_embeddings)``.
+    ValueError, TypeError
+        For sizes, sparsity or masks of the wrong value, shape or dtype; ids on another device than
+        the table.
+
+    Examples
+    --------
+    >>> import torch
+    >>> table = SparseEmbedding(100, 16, sparsity=0.75)
+    >>> table(torch.tensor([[1, 2, 3]])).shape, table.nnz
+    (torch.Size([1, 3, 16]), 400)
+    """
+
+    _PLACES = ("local", "offsets")
+
+    offsets: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        sparsity: float = 0.9,
+        mask: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = check_size("num_embeddings", num_embeddings)
+        self.embedding_dim = check_size("embedding_dim", embedding_dim)
+        if embedding_dim > _DIM_LIMIT:
+            raise ValueError(f"embedding_dim: got {embedding_dim}, takes 1 to {_DIM_LIMIT}")
+        self.padding_idx: int | None = None  # a row without values, so without gradients
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        check_dtype(dtype, "dtype")
+        check_sparsity(sparsity)
+        shape = (self.num_embeddings, self.embedding_dim)
+        mask = random_mask(*shape, sparsity) if mask is None else check_mask(mask, shape)
+        counts = mask.sum(1, dtype=torch.int64)
+        offsets = torch.zeros(shape[0] + 1, dtype=torch.int64, device=mask.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        self.register_buffer("offsets", offsets.to(device))
+        self.register_buffer("local", mask.nonzero()[:, 1].to(torch.int16).to(device))
+        self.values = nn.Parameter(torch.empty(self.local.numel(), dtype=dtype, device=device))
+        nn.init.normal_(self.values)
+
+    @classmethod
+    def from_dense(cls, embedding: nn.Embedding, mask: Tensor | None = None) -> SparseEmbedding:
+        """The sparse form of a table; without ``mask``, exact zeros are left out.
+
+        A ``padding_idx`` is kept if its row is all zeros; ``max_norm`` and ``scale_grad_by_freq``
+        are refused.
+        """
+        if not isinstance(embedding, nn.Embedding):
+            raise TypeError(f"embedding: got {type(embedding).__name__}, takes torch.nn.Embedding")
+        if embedding.max_norm is not None:
+            raise ValueError(f"embedding: got max_norm={embedding.max_norm}, takes None")
+        if embedding.scale_grad_by_freq:
+            raise ValueError("embedding: got scale_grad_by_freq=True, takes False")
+        weight = embedding.weight.detach()
+        check_dtype(weight.dtype, "weight")
+        if mask is None:
+            mask = weight != 0
+        mask = check_mask(mask, (weight.shape[0], weight.shape[1]))
+        padding = embedding.padding_idx
+        if padding is not None and bool(mask[padding].any()):
+            raise ValueError(
+                f"embedding: got padding_idx={padding} with non-zeros in that row, takes a row of "
+                "zeros, which stays as it is"
+            )
+        layer = cls(
+            weight.shape[0],
+            weight.shape[1],
+            mask=mask.to(weight.device),
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            layer.values.copy_(weight.reshape(-1)[layer._positions()])
+        layer.padding_idx = padding
+        return layer
+
+    def to_dense(self) -> nn.Embedding:
+        """A ``torch.nn.Embedding`` of the same table, zeros included."""
+        table = torch.zeros(
+            self.num_embeddings * self.embedding_dim,
+            dtype=self.values.dtype,
+            device=self.values.device,
+        )
+        table[self._positions()] = self.values.detach()
+        table = table.view(self.num_embeddings, self.embedding_dim)
+        return nn.Embedding(
+            self.num_embeddings, self.embedding_dim, padding_idx=self.padding_idx, _weight=table
+        )
+
+    def _positions(self) -> Tensor:
+        return _lookup.positions_of(self.offsets, self.local, self.embedding_dim)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.num_embeddings, self.embedding_dim
+
+    def _check_places(self, values: Tensor, places: Sequence[Tensor]) -> None:
+        local, offsets = places
+        sound = (
+            offsets.shape == self.offsets.shape
+            and local.ndim == 1
+            and local.dtype == torch.int16
+            and offsets.dtype == torch.int64
+        )
+        if sound and values.device.type != "meta":
+            sound = bool(
+                (offsets.diff() >= 0).all()
+                and offsets[0] == 0
+                and offsets[-1] == local.numel()
+                and ((local >= 0) & (local < self.embedding_dim)).all()
+            )
+        if not sound:
+            raise ValueError(f"local and offsets do not describe rows of {self._shape}")
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Integer ``ids (...)`` to ``(..., embedding_dim)``."""
+        if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
+            raise TypeError(f"ids: got {ids.dtype}, takes an integer dtype")
+        if not (ids.is_cpu or ids.is_cuda or ids.is_meta):
+            raise ValueError(f"{self}: got ids on {ids.device}, takes cpu or cuda")
+        check_device(ids, self.values)
+        return _operators.lookup(ids, self.values, self.offsets, self.local, self.embedding_dim)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, nnz={self.nnz}"

@@ -1,0 +1,1 @@
+"""The models: what turns a piece of text into ids."""

@@ -1,0 +1,129 @@
+"""The index of a folder of token shards, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tokfrag._files import whole_file
+from tokfrag.tokens.formats.json_place import Place, parse_json
+
+INDEX = "index.json"
+_FORMAT = "tokfrag-shards"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input file, as it was when it was read."""
+
+    path: str
+    bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Source:
+        """The file as it is now."""
+        status = path.stat()
+        return cls(str(path), status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some inputs and the tokens they gave.
+
+    Attributes
+    ----------
+    name
+        Of the files: ``name.bin`` holds the ids, ``name.ends`` where documents end (int64).
+    sources
+        The inputs.
+    tokens, documents
+        How many there are; -1 where the shard is not written yet.
+    sha256
+        Of both files, the ids first.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    tokens: int = -1
+    documents: int = -1
+    sha256: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether its files are written."""
+        return self.tokens >= 0
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What a folder of shards holds, and by what settings it was made."""
+
+    dtype: str
+    vocab_size: int
+    tokenizer: str
+    end_of_text: int | None
+    field: str
+    shards: tuple[Shard, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is written."""
+        return all(shard.done for shard in self.shards)
+
+    def with_shard(self, number: int, shard: Shard) -> ShardIndex:
+        """The same with one shard replaced."""
+        return replace(self, shards=(*self.shards[:number], shard, *self.shards[number + 1 :]))
+
+    def write(self, folder: Path) -> None:
+        """Write ``index.json``."""
+        text = json.dumps({"format": _FORMAT, "version": 1, **asdict(self)}, indent=1)
+        with whole_file(folder / INDEX) as file:
+            file.write(text.encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardIndex:
+        """Read ``index.json``; ValueError names what is wrong with it."""
+        root = parse_json((folder / INDEX).read_bytes(), str(folder / INDEX))
+        if root.get("format", str, "") != _FORMAT or root.get("version", int, 0) != 1:
+            raise root.refusal(f"is no {_FORMAT} index of version 1")
+        dtype = root.get("dtype", str)
+        if dtype not in ("uint16", "uint32"):
+            raise root.at("dtype").refusal(f"got {dtype!r}, takes 'uint16' or 'uint32'")
+        return cls(
+            dtype,
+            root.get("vocab_size", int),
+            root.get("tokenizer", str),
+            root.get("end_of_text", int) if root.given("end_of_text") else None,
+            root.get("field", str),
+            tuple(_read_shard(place) for place in root.at("shards").items()),
+        )
+
+
+def _read_shard(place: Place) -> Shard:
+    name = place.get("name", str)
+    if Path(name).name != name:
+        raise place.refusal(f"name {name!r} is no plain file name")
+    sources = (
+        Source(item.get("path", str), item.get("bytes", int), item.get("modified_ns", int))
+        for item in place.at("sources").items()
+    )
+    return Shard(
+        name,
+        tuple(sources),
+        place.get("tokens", int),
+        place.get("documents", int),
+        place.get("sha256", str),
+    )
+
+
+def shard_digest(folder: Path, shard: Shard) -> str:
+    """The SHA-256 of a shard's files as they are."""
+    digest = hashlib.sha256()
+    for suffix in (".bin", ".ends"):
+        with (folder / f"{shard.name}{suffix}").open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Objects that take the place of other libraries' tokenizers."""

@@ -1,0 +1,92 @@
+"""``as_tiktoken``: the methods of ``tiktoken.Encoding``, with the same results."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from test_adopt import encoding
+
+from tokfrag import Tokenizer
+
+THEIRS = encoding("cl100k")
+OURS = Tokenizer.adopt(THEIRS).as_tiktoken("cl100k")
+TEXTS = ["the <|endoftext|> and the rest", "", "12 你好 <|end|>", "naïve 🙂"]
+
+texts = st.text(max_size=20) | st.lists(
+    st.sampled_from(["the", " ", "<|endoftext|>", "<|end|>", "<|end", "12", "é"]), max_size=8
+).map("".join)
+allowed = st.sampled_from(["all", set(), {"<|end|>"}, {"<|endoftext|>"}, {"<|no|>"}])
+disallowed = st.sampled_from(["all", (), {"<|end|>"}, {"<|no|>"}])
+
+
+def outcome(call: Any, *arguments: Any, **options: Any) -> Any:
+    """What a call gives, or the type of exception it raises."""
+    try:
+        return call(*arguments, **options)
+    except Exception as error:
+        return type(error)
+
+
+@given(text=texts, allowed=allowed, disallowed=disallowed)
+def test_encode(text: str, allowed: Any, disallowed: Any) -> None:
+    options = {"allowed_special": allowed, "disallowed_special": disallowed}
+    wanted = outcome(THEIRS.encode, text, **options)
+    assert outcome(OURS.encode, text, **options) == wanted
+    found = outcome(OURS.encode_to_numpy, text, **options)
+    assert found is wanted if isinstance(wanted, type) else found.tolist() == wanted
+    batch = outcome(OURS.encode_batch, [text, "the"], **options)
+    assert batch == outcome(THEIRS.encode_batch, [text, "the"], **options)
+
+
+def test_special_text_is_an_error_by_default() -> None:
+    with pytest.raises(ValueError, match=r"<\|endoftext\|>"):
+        OURS.encode(TEXTS[0])
+    assert OURS.encode(TEXTS[0], disallowed_special=()) == THEIRS.encode_ordinary(TEXTS[0])
+
+
+def test_batches_and_arrays() -> None:
+    assert OURS.encode_ordinary_batch(TEXTS) == THEIRS.encode_ordinary_batch(TEXTS)
+    array = OURS.encode_to_numpy("the")
+    assert array.dtype == np.uint32
+    assert type(OURS.encode("the")[0]) is int
+
+
+@given(ids=st.lists(st.integers(0, 261) | st.sampled_from([300, 301, 299, 10**6]), max_size=12))
+def test_decode(ids: list[int]) -> None:
+    for name in ("decode", "decode_bytes", "decode_tokens_bytes", "decode_with_offsets"):
+        wanted = outcome(getattr(THEIRS, name), ids)
+        assert outcome(getattr(OURS, name), ids) == wanted
+
+
+def test_decode_several() -> None:
+    batch = [[1, 2, 300], [], [228, 189, 160]]
+    assert OURS.decode_batch(batch) == THEIRS.decode_batch(batch)
+    assert OURS.decode_bytes_batch(batch) == THEIRS.decode_bytes_batch(batch)
+    assert OURS.decode([228, 189], "ignore") == THEIRS.decode([228, 189], "ignore")
+
+
+@pytest.mark.parametrize("token", ["the", b"the", "<|end|>", "zz", b"\xff", b"\xff\xff"])
+def test_single_tokens(token: str | bytes) -> None:
+    wanted = outcome(THEIRS.encode_single_token, token)
+    assert outcome(OURS.encode_single_token, token) == wanted
+    if isinstance(wanted, int):
+        assert OURS.decode_single_token_bytes(wanted) == THEIRS.decode_single_token_bytes(wanted)
+    assert outcome(OURS.decode_single_token_bytes, 299) is KeyError
+
+
+def test_what_it_holds() -> None:
+    for name in ("n_vocab", "max_token_value", "eot_token", "special_tokens_set", "name"):
+        assert getattr(OURS, name) == getattr(THEIRS, name)
+    assert OURS.token_byte_values() == sorted(THEIRS.token_byte_values())
+    assert [OURS.is_special_token(id) for id in (0, 300)] == [False, True]
+    plain = Tokenizer._from_tokens([bytes([byte]) for byte in range(256)], pattern="gpt2")
+    assert outcome(lambda: plain.as_tiktoken().eot_token) is KeyError
+
+
+def test_it_pickles() -> None:
+    again = pickle.loads(pickle.dumps(OURS))
+    assert again.encode_ordinary_batch(TEXTS) == OURS.encode_ordinary_batch(TEXTS)

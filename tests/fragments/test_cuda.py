@@ -1,0 +1,243 @@
+"""The CUDA kernels against their CPU twins. Needs a GPU; every test says so where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from tokfrag import FragmentGrid, extract, merge
+from tokfrag.fragments.features import fragment_features
+from tokfrag.fragments.segments import segment_merge, unmerge
+
+torch = pytest.importorskip("torch")
+if not torch.cuda.is_available():
+    pytest.skip("torch sees no CUDA device", allow_module_level=True)
+pytest.importorskip("tokfrag._cuda", reason="tokfrag was built without nvcc")
+
+from cuda_cases import (  # noqa: E402
+    FLOATS,
+    TOLERANCE,
+    MergeCase,
+    feature_names,
+    grids,
+    image,
+    merge_cases,
+    numbers,
+)
+
+LONGEST = (60, 24, 10, 6)
+SUMMED = (torch.uint8, torch.int8, torch.int16, torch.int32, *FLOATS)
+DTYPES = (torch.bool, torch.int64, torch.complex64, torch.complex128, *SUMMED)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kernels() -> None:
+    from tokfrag.fragments.engines import cuda as _cuda_backend
+
+    assert _cuda_backend.kernels(0) is not None, "the kernels cannot run: nothing would be tested"
+
+
+def assert_equal(got: Any, expected: Any, tolerance: float = 0) -> None:
+    assert got.is_cuda
+    torch.testing.assert_close(got.cpu(), expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+@settings(max_examples=150)
+@given(grids(LONGEST), st.booleans(), st.sampled_from(DTYPES))
+def test_extract(grid: FragmentGrid, channels_last: bool, dtype: Any) -> None:
+    x = image(grid, channels_last, dtype)
+    expected = extract(x, grid, channels_last=channels_last)
+    assert_equal(extract(x.cuda(), grid, channels_last=channels_last), expected)
+
+
+@settings(max_examples=200)
+@given(merge_cases(LONGEST, SUMMED))
+def test_merge(case: MergeCase) -> None:
+    fragments, grid, window, reduce, channels_last = case
+    options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
+    expected = merge(fragments, grid, fill_value=7, **options)
+    got = merge(fragments.cuda(), grid, fill_value=7, **options)
+    assert_equal(got, expected, TOLERANCE.get(fragments.dtype, 0))
+
+
+@settings(max_examples=60)
+@given(grids(LONGEST), st.sampled_from((torch.bool, torch.int64, *SUMMED)), st.integers(0, 3))
+def test_features(grid: FragmentGrid, dtype: Any, axis: int) -> None:
+    axis %= len(grid.shape)
+    x = image(grid, False, dtype)
+    names, lags = feature_names(grid, axis)
+    expected = fragment_features(x, grid, names, lags=lags, axis=axis)
+    got = fragment_features(x.cuda(), grid, names, lags=lags, axis=axis)
+    assert_equal(got, expected, TOLERANCE.get(dtype, 1e-5))
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2),
+    st.integers(0, 200),
+    st.integers(1, 20),
+    st.sampled_from((0, 1, 3, 8, 64)),
+    st.sampled_from(FLOATS),
+    st.booleans(),
+)
+def test_segments(batch: int, rows: int, n: int, columns: int, dtype: Any, weighted: bool) -> None:
+    lead = (batch, rows) if batch else (rows,)
+    x = numbers((*lead, columns), dtype)
+    index = torch.from_numpy(np.random.default_rng(2).integers(0, n, lead))
+    weight = numbers(lead, torch.float32, 3) if weighted else None
+    y, sums = segment_merge(x, index, n, weight=weight)
+    got, got_sums = segment_merge(
+        x.cuda(), index.cuda(), n, weight=None if weight is None else weight.cuda()
+    )
+    assert_equal(got, y)
+    assert_equal(got_sums, sums)
+    assert_equal(unmerge(got, index.cuda()), unmerge(y, index))
+
+
+def test_an_index_out_of_range_is_an_index_error() -> None:
+    x = torch.ones(3, 2, device="cuda")
+    with pytest.raises(IndexError, match=r"index: got values from 0 to 5, takes \[0, 5\)"):
+        segment_merge(x, torch.tensor([0, 5, 1], device="cuda"), 5)
+
+
+@pytest.mark.parametrize("view", ["step", "transposed", "expanded", "offset"])
+def test_any_strides(view: str) -> None:
+    grid = FragmentGrid((32, 32), 8, 4)
+    base = numbers((2, 4, 64, 64), torch.float32).cuda()
+    x = {
+        "step": base[..., ::2, ::2],
+        "transposed": base.mT[..., :32, :32],
+        "expanded": base[:, :1, :32, :32].expand(2, 4, 32, 32),
+        "offset": base[..., 1:33, 3:35],
+    }[view]
+    fragments = extract(x, grid)
+    assert_equal(fragments, extract(x.cpu(), grid))
+    spread = torch.zeros(*fragments.shape[:-1], 16, device="cuda")[..., ::2]
+    spread.copy_(fragments)
+    assert_equal(merge(spread, grid), merge(fragments.cpu(), grid))
+
+
+def test_out_is_written_and_returned() -> None:
+    grid = FragmentGrid((40,), 8, 4)
+    x = torch.randn(2, 3, 40, device="cuda")
+    out = torch.empty(2, grid.n, 3, 8, device="cuda")
+    assert extract(x, grid, out=out) is out
+    back = torch.empty_like(x)
+    assert merge(out, grid, out=back) is back
+    torch.testing.assert_close(back, x, rtol=0, atol=0)
+
+
+def test_work_waits_for_its_stream() -> None:
+    grid = FragmentGrid((1 << 20,), 64, 32)
+    side = torch.cuda.Stream()
+    x = torch.zeros(4, 1, 1 << 20, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(100_000_000)
+        x += 1
+        merged = merge(extract(x, grid), grid)
+        x += 1
+    side.synchronize()
+    assert bool((merged == 1).all())
+
+
+def test_other_devices() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one CUDA device")
+    grid = FragmentGrid((40,), 8, 4)
+    x = torch.randn(2, 3, 40, device="cuda:1")
+    with torch.cuda.device(0):
+        fragments = extract(x, grid)
+        assert torch.cuda.current_device() == 0
+    assert fragments.device == x.device
+    assert_equal(fragments, extract(x.cpu(), grid))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_more_than_256_windows_over_a_position(dtype: Any) -> None:
+    grid = FragmentGrid((600,), 300, 1, edge="shift")
+    fragments = torch.ones(1, grid.n, 1, 300, dtype=dtype, device="cuda")
+    assert bool((merge(fragments, grid) == 1).all())
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_merge_of_extract_is_exact(dtype: Any) -> None:
+    grid = FragmentGrid((50, 60), 12, 5)
+    x = torch.randn(2, 3, 50, 60, device="cuda").to(dtype)
+    torch.testing.assert_close(merge(extract(x, grid), grid), x, rtol=0, atol=0)
+
+
+def test_weights_that_sum_to_zero_are_refused() -> None:
+    grid = FragmentGrid((8,), 4, 4)
+    fragments = torch.ones(1, 2, 1, 4, device="cuda")
+    with pytest.raises(ValueError, match="window: the weights of some positions"):
+        merge(fragments, grid, window=np.array([[1.0, 0, 1, 1], [1, 1, 1, 1]]))
+
+
+def test_uncovered_positions_and_empty_batches() -> None:
+    with pytest.warns(UserWarning, match="leaves 2 of 10"):
+        grid = FragmentGrid((10,), 4, 4, edge="drop")
+    fragments = torch.ones(1, 2, 1, 4, device="cuda")
+    assert merge(fragments, grid, fill_value=-3)[0, 0, 8:].tolist() == [-3, -3]
+    assert extract(torch.ones(0, 1, 10, device="cuda"), grid).shape == (0, 2, 1, 4)
+    assert merge(fragments[:0], grid).shape == (0, 1, 10)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_more_than_2_to_31_elements(width: int) -> None:
+    dtype = torch.uint8 if width == 1 else torch.float16
+    length = (1 << 31) + 3 * 64
+    need = 3 * length * width
+    if torch.cuda.mem_get_info()[0] < 1.2 * need:
+        pytest.skip(f"needs {need / 1e9:.0f} GB of free GPU memory")
+    size = 3 * 11  # odd: elements go one at a time
+    grid = FragmentGrid((length,), size, edge="pad")
+    x = torch.arange(length, device="cuda", dtype=torch.int32)
+    x = x.remainder_(251).to(dtype)[None, None]
+    fragments = extract(x, grid)
+    assert torch.equal(fragments.view(-1)[:length], x.view(-1))
+    assert int(fragments.view(-1)[length:].count_nonzero()) == 0
+    back = merge(fragments, grid)
+    assert torch.equal(back, x)
+
+
+def test_gradients() -> None:
+    grid = FragmentGrid((6, 5), 3, 2, pad_mode="reflect")
+    x = torch.randn(1, 2, 6, 5, dtype=torch.float64, device="cuda", requires_grad=True)
+    torch.autograd.gradcheck(lambda x: extract(x, grid), x)
+    torch.autograd.gradgradcheck(lambda x: extract(x, grid), x)
+    fragments = extract(x, grid).detach().requires_grad_()
+    for window, reduce in (("uniform", "sum"), ("gaussian", "mean"), ("hann", "sum")):
+        torch.autograd.gradcheck(
+            lambda f, window=window, reduce=reduce: merge(f, grid, window=window, reduce=reduce),
+            fragments,
+        )
+    rows = torch.randn(7, 3, dtype=torch.float64, device="cuda", requires_grad=True)
+    index = torch.tensor([0, 2, 2, 1, 0, 2, 2], device="cuda")
+    weight = torch.rand(7, dtype=torch.float64, device="cuda", requires_grad=True)
+    torch.autograd.gradcheck(lambda x, w: segment_merge(x, index, 3, weight=w)[0], (rows, weight))
+
+
+def test_operators_keep_torchs_contract() -> None:
+    from tokfrag.fragments.operators import extract_merge as _torch_ops
+
+    x = torch.randn(2, 3, 10, device="cuda", requires_grad=True)
+    spec = ((4,), (2,), (1,), "pad", "reflect")
+    torch.library.opcheck(torch.ops.tokfrag.extract.default, (x, *spec, 0, False, 0))
+    assert _torch_ops.__name__.endswith("_torch_ops")
+    fragments = extract(x, size=4, stride=2, pad_mode="reflect").detach().requires_grad_()
+    arguments = (fragments, (10,), *spec, "gaussian", [], "mean", False, 0, 0)
+    torch.library.opcheck(torch.ops.tokfrag.merge.default, arguments)
+
+
+def test_compiles_into_one_graph() -> None:
+    def roundtrip(x: Any) -> Any:
+        grid = FragmentGrid.of(x, 8, 4)
+        return merge(extract(x, grid) * 2, grid, window="hann")
+
+    x = torch.randn(2, 3, 40, device="cuda")
+    compiled = torch.compile(roundtrip, fullgraph=True)
+    torch.testing.assert_close(compiled(x), roundtrip(x))

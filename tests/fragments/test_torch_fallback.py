@@ -1,0 +1,103 @@
+"""extract and merge by torch's own operators: what devices without a kernel get."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from tokfrag import FragmentGrid, extract, merge
+from tokfrag.fragments.engines import composed as _torch_fallback
+
+PAD_MODES = ("constant", "reflect", "replicate", "circular")
+
+
+@st.composite
+def grids(draw: Any) -> FragmentGrid:
+    rank = draw(st.integers(1, 3))
+    lengths = draw(st.lists(st.integers(1, 9), min_size=rank, max_size=rank))
+    dilation = draw(st.integers(1, 2))
+    edge = draw(st.sampled_from(("pad", "shift")))
+    most = [n if edge == "pad" else (n - 1) // dilation + 1 for n in lengths]
+    return FragmentGrid(
+        tuple(lengths),
+        tuple(draw(st.integers(1, n)) for n in most),
+        tuple(draw(st.integers(1, 5)) for _ in lengths),
+        edge=edge,
+        pad_mode=draw(st.sampled_from(PAD_MODES)),
+        pad_value=draw(st.sampled_from((0, 3))),
+        dilation=dilation,
+    )
+
+
+def numbers(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    values = torch.from_numpy(np.random.default_rng(0).integers(0, 100, shape))
+    return values.to(dtype)
+
+
+@settings(max_examples=60)
+@given(grids(), st.booleans(), st.sampled_from((torch.uint8, torch.float32)))
+def test_extract_equals_the_kernel(
+    grid: FragmentGrid, channels_last: bool, dtype: torch.dtype
+) -> None:
+    shape = (2, *grid.shape, 3) if channels_last else (2, 3, *grid.shape)
+    x = numbers(shape, dtype)
+    expected = extract(x, grid, channels_last=channels_last)
+    got = _torch_fallback.extract(x, grid, channels_last)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@settings(max_examples=100)
+@given(
+    grids(),
+    st.booleans(),
+    st.sampled_from(("mean", "sum", "max")),
+    st.sampled_from(("uniform", "hann", "whole")),
+    st.sampled_from((torch.uint8, torch.bfloat16, torch.float32, torch.float64)),
+)
+def test_merge_equals_the_kernel(
+    grid: FragmentGrid, channels_last: bool, reduce: Any, window: Any, dtype: torch.dtype
+) -> None:
+    shape = (2, grid.n, *grid.size, 3) if channels_last else (2, grid.n, 3, *grid.size)
+    fragments = numbers(shape, dtype)
+    if window == "whole":
+        window = np.random.default_rng(1).random((grid.n, *grid.size)) + 0.1
+    if reduce == "max":
+        window = "uniform"
+    options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
+    expected = merge(fragments, grid, fill_value=7, **options)
+    got = _torch_fallback.merge(fragments, grid, fill_value=7, **options)
+    tolerance = {torch.bfloat16: 2e-2, torch.float32: 1e-6, torch.float64: 1e-12}
+    slack = 1 if dtype == torch.uint8 else 0  # a half may be rounded either way
+    torch.testing.assert_close(got, expected, rtol=tolerance.get(dtype, 0), atol=slack)
+
+
+def test_a_missing_cuda_module_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    from tokfrag.fragments.engines import cuda as _cuda_backend
+
+    monkeypatch.setitem(sys.modules, "tokfrag._cuda", None)
+    _cuda_backend.kernels.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="on cuda:0 are made by torch's operators"):
+            assert _cuda_backend.kernels(0) is None
+        assert _cuda_backend.kernels(0) is None
+    finally:
+        _cuda_backend.kernels.cache_clear()
+
+
+def test_every_operator_takes_cuda_tensors() -> None:
+    from tokfrag.fragments.operators import (
+        extract_merge as _torch_ops,
+        features as _feature_ops,
+        segments as _segment_ops,
+    )
+
+    names = "extract extract_into merge merge_into fragment_features segment_reduce segment_gather"
+    for name in names.split():
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"tokfrag::{name}", "CUDA")
+    assert all((_feature_ops, _segment_ops, _torch_ops))

@@ -1,0 +1,83 @@
+"""Every example runs in a small setting, does better than nothing, and stays short."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from support import ROOT
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+FOLDER = ROOT / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_example_is_short_and_tested(path: Path) -> None:
+    # The sparse model's example is the longest: it trains, prunes, tunes and generates.
+    assert len(path.read_text().splitlines()) < (210 if path.stem == "sparse_lm" else 150)
+    assert f"test_{path.stem}" in globals()
+
+
+def test_text_classification(tmp_path: Path) -> None:
+    lines = [f"{i % 2} a {'good' if i % 2 else 'bad'} film, number {i}" for i in range(300)]
+    data = tmp_path / "reviews"
+    data.write_text("\n".join(lines))
+    accuracy = load("text_classification").main(
+        ["--data", str(data), "--vocabulary", "300", "--epochs", "4"]
+    )
+    assert accuracy > 0.9
+
+
+def test_token_fragment_fusion() -> None:
+    accuracy = load("token_fragment_fusion").main(["--epochs", "2", "--width", "32"])
+    assert set(accuracy) == {"tokens", "fragments", "tokens + fragments"}
+    assert accuracy["tokens + fragments"] > 0.7
+
+
+def test_sensor_graph() -> None:
+    found = load("sensor_graph").main(["--steps", "500", "--epochs", "6"])
+    assert found["fragments + neighbours"][0] < found["persistence"][0]
+
+
+def test_action_recognition() -> None:
+    found = load("action_recognition").main(["--clips", "200", "--epochs", "4"])
+    assert len(found) == 3
+    assert max(found.values()) > 0.2
+
+
+def test_knowledge_graph() -> None:
+    assert load("knowledge_graph").main(["--epochs", "12", "--width", "32"]) > 0.2
+
+
+def test_sliding_window_segmentation() -> None:
+    found = load("sliding_window_segmentation").main(["--steps", "60", "--window", "12"])
+    assert found["half overlap"] > found["nothing anywhere"]
+
+
+def test_token_shards_loader() -> None:
+    assert load("token_shards_loader").main(["--steps", "40", "--vocabulary", "400"]) < 6
+
+
+def test_sparse_lm(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat and the dog sat on the log. " * 400)
+    example = load("sparse_lm")
+    example.LENGTH, example.BATCH = 16, 8
+    bits = example.main([str(text), "--vocab", "280", "--steps", "60", "--width", "24"])
+    assert bits["dense"] < 8
+    assert bits["50 % cd"] < 8
+    assert bits["90 % cd, tuned"] < bits["90 % magnitude"]

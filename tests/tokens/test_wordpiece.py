@@ -1,0 +1,276 @@
+"""WordPiece: native against the twin and against Hugging Face's BertWordPieceTokenizer."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from tokfrag.reference import wordpiece as reference
+from tokfrag.tokens.models.wordpiece import WordPieceTokenizer, read_vocab
+
+LETTERS = "abcdeé你"
+VOCAB_TEXT = """
+    [UNK] [SEP] [CLS] [PAD] [MASK] ab abc abcde ##cd ##d ##de ##dea ##e ##ab a c e ##c ##b ! [ ] #
+    ## 你 ##你 s ##s mask un ##\u0301 i ##i\u0307 ß \u1112 ##\u1161
+"""
+VOCAB = {token: id for id, token in enumerate(VOCAB_TEXT.split())}
+# Characters that the steps treat in different ways, and some of each.
+TEXTS = st.text(
+    st.sampled_from(LETTERS + "AİΣßΩ \t\n\r\x00\x01\x7f\x85\xa0\xad#!']。「·_\u0301\u0323\u0327")
+    | st.sampled_from(
+        "\u302e\u302f\u1b44\u0344\u0340\u0958\u0b48\u2126\u212b\ufa0e\uf900\U0001d15e"
+    )
+    | st.sampled_from(
+        "\U0001d165\U0001d16d\U0002f800\ufffd\u200d\u2028\u3000\ufb01\uac00\ud55c\u1fed"
+    )
+    | st.characters(exclude_categories=["Cs"]),
+    max_size=30,
+)
+MIXED = st.lists(
+    TEXTS | st.sampled_from(["[MASK]", "[SEP]", "[MASK", "abcde", " "]), max_size=5
+).map("".join)
+SCALARS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+SWITCHES = st.fixed_dictionaries(
+    {
+        "lowercase": st.booleans(),
+        "strip_accents": st.sampled_from([None, True, False]),
+        "clean_text": st.booleans(),
+        "handle_chinese_chars": st.booleans(),
+    }
+)
+
+
+def hugging_face(vocab: Any, **switches: Any) -> Any:
+    tokenizers = pytest.importorskip("tokenizers")
+    return tokenizers.BertWordPieceTokenizer(vocab, **{"lowercase": True, **switches})
+
+
+@cache
+def tokenizer_of(switches: tuple[tuple[str, Any], ...]) -> WordPieceTokenizer:
+    return WordPieceTokenizer(VOCAB, **dict(switches))
+
+
+@settings(max_examples=200)
+@given(MIXED, SWITCHES, st.booleans())
+def test_twin(text: str, switches: dict[str, Any], specials: bool) -> None:
+    ours = tokenizer_of(tuple(switches.items())).encode(text, specials=specials).tolist()
+    assert ours == reference.encode(
+        text,
+        VOCAB,
+        specials=["[UNK]", "[SEP]", "[CLS]", "[PAD]", "[MASK]"] if specials else [],
+        lowercase=switches["lowercase"],
+        strip=switches["strip_accents"],
+        clean=switches["clean_text"],
+        chinese=switches["handle_chinese_chars"],
+    )
+
+
+@settings(max_examples=200)
+@given(MIXED, SWITCHES)
+def test_hugging_face(text: str, switches: dict[str, Any]) -> None:
+    tokenizer = tokenizer_of(tuple(switches.items()))
+    encoding = hugging_face(VOCAB, **switches).encode(text, add_special_tokens=False)
+    ids, offsets = tokenizer.encode_with_offsets(text, specials=True)
+    assert ids.tolist() == encoding.ids
+    assert [tuple(span) for span in offsets.tolist()] == encoding.offsets
+    assert tokenizer.encode(text, specials=True).tolist() == encoding.ids
+
+
+words = st.text("abcd#", max_size=12)
+
+
+@settings(max_examples=200)
+@given(st.lists(words, unique=True, max_size=30), st.lists(words, max_size=10))
+def test_longest_match(tokens: list[str], parts: list[str]) -> None:
+    vocab = {token: id for id, token in enumerate(["?", *tokens])}
+    tokenizer = WordPieceTokenizer(vocab, unknown="?", special_tokens=[])
+    text = " ".join(part.replace("#", "") for part in parts)
+    expected = [id for word in text.split() for id in reference.match(word, vocab, unknown="?")]
+    assert tokenizer.encode(text).tolist() == expected
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_every_character_as_hugging_face(data: Path, lowercase: bool) -> None:
+    path = str(data / "vocab" / "bert-base-uncased-vocab.txt")
+    ours = WordPieceTokenizer.from_file(path, lowercase=lowercase)
+    theirs = hugging_face(path, lowercase=lowercase)
+    texts = [
+        " ".join(f"a{char}b {char}" for char in map(chr, SCALARS[at : at + 64]))
+        for at in range(0, len(SCALARS), 64)
+    ]
+    ids, offsets = ours.encode_batch(texts)
+    expected = [encoding.ids for encoding in theirs.encode_batch(texts, add_special_tokens=False)]
+    assert np.array_equal(np.diff(offsets), [len(row) for row in expected])
+    assert ids.tolist() == [id for row in expected for id in row]
+
+
+@pytest.mark.parametrize("switch", ["strip_accents", "lowercase", "clean_text"])
+def test_every_character_normalised_as_hugging_face(switch: str) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    off = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False}
+    normalizer = tokenizers.normalizers.BertNormalizer(**{**off, "lowercase": False, switch: True})
+    ours = {"strip": switch == "strip_accents", "clean": switch == "clean_text"}
+    for at in range(0, len(SCALARS), 256):
+        text = " ".join(f"x{chr(code)}y" for code in SCALARS[at : at + 256])
+        expected = normalizer.normalize_str(text)
+        assert expected == reference.normalize(
+            text, lowercase=switch == "lowercase", chinese=False, **ours
+        )
+
+
+@pytest.mark.parametrize("name", ["english", "code", "chinese", "multilingual", "emoji"])
+def test_corpora_as_hugging_face(data: Path, name: str) -> None:
+    path = str(data / "vocab" / "bert-base-uncased-vocab.txt")
+    rows = (data / f"{name}.txt").read_text(encoding="utf-8")[:1_500_000].split("\n")
+    rows += ["\n".join(rows[:500])]
+    ids, offsets = WordPieceTokenizer.from_file(path).encode_batch(
+        rows, specials=True, add_special_tokens=True, threads=2
+    )
+    for row, encoding in enumerate(hugging_face(path).encode_batch(rows)):
+        assert ids[offsets[row] : offsets[row + 1]].tolist() == encoding.ids, rows[row]
+
+
+def test_threads_and_cuts_change_nothing(data: Path) -> None:
+    tokenizer = WordPieceTokenizer.from_file(data / "vocab" / "bert-base-uncased-vocab.txt")
+    text = (data / "multilingual.txt").read_text(encoding="utf-8")[:1_000_000]
+    rows = text.split("\n")
+    whole = tokenizer.encode(text)
+    for threads in (1, 2, 5):
+        ids, offsets = tokenizer.encode_batch([text, "", *rows], threads=threads)
+        assert np.array_equal(ids[: offsets[1]], whole)
+        assert np.array_equal(ids[offsets[1] :], whole)
+
+
+def test_long_words() -> None:
+    tokenizer = WordPieceTokenizer(VOCAB)
+    assert tokenizer.encode("a" + "b" * 99).tolist() == [5] + [VOCAB["##b"]] * 98
+    assert tokenizer.encode("a" + "b" * 100).tolist() == [0]
+    assert WordPieceTokenizer(VOCAB, longest_word=3).encode("abc abcd").tolist() == [6, 0]
+    assert WordPieceTokenizer(VOCAB, longest_word=0).encode("a !").tolist() == [0, 0]
+    endless = WordPieceTokenizer(VOCAB, longest_word=10**9)
+    assert len(endless.encode("a" + "b" * 10**6)) == 10**6
+    assert endless.encode("a" + "b" * 10**6 + "z").tolist() == [0]
+
+
+def test_batch_edges() -> None:
+    tokenizer = WordPieceTokenizer(VOCAB)
+    ids, offsets = tokenizer.encode_batch([])
+    assert (ids.dtype, offsets.tolist()) == (np.uint32, [0])
+    ids, offsets = tokenizer.encode_batch(["", "ab", ""], add_special_tokens=True)
+    assert ids.tolist() == [2, 1, 2, 5, 1, 2, 1]
+    assert offsets.tolist() == [0, 2, 5, 7]
+    assert tokenizer.encode(b"ab\xff!").tolist() == [5, VOCAB["!"]]
+    assert tokenizer.encode("a[SEP]").tolist() != tokenizer.encode("a[SEP]", specials=True).tolist()
+    assert tokenizer.encode_with_offsets("é你 ab", unit="byte")[1].tolist() == [
+        [0, 2],
+        [2, 5],
+        [6, 8],
+    ]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(sorted(VOCAB.values())), max_size=12), st.booleans())
+def test_decode_as_hugging_face(ids: list[int], skip: bool) -> None:
+    ours = WordPieceTokenizer(VOCAB).decode(ids, skip_special_tokens=skip)
+    assert ours == hugging_face(VOCAB).decode(ids, skip_special_tokens=skip)
+
+
+def test_pickle() -> None:
+    tokenizer = WordPieceTokenizer(VOCAB, lowercase=False, special_tokens=["[SEP]"])
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.encode("AB ab[SEP]", specials=True).tolist() == [0, 5, 1]
+    assert again.special_tokens == {"[SEP]": 1}
+
+
+def test_vocab_file(tmp_path: Path) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_bytes("[UNK]\r\nab \n##c\u3000\n".encode())
+    assert read_vocab(path) == {"[UNK]": 0, "ab": 1, "##c": 2}
+    for data, line in ((b"[UNK]\na\nb\na\n", 4), (b"[UNK]\n\xff\n", 2)):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=f"line {line}"):
+            read_vocab(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="unknown"):
+        WordPieceTokenizer.from_file(path)
+
+
+def test_arguments() -> None:
+    tokenizer = WordPieceTokenizer(VOCAB)
+    with pytest.raises(ValueError, match="item 1 holds a lone surrogate"):
+        tokenizer.encode_batch(["é", "\ud800"])
+    with pytest.raises(TypeError, match="item 1"):
+        tokenizer.encode_batch(["a", 5])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="texts"):
+        tokenizer.encode_batch("a")
+    with pytest.raises(ValueError, match="unit"):
+        tokenizer.encode_with_offsets("a", unit="word")
+    with pytest.raises(IndexError, match="got 99"):
+        tokenizer.decode([99])
+    with pytest.raises(IndexError, match="got -1"):
+        tokenizer.id_to_token(-1)
+    with pytest.raises(ValueError, match="unknown"):
+        WordPieceTokenizer({"a": 0})
+    with pytest.raises(ValueError, match="have one id"):
+        WordPieceTokenizer({"[UNK]": 0, "a": 0})
+    with pytest.raises(ValueError, match="special_tokens"):
+        WordPieceTokenizer(VOCAB, special_tokens=["[X]"])
+    with pytest.raises(TypeError, match="vocab"):
+        WordPieceTokenizer({b"a": 0})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="add_special_tokens"):
+        WordPieceTokenizer({"[UNK]": 0}).encode("a", add_special_tokens=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "' ' * 10**7",
+        "'a' * 10**7",
+        "'\\u0301' * 10**6",
+        "'a' + '\\u302e\\u1b44' * 10**5",
+        "'你' * 10**6",
+        "'[' * 10**6",
+        "'\\0' * 10**6",
+        "'ab\\u0301' * 10**5",
+    ],
+)
+def test_adversarial_texts_are_linear(text: str) -> None:
+    code = f"""
+        from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
+        tokenizer = WordPieceTokenizer({{"[UNK]": 0, "[SEP]": 1, "a": 2, "##a": 3}})
+        tokenizer.encode({text}, specials=True)
+        tokenizer.encode_with_offsets({text}, specials=True)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+def test_fork_and_threads() -> None:
+    code = """
+        import os
+        from concurrent.futures import ThreadPoolExecutor
+        from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
+        tokenizer = WordPieceTokenizer({"[UNK]": 0, "a": 1, "##b": 2})
+        rows = ["ab a!"] * 10_000
+        expected = [1, 2, 1, 0] * 10_000
+        with ThreadPoolExecutor(64) as pool:
+            for ids, _ in pool.map(lambda _: tokenizer.encode_batch(rows, threads=2), range(64)):
+                assert ids.tolist() == expected
+            child = os.fork()
+            if child == 0:
+                os._exit(tokenizer.encode_batch(rows, threads=2)[0].tolist() != expected)
+            assert os.waitpid(child, 0)[1] == 0
+    """
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60, env=environment
+    )
