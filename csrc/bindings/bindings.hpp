@@ -15,5 +15,6 @@ void bind_features(pybind11::module_& module);   // tokfrag._core.features
 void bind_segments(pybind11::module_& module);   // tokfrag._core.segments
 void bind_stitching(pybind11::module_& module);  // tokfrag._core.stitching
 void bind_sparse(pybind11::module_& module);     // tokfrag._core.sparse
+void bind_stream(pybind11::module_& module);     // tokfrag._core.stream
 
 }  // namespace tokfrag

@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   tokfrag::bind_segments(module);
   tokfrag::bind_stitching(module);
   tokfrag::bind_sparse(module);
+  tokfrag::bind_stream(module);
 }

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
         regrow as regrow,
         sparsify as sparsify,
     )
+    from tokfrag.stream import (
+        PackedLoader as PackedLoader,
+        pack as pack,
+        patchify as patchify,
+        unpatchify as unpatchify,
+    )
     from tokfrag.tokens import (
         TokenBatch as TokenBatch,
         Tokenizer as Tokenizer,
@@ -73,10 +79,13 @@ _NAMES = {
         "regrow",
         "sparsify",
     ),
+    "tokfrag.stream": ("PackedLoader", "pack", "patchify", "unpatchify"),
     "tokfrag.tokens": ("TokenBatch", "TokenShards", "Tokenizer", "WordCounts"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
-_SUBMODULES = frozenset({"compare", "compat", "fragments", "nn", "reference", "sparse", "tokens"})
+_SUBMODULES = frozenset(
+    {"compare", "compat", "fragments", "nn", "reference", "sparse", "stream", "tokens"}
+)
 
 __all__ = ["__version__", *sorted(_HOME)]
 

@@ -10,6 +10,7 @@ from . import (
     segments as segments,
     sparse as sparse,
     stitching as stitching,
+    stream as stream,
     tokens as tokens,
     training as training,
     wordpiece as wordpiece,

@@ -1,0 +1,24 @@
+"""Tokens and fragments of one document in one batch."""
+
+from __future__ import annotations
+
+from tokfrag.stream.audio import frame_audio
+from tokfrag.stream.layouts import LAYOUTS, Layout
+from tokfrag.stream.loader import PackedLoader
+from tokfrag.stream.packing import Packed, pack
+from tokfrag.stream.patches import Patches, patchify, unpatchify
+from tokfrag.stream.placeholders import expand_placeholders, mrope_positions
+
+__all__ = [
+    "LAYOUTS",
+    "Layout",
+    "Packed",
+    "PackedLoader",
+    "Patches",
+    "expand_placeholders",
+    "frame_audio",
+    "mrope_positions",
+    "pack",
+    "patchify",
+    "unpatchify",
+]

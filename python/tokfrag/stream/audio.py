@@ -1,0 +1,65 @@
+"""Sound as overlapping frames, the fragments that speech models begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tokfrag._arrays import is_tensor
+from tokfrag.fragments import FragmentGrid, extract
+
+
+def frame_audio(sound: Any, *, size: int = 400, hop: int = 160) -> Any:
+    """Cut sound into frames of ``size`` samples every ``hop``, mirrored at both ends.
+
+    The defaults are Whisper's: 25 ms every 10 ms at 16 kHz, a frame centred on each multiple of the
+    hop but the last. A log-mel spectrum is a product away: ``abs(rfft(frames * window)) ** 2``
+    times a filter bank.
+
+    Parameters
+    ----------
+    sound : (samples,) or (batch, samples) array or tensor, floats
+    size, hop : int
+        Samples.
+
+    Returns
+    -------
+    (frames, size) or (batch, frames, size) array or tensor
+        ``samples // hop`` frames.
+
+    Raises
+    ------
+    ValueError
+        Fewer samples than half a frame, which cannot be mirrored.
+
+    Notes
+    -----
+    A. Radford et al., "Robust speech recognition via large-scale weak supervision", 2022. The
+    framing is that of ``torch.stft(center=True, pad_mode="reflect")``, its last frame left out.
+
+    Examples
+    --------
+    >>> frame_audio(np.arange(6.0), size=4, hop=2).tolist()
+    [[2.0, 1.0, 0.0, 1.0], [0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0]]
+    """
+    if not is_tensor(sound) and not isinstance(sound, np.ndarray):
+        raise TypeError(f"sound: got {type(sound).__name__}, takes an array or a tensor")
+    if sound.ndim not in (1, 2):
+        raise ValueError(f"sound: got shape {tuple(sound.shape)}, takes (samples,) or two axes")
+    if size < 1 or hop < 1:
+        raise ValueError(f"size, hop: got {size} and {hop}, takes 1 or more")
+    samples, half = int(sound.shape[-1]), size // 2
+    if samples <= half or samples < hop:
+        raise ValueError(f"sound: got {samples} samples, takes more than {max(half, hop - 1)}")
+    rows: Any = sound.reshape(-1, 1, samples)
+    if is_tensor(rows):
+        from torch.nn.functional import pad
+
+        padded: Any = pad(rows, (half, size - half), mode="reflect")
+    else:
+        padded = np.pad(rows, ((0, 0), (0, 0), (half, size - half)), mode="reflect")
+    count = samples // hop
+    grid = FragmentGrid((hop * (count - 1) + size,), size, hop)
+    frames = extract(padded[..., : grid.shape[0]], grid)
+    return frames.reshape(*sound.shape[:-1], count, size)
