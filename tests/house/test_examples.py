@@ -48,6 +48,19 @@ def test_token_fragment_fusion() -> None:
     assert accuracy["tokens + fragments"] > 0.7
 
 
+def test_vision_language() -> None:
+    accuracy = load("vision_language").main(["--epochs", "4", "--width", "32"])
+    assert set(accuracy) == {"tokens", "fragments", "tokens + fragments"}
+    assert accuracy["tokens + fragments"] > 0.15
+
+
+def test_packed_training() -> None:
+    found = load("packed_training").main(["--steps", "6", "--width", "32"])
+    # The same documents in the same order: the same loss but for the rounding of sums.
+    assert abs(found["packed"][1] - found["padded"][1]) < 1e-3
+    assert found["packed"][0] > found["padded"][0]
+
+
 def test_sensor_graph() -> None:
     found = load("sensor_graph").main(["--steps", "500", "--epochs", "6"])
     assert found["fragments + neighbours"][0] < found["persistence"][0]
