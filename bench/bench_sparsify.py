@@ -23,9 +23,10 @@ from peers import need
 torch = need("torch")
 
 from tokfrag.sparse import sparsify  # noqa: E402
-from tokfrag.sparse.pruning import refit as _refit  # noqa: E402
-from tokfrag.sparse.pruning.sites import calls_of, evaluation, find_sites  # noqa: E402
-from tokfrag.sparse.pruning.sparsify import _layer_problem  # noqa: E402
+from tokfrag.sparse.pruning.calibration import calls_of, evaluation  # noqa: E402
+from tokfrag.sparse.pruning.problems import layer_problem  # noqa: E402
+from tokfrag.sparse.pruning.refit import solve  # noqa: E402
+from tokfrag.sparse.pruning.sites import find_sites  # noqa: E402
 
 SHORT = os.environ.get("TOKFRAG_LONG_BENCH") != "1"
 LENGTH, BATCH = 128, 32
@@ -102,10 +103,13 @@ def large_layer() -> Any:
     """The 4096 to 1024 layer of a trained block and its problem on real activations."""
     model = trained(64, 1, 3) if SHORT else trained(1024, 1, 100)
     batches = calibration(BATCH * LENGTH if SHORT else 16384)
-    site = next(site for site in find_sites(model, ()) if site.path.endswith("down"))
+    site = next(site for site in find_sites(model, ())[0] if site.path.endswith("down"))
     with evaluation(model):
         calls = calls_of(model, [site], batches)[site.path]
-        return _layer_problem(model, model, site, batches, calls, True, True)
+        problem, _ = layer_problem(
+            model, model, site, batches, calls, dense_target=True, with_bias=True
+        )
+        return problem
 
 
 @pytest.mark.parametrize("peer", ["sparsegpt", "tokfrag", "tokfrag-gradual"])
@@ -116,9 +120,7 @@ def bench_large_layer(benchmark, sparsity, peer):
     problem = large_layer()
     method = {"sparsegpt": "sparsegpt", "tokfrag": "wanda", "tokfrag-gradual": "cd"}[peer]
     refit = peer != "sparsegpt"
-    _, weight, _ = benchmark.pedantic(
-        _refit.solve, args=(problem, method, sparsity, None, None, refit)
-    )
+    _, weight, _ = benchmark.pedantic(solve, args=(problem, method, sparsity, None, None, refit))
     error = problem.error(weight)
     benchmark.extra_info["error"] = f"{error:.3e}"
     print(f"\n{peer} {sparsity:.0%}: error {error:.3e}", flush=True)

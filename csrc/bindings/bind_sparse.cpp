@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "bindings/bindings.hpp"
+#include "core/checksum.hpp"
 #include "sparse/descent.hpp"
 #include "sparse/descent_kernel.hpp"
 #include "sparse/layout.hpp"
@@ -64,7 +65,7 @@ void bind_sparse(py::module_& parent) {
   module.def(
       "sample_bytes",
       [](Address values, std::int64_t size, std::int64_t count) {
-        // A change of the whole array shows. Each is a cache miss, so few: 64 cost 60 us.
+        // Shows a change of the whole array. Each is a cache miss, so few: 64 cost 60 us.
         constexpr std::int64_t kSamples = 4;
         char samples[kSamples * 8];
         const std::int64_t taken = std::min(kSamples, count);
@@ -75,6 +76,9 @@ void bind_sparse(py::module_& parent) {
         return py::bytes(samples, static_cast<std::size_t>(taken * size));
       },
       py::arg("values"), py::arg("size"), py::arg("count"));
+  module.def(
+      "checksum", [](Address data, std::int64_t size) { return checksum(in(data), size); },
+      py::arg("data"), py::arg("size"), release());
 
   py::class_<Pattern>(module, "Pattern")
       .def(py::init([](Address local, Address runs, std::int64_t rows, std::int64_t columns,

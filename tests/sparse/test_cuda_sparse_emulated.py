@@ -19,8 +19,8 @@ torch = pytest.importorskip("torch")
 
 from tokfrag.reference import sparse as reference  # noqa: E402
 from tokfrag.sparse.products import (  # noqa: E402
-    places as _patterns,
-    products as _products,
+    places,
+    products,
 )
 
 TOLERANCE = {
@@ -34,16 +34,16 @@ TOLERANCE = {
 @pytest.fixture
 def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The CUDA backend, taking CPU tensors to the emulated kernels."""
-    from tokfrag.sparse.products import cuda as _cuda_backend
+    from tokfrag.sparse.products import cuda
 
     @contextmanager
     def launch(x: Any) -> Iterator[tuple[int, int]]:
         yield 0, 0
 
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", emulated_cuda)
-    monkeypatch.setattr(_cuda_backend, "kernels", lambda device: emulated_cuda.sparse)
-    monkeypatch.setattr(_cuda_backend, "_launch", launch)
-    return _cuda_backend
+    monkeypatch.setattr(cuda, "kernels", lambda device: emulated_cuda.sparse)
+    monkeypatch.setattr(cuda, "_launch", launch)
+    return cuda
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,46 +68,46 @@ def test_products(
 ) -> None:
     generator = np.random.default_rng(seed)
     mask = generator.random((rows, columns)) < density * generator.random((rows, 1)) * 2
-    local, runs = _patterns.pack_mask(torch.from_numpy(mask))
+    local, runs = places.pack_mask(torch.from_numpy(mask))
     x, grad, values, bias, other_bias = (
         torch.from_numpy(generator.standard_normal(shape)).to(dtype)
         for shape in ((batch, columns), (batch, rows), (local.numel(),), (rows,), (columns,))
     )
     x64, grad64, values64 = (t.double().numpy() for t in (x, grad, values))
-    places = local.numpy(), runs.numpy()
-    element = _products.ELEMENTS[dtype]
+    indices = local.numpy(), runs.numpy()
+    element = products.ELEMENTS[dtype]
 
     y = torch.full((batch, rows), float("nan"), dtype=dtype)
     used = bias if with_bias else None
     backend.multiply(element, x, values, used, local, runs, columns, False, y)
-    expected = reference.multiply(x64, values64, *places)
+    expected = reference.multiply(x64, values64, *indices)
     expected += bias.double().numpy() if with_bias else 0
     np.testing.assert_allclose(y.double().numpy(), expected, **TOLERANCE[dtype])
 
     y = torch.full((batch, columns), float("nan"), dtype=dtype)
     used = other_bias if with_bias else None
     backend.multiply(element, grad, values, used, local, runs, columns, True, y)
-    expected = reference.multiply_transposed(grad64, values64, *places, columns)
+    expected = reference.multiply_transposed(grad64, values64, *indices, columns)
     expected += other_bias.double().numpy() if with_bias else 0
     np.testing.assert_allclose(y.double().numpy(), expected, **TOLERANCE[dtype])
 
     out = torch.full((local.numel(),), float("nan"), dtype=dtype)
     backend.sample(element, grad, x, local, runs, out)
     np.testing.assert_allclose(
-        out.double().numpy(), reference.sample(grad64, x64, *places), **TOLERANCE[dtype]
+        out.double().numpy(), reference.sample(grad64, x64, *indices), **TOLERANCE[dtype]
     )
 
 
 @pytest.mark.parametrize("batch", [2, 40, 100])
 def test_bits_are_those_of_the_cpu_kernels(backend: Any, batch: int) -> None:
     """Fused, chunk by chunk, in storage order: as AVX2 and AVX-512 add, but for single inputs."""
-    if _products._core.active_isa() == "baseline":
+    if products._core.active_isa() == "baseline":
         pytest.skip("the baseline has no fused multiply-add")
     generator = torch.Generator().manual_seed(0)
-    local, runs = _patterns.pack_mask(torch.rand(300, 400, generator=generator) < 0.2)
+    local, runs = places.pack_mask(torch.rand(300, 400, generator=generator) < 0.2)
     x = torch.randn(batch, 400, generator=generator)
     values = torch.randn(local.numel(), generator=generator)
-    expected = _products.multiply(x, values, None, local, runs, 400, False, "sparse")
+    expected = products.multiply(x, values, None, local, runs, 400, False, "sparse")
     y = torch.empty_like(expected)
     backend.multiply(0, x, values, None, local, runs, 400, False, y)
     if batch > 4:
@@ -117,7 +117,7 @@ def test_bits_are_those_of_the_cpu_kernels(backend: Any, batch: int) -> None:
 
 def test_a_not_a_number_stays_with_its_input(backend: Any) -> None:
     """Lanes without an input, and other inputs of the block, are not touched."""
-    local, runs = _patterns.pack_mask(torch.ones(70, 130, dtype=torch.bool))
+    local, runs = places.pack_mask(torch.ones(70, 130, dtype=torch.bool))
     x = torch.ones(40, 130)
     x[7, 129] = float("nan")
     y = torch.empty(40, 70)

@@ -17,9 +17,8 @@ torch = pytest.importorskip("torch")
 
 from tokfrag.sparse import SparseLinear, sparsify  # noqa: E402
 from tokfrag.sparse.products import (  # noqa: E402
-    places as _patterns,
-    planner as _planner,
-    products as _products,
+    places,
+    products,
 )
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -41,7 +40,7 @@ def block_mask(rows, columns, density, seed):
 
 def draw(rows, columns, batch, density, seed, dtype):
     mask = block_mask(rows, columns, density, seed)
-    local, runs = _patterns.pack_mask(torch.from_numpy(mask))
+    local, runs = places.pack_mask(torch.from_numpy(mask))
     generator = torch.Generator().manual_seed(seed)
     x, grad, values = (
         torch.randn(shape, generator=generator).to(dtype)
@@ -63,19 +62,19 @@ cases = st.tuples(
 @given(cases, st.sampled_from(DTYPES))
 def test_products_equal_the_reference(case, dtype):
     mask, local, runs, x, grad, values = draw(*case, dtype)
-    assert _patterns.pattern_of(local, runs, mask.shape[1]).in_blocks
-    places = local.numpy(), runs.numpy()
+    assert places.pattern_of(local, runs, mask.shape[1]).in_blocks
+    indices = local.numpy(), runs.numpy()
     x64, grad64, values64 = (t.double().numpy() for t in (x, grad, values))
     columns = mask.shape[1]
     expected = {
         "forward": reference.multiply_blocks(x64, values64, mask),
-        "transposed": reference.multiply_transposed(grad64, values64, *places, columns),
-        "sample": reference.sample(grad64, x64, *places),
+        "transposed": reference.multiply_transposed(grad64, values64, *indices, columns),
+        "sample": reference.sample(grad64, x64, *indices),
     }
     got = {
-        "forward": _products.multiply(x, values, None, local, runs, columns, False, "sparse"),
-        "transposed": _products.multiply(grad, values, None, local, runs, columns, True, "sparse"),
-        "sample": _products.sample(grad, x, local, runs, "sparse"),
+        "forward": products.multiply(x, values, None, local, runs, columns, False, "sparse"),
+        "transposed": products.multiply(grad, values, None, local, runs, columns, True, "sparse"),
+        "sample": products.sample(grad, x, local, runs, "sparse"),
     }
     for name, result in got.items():
         assert result.dtype == dtype
@@ -94,8 +93,8 @@ def test_blocks_are_recognised(rows, columns, density, seed):
             generator = np.random.default_rng(seed)
             place = generator.integers(rows), generator.integers(columns)
             mask[place] ^= True
-        local, runs = _patterns.pack_mask(torch.from_numpy(mask))
-        pattern = _patterns.pattern_of(local, runs, columns)
+        local, runs = places.pack_mask(torch.from_numpy(mask))
+        pattern = places.pattern_of(local, runs, columns)
         assert pattern.in_blocks == (reference.row_groups(mask) is not None)
 
 
@@ -110,7 +109,7 @@ def test_forward_has_the_bits_of_the_general_kernels(dtype):
         SparseLinear.from_weight(weight, None, torch.from_numpy(m), kernel="sparse")
         for m in (mask, broken)
     ]
-    kinds = [_patterns.pattern_of(m.local, m.runs, 400).in_blocks for m in layers]
+    kinds = [places.pattern_of(m.local, m.runs, 400).in_blocks for m in layers]
     assert kinds == [True, False]
     with torch.no_grad():
         assert torch.equal(layers[0](x), layers[1](x))
@@ -120,20 +119,20 @@ def test_forward_has_the_bits_of_the_general_kernels(dtype):
 @pytest.mark.parametrize("batch", [1, 40, 300])
 def test_any_number_of_threads_gives_the_same_bits(dtype, batch):
     _, local, runs, x, grad, values = draw(700, 500, batch, 0.2, 1, dtype)
-    element = _products.ELEMENTS[dtype]
-    pattern = _patterns.pattern_of(local, runs, 500)
-    places = local.data_ptr(), runs.data_ptr()
+    element = products.ELEMENTS[dtype]
+    pattern = places.pattern_of(local, runs, 500)
+    indices = local.data_ptr(), runs.data_ptr()
 
     def run(threads):
         y, gx = (torch.empty(batch, n, dtype=dtype) for n in (700, 500))
         gv = torch.empty_like(values)
         address = values.data_ptr()
-        pattern.multiply(element, *places, x.data_ptr(), batch, address, 0, y.data_ptr(), threads)
+        pattern.multiply(element, *indices, x.data_ptr(), batch, address, 0, y.data_ptr(), threads)
         pattern.multiply_transposed(
-            element, *places, grad.data_ptr(), batch, address, gx.data_ptr(), threads
+            element, *indices, grad.data_ptr(), batch, address, gx.data_ptr(), threads
         )
         pattern.sample(
-            element, *places, grad.data_ptr(), batch, x.data_ptr(), gv.data_ptr(), threads
+            element, *indices, grad.data_ptr(), batch, x.data_ptr(), gv.data_ptr(), threads
         )
         return y, gx, gv
 
@@ -183,7 +182,7 @@ def test_instruction_sets_agree():
 def test_infinite_inputs_stay_where_they_belong(batch, special):
     mask, local, runs, x, _, values = draw(84, 140, batch, 0.3, 5, torch.float32)
     x[-1, 7] = special
-    got = _products.multiply(x, values, None, local, runs, 140, False, "sparse")
+    got = products.multiply(x, values, None, local, runs, 140, False, "sparse")
     assert not torch.isfinite(got[-1, mask[:, 7]]).any()
     assert torch.isfinite(got[:, ~mask[:, 7]]).all()
 
@@ -208,29 +207,9 @@ def test_pruned_layers_come_in_blocks():
     batch = torch.randn(64, 40)
     sparsify(model, [batch], sparsity=0.75, structure="8x1", replace=True)
     layer = model[0]
-    assert _patterns.pattern_of(layer.local, layer.runs, 40).in_blocks
+    assert places.pattern_of(layer.local, layer.runs, 40).in_blocks
     torch.testing.assert_close(layer(batch), layer.to_dense()(batch), rtol=1e-4, atol=1e-4)
     # Indices that no longer form blocks take the general kernels, with nothing said to anybody.
     layer.set_mask(torch.rand(50, 40) < 0.3)
-    assert not _patterns.pattern_of(layer.local, layer.runs, 40).in_blocks
+    assert not places.pattern_of(layer.local, layer.runs, 40).in_blocks
     torch.testing.assert_close(layer(batch), layer.to_dense()(batch), rtol=1e-4, atol=1e-4)
-
-
-def test_planner_races_blocks_apart(monkeypatch, tmp_path):
-    monkeypatch.setenv("TOKFRAG_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(_planner, "_plans", None)
-    raced = []
-
-    def times(sparse, dense, _):
-        torch.testing.assert_close(sparse(), dense(), rtol=1e-3, atol=1e-3)
-        raced.append(True)
-        return (1.0, 2.0) if len(raced) == 1 else (2.0, 1.0)
-
-    monkeypatch.setattr(_planner, "_times", times)
-    sizes = 300, 400, 12000, 64
-    found = [
-        _planner.choose("forward", sizes, torch.float32, 1, in_blocks=in_blocks)
-        for in_blocks in (True, False, True)
-    ]
-    assert found == ["sparse", "dense", "sparse"]
-    assert len(raced) == 2

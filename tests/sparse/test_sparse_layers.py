@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 import pickle
 import sys
 
@@ -16,16 +15,16 @@ from torch import nn  # noqa: E402
 
 from tokfrag.sparse import SparseEmbedding, SparseLinear, SparseLSTM  # noqa: E402
 from tokfrag.sparse.products import (  # noqa: E402
-    operators as _operators,
-    places as _patterns,
-    planner as _planner,
+    operators,
+    places,
+    planner,
 )
 
 
 @pytest.fixture(autouse=True)
 def _own_plans(monkeypatch, tmp_path):
     monkeypatch.setenv("TOKFRAG_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(_planner, "_plans", None)
+    monkeypatch.setattr(planner, "_winners", None)
     torch.manual_seed(0)
 
 
@@ -108,10 +107,10 @@ def test_operators_pass_opcheck():
     )
     table = SparseEmbedding(9, 8, sparsity=0.5)
     ids = torch.tensor([[1, 8], [1, 0]])
-    places = table.offsets, table.local
-    torch.library.opcheck(ops.sparse_lookup, (ids, table.values, *places, 8))
+    indices = table.offsets, table.local
+    torch.library.opcheck(ops.sparse_lookup, (ids, table.values, *indices, 8))
     torch.library.opcheck(
-        ops.sparse_lookup_gradient, (torch.randn(2, 2, 8, requires_grad=True), ids, *places)
+        ops.sparse_lookup_gradient, (torch.randn(2, 2, 8, requires_grad=True), ids, *indices)
     )
 
 
@@ -289,7 +288,7 @@ def test_lstm_gradients(monkeypatch):
     results = []
     for composed in (False, True):
         if composed:
-            monkeypatch.setattr(_operators, "nobody_watches", lambda: False)
+            monkeypatch.setattr(operators, "nobody_watches", lambda: False)
         y, (h, c) = rnn(x, state)
         loss = y.sin().sum() + h.square().sum() + (3 * c).cos().sum()
         first = torch.autograd.grad(loss, inputs, create_graph=True)
@@ -332,11 +331,7 @@ def test_embedding_equals_dense():
         (lambda: SparseEmbedding(3, 2)(torch.tensor([-1])), IndexError, "got -1"),
         (lambda: SparseEmbedding(3, 2)(torch.tensor([1.0])), TypeError, "ids: got torch.float32"),
         (lambda: SparseEmbedding(3, 1 << 16), ValueError, "embedding_dim"),
-        (
-            lambda: SparseLSTM.from_dense(nn.LSTM(3, 4, bidirectional=True)),
-            ValueError,
-            "bidirectional=False",
-        ),
+        (lambda: SparseLSTM.from_dense(nn.GRU(3, 4)), TypeError, "got GRU, takes LSTM"),
         (
             lambda: SparseLSTM.from_dense(nn.LSTM(3, 4), {"weight": torch.ones(2)}),
             ValueError,
@@ -377,45 +372,6 @@ def test_no_kernel_for_a_device():
         table(torch.ones(2, dtype=torch.int64))
 
 
-def test_planner_remembers(monkeypatch, tmp_path):
-    sizes = 300, 400, 12000, 64
-    first = _planner.choose("forward", sizes, torch.float32, 1)
-    assert first in ("sparse", "dense")
-    assert (tmp_path / "sparse_plans.json").exists()
-    monkeypatch.setattr(_planner, "_plans", None)
-
-    def no_race(*_):
-        raise AssertionError("raced again")
-
-    monkeypatch.setattr(_planner, "_race", no_race)
-    assert _planner.choose("forward", sizes, torch.float32, 1) == first
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 3}', "\x00"])
-def test_planner_survives_a_spoilt_file(tmp_path, content):
-    (tmp_path / "sparse_plans.json").write_text(content)
-    assert _planner.choose("forward", (300, 400, 12000, 64), torch.float32, 1)
-
-
-@pytest.mark.parametrize("winner", ["sparse", "dense"])
-@pytest.mark.parametrize("product", ["forward", "training", "transposed", "sample"])
-def test_planner_takes_the_faster(monkeypatch, product, winner):
-    def times(sparse, dense, _):
-        torch.testing.assert_close(sparse(), dense(), rtol=1e-3, atol=1e-3)
-        return (1.0, 2.0) if winner == "sparse" else (2.0, 1.0)
-
-    monkeypatch.setattr(_planner, "_times", times)
-    assert _planner.choose(product, (300, 400, 12000, 64), torch.float32, 1) == winner
-
-
-def test_planner_puts_batches_into_buckets():
-    buckets = [_planner._batch_bucket(batch) for batch in range(1, 400)]
-    assert buckets[:9] == [1, 2, 3, 4, 6, 6, 8, 8, 12]
-    assert all(a <= b for a, b in itertools.pairwise(buckets))
-    assert max(buckets) == 256
-    assert all(bucket >= min(batch, 256) for batch, bucket in enumerate(buckets, 1))
-
-
 def test_expanded_weight_follows_the_values():
     """What inference keeps is made anew when values change, also behind torch's back."""
     layer = SparseLinear(60, 50, sparsity=0.3, kernel="dense")
@@ -427,9 +383,8 @@ def test_expanded_weight_follows_the_values():
             torch.testing.assert_close(layer(x), layer.to_dense()(x))
 
     right()
-    kept = _patterns.expanded(layer.values, layer.local, layer.runs, 60)
-    assert kept.calls
-    assert _patterns.expanded(layer.values, layer.local, layer.runs, 60) is kept
+    kept = places.entry_of(layer.local, layer.runs, 60).kept
+    assert kept.of(layer.values, lambda _: None) is not None
     with torch.no_grad():
         layer.values.add_(1)
     right()
@@ -456,7 +411,7 @@ def test_short_way_equals_the_operator(monkeypatch):
     results = []
     for watched in (False, True):
         if watched:
-            monkeypatch.setattr(_operators, "nobody_watches", lambda: False)
+            monkeypatch.setattr(operators, "nobody_watches", lambda: False)
         y = layer(x)
         inputs = (x, layer.values, layer.bias)
         first = torch.autograd.grad(y.sin().sum(), inputs, create_graph=True)
@@ -483,13 +438,13 @@ def test_short_way_makes_room_for_who_watches():
 
 
 def test_products_need_the_layers_device(monkeypatch):
-    from tokfrag.sparse.products import cuda as _cuda_backend
+    from tokfrag.sparse.products import cuda
 
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", None)
-    _cuda_backend.kernels.cache_clear()
+    cuda.kernels.cache_clear()
     with pytest.raises(ValueError, match=r"x: got a tensor on cuda:0, takes cpu, for tokfrag's"):
-        _cuda_backend.kernels(0)
-    _cuda_backend.kernels.cache_clear()
+        cuda.kernels(0)
+    cuda.kernels.cache_clear()
 
 
 def test_torch_func_and_forward_mode_see_through_the_layers():

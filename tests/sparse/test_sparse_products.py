@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch")
 
 import tokfrag.sparse.products.operators  # noqa: E402, F401  (registers them)
 from tokfrag.sparse.products import (  # noqa: E402
-    lookup as _lookup,
-    places as _patterns,
-    products as _products,
+    lookup,
+    places,
+    products,
 )
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -42,7 +42,7 @@ cases = st.tuples(
 def draw(rows, columns, batch, density, seed, dtype):
     generator = np.random.default_rng(seed)
     mask = generator.random((rows, columns)) < density * generator.random((rows, 1)) * 2
-    local, runs = _patterns.pack_mask(torch.from_numpy(mask))
+    local, runs = places.pack_mask(torch.from_numpy(mask))
     tensors = [
         torch.from_numpy(generator.standard_normal(shape)).to(dtype)
         for shape in [(batch, columns), (batch, rows), (local.numel(),)]
@@ -68,11 +68,9 @@ def test_products_equal_the_reference(case, dtype):
     }
     for kernel in ("sparse", "dense"):
         got = {
-            "forward": _products.multiply(x, values, None, local, runs, columns, False, kernel),
-            "transposed": _products.multiply(
-                grad, values, None, local, runs, columns, True, kernel
-            ),
-            "sample": _products.sample(grad, x, local, runs, kernel),
+            "forward": products.multiply(x, values, None, local, runs, columns, False, kernel),
+            "transposed": products.multiply(grad, values, None, local, runs, columns, True, kernel),
+            "sample": products.sample(grad, x, local, runs, kernel),
         }
         for name, result in got.items():
             assert result.dtype == dtype
@@ -130,12 +128,12 @@ def test_lookup_composed_for_other_devices_equals_the_native_one(rows, columns, 
         torch.randn(shape, generator=generator).to(dtype)
         for shape in [(len(local),), (count, columns)]
     )
-    got = _lookup.composed_lookup(ids, values, offsets, local, columns)
-    assert torch.equal(got, _lookup.lookup(ids, values, offsets, local, columns))
-    got = _lookup.composed_gradient(grad, ids, offsets, local)
+    got = lookup.composed_lookup(ids, values, offsets, local, columns)
+    assert torch.equal(got, lookup.lookup(ids, values, offsets, local, columns))
+    got = lookup.composed_gradient(grad, ids, offsets, local)
     assert got.dtype == dtype
     # On the CPU both add ids in order, in float32 for half types: the same bits.
-    assert torch.equal(got, _lookup.lookup_gradient(grad, ids, offsets, local))
+    assert torch.equal(got, lookup.lookup_gradient(grad, ids, offsets, local))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -144,8 +142,8 @@ def test_lookup_composed_for_other_devices_equals_the_native_one(rows, columns, 
 def test_special_values_pass_through(dtype, special, batch, density):
     mask, local, runs, x, _, values = draw(20, 140, batch, density, 5, dtype)
     x[-1, 7] = special
-    got = _products.multiply(x, values, None, local, runs, 140, False, "sparse")
-    dense = _patterns.densify(values, local, runs, 140)
+    got = products.multiply(x, values, None, local, runs, 140, False, "sparse")
+    dense = places.densify(values, local, runs, 140)
     kept = mask[:, 7]
     expected = x.double() @ dense.double().t()
     torch.testing.assert_close(
@@ -161,15 +159,15 @@ def test_special_values_pass_through(dtype, special, batch, density):
 def test_half_rounding_is_exact():
     """A 1 x 1 matrix of value one copies any half, any bfloat16, and rounds as torch does."""
     one = torch.ones(1, 1, dtype=torch.bool)
-    local, runs = _patterns.pack_mask(one)
+    local, runs = places.pack_mask(one)
     for dtype in (torch.float16, torch.bfloat16):
         everything = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
         x = everything[~torch.isnan(everything)].view(-1, 1)
         values = torch.ones(1, dtype=dtype)
-        got = _products.multiply(x, values, None, local, runs, 1, False, "sparse")
+        got = products.multiply(x, values, None, local, runs, 1, False, "sparse")
         torch.testing.assert_close(got, x + 0, rtol=0, atol=0)
         scaled = torch.full((1,), 0.3, dtype=dtype)
-        got = _products.multiply(x, scaled, None, local, runs, 1, False, "sparse")
+        got = products.multiply(x, scaled, None, local, runs, 1, False, "sparse")
         torch.testing.assert_close(got, (x.float() * scaled.float()).to(dtype), rtol=0, atol=0)
 
 
@@ -177,21 +175,21 @@ def test_half_rounding_is_exact():
 @pytest.mark.parametrize("batch", [1, 40, 300])
 def test_any_number_of_threads_gives_the_same_bits(dtype, batch):
     _, local, runs, x, grad, values = draw(700, 500, batch, 0.2, 1, dtype)
-    element = _products.ELEMENTS[dtype]
-    pattern = _patterns.pattern_of(local, runs, 500)
-    places = local.data_ptr(), runs.data_ptr()
+    element = products.ELEMENTS[dtype]
+    pattern = places.pattern_of(local, runs, 500)
+    indices = local.data_ptr(), runs.data_ptr()
 
     def run(threads):
         y = torch.empty(batch, 700, dtype=dtype)
         gx = torch.empty(batch, 500, dtype=dtype)
         gv = torch.empty_like(values)
         address = values.data_ptr()
-        pattern.multiply(element, *places, x.data_ptr(), batch, address, 0, y.data_ptr(), threads)
+        pattern.multiply(element, *indices, x.data_ptr(), batch, address, 0, y.data_ptr(), threads)
         pattern.multiply_transposed(
-            element, *places, grad.data_ptr(), batch, address, gx.data_ptr(), threads
+            element, *indices, grad.data_ptr(), batch, address, gx.data_ptr(), threads
         )
         pattern.sample(
-            element, *places, grad.data_ptr(), batch, x.data_ptr(), gv.data_ptr(), threads
+            element, *indices, grad.data_ptr(), batch, x.data_ptr(), gv.data_ptr(), threads
         )
         return y, gx, gv
 
@@ -248,10 +246,10 @@ def test_instruction_sets_agree():
 )
 def test_corrupt_indices_are_refused(spoil, message):
     mask = torch.rand(150, 100, generator=torch.Generator().manual_seed(0)) < 0.3
-    local, runs = _patterns.pack_mask(mask)
+    local, runs = places.pack_mask(mask)
     spoil(local, runs)
     with pytest.raises(ValueError, match=message):
-        _patterns.pattern_of(local, runs, 100)
+        places.pattern_of(local, runs, 100)
 
 
 def test_pattern_follows_changed_indices():
@@ -259,16 +257,16 @@ def test_pattern_follows_changed_indices():
     generator = torch.Generator().manual_seed(0)
     first = torch.rand(60, 60, generator=generator) < 0.5
     second = first.flip(0)
-    local, runs = _patterns.pack_mask(first)
+    local, runs = places.pack_mask(first)
     values = torch.ones(local.numel())
     x = torch.eye(60)
     assert torch.equal(
-        _products.multiply(x, values, None, local, runs, 60, False, "sparse"), first.float().t()
+        products.multiply(x, values, None, local, runs, 60, False, "sparse"), first.float().t()
     )
-    for into, new in zip((local, runs), _patterns.pack_mask(second), strict=True):
+    for into, new in zip((local, runs), places.pack_mask(second), strict=True):
         into.copy_(new)
     assert torch.equal(
-        _products.multiply(x, values, None, local, runs, 60, False, "sparse"),
+        products.multiply(x, values, None, local, runs, 60, False, "sparse"),
         second.float().t(),
     )
 
@@ -276,7 +274,7 @@ def test_pattern_follows_changed_indices():
 def test_products_over_nothing_are_the_bias():
     local, runs = torch.empty(0, dtype=torch.uint8), torch.empty(0, 16, 2, dtype=torch.uint8)
     # Leaves numbers in the memory that a product works in.
-    diagonal = _patterns.pack_mask(torch.eye(16, dtype=torch.bool))
+    diagonal = places.pack_mask(torch.eye(16, dtype=torch.bool))
     mm = torch.ops.tokfrag.sparse_mm
     mm(torch.ones(300, 16), torch.ones(16), None, *diagonal, 16, False, "sparse")
     product = mm(torch.empty(3, 0), torch.empty(0), None, local, runs, 0, False, "sparse")
@@ -285,13 +283,13 @@ def test_products_over_nothing_are_the_bias():
 
 
 def test_lines_that_do_not_pair_are_refused():
-    diagonal = _patterns.pack_mask(torch.eye(16, dtype=torch.bool))
+    diagonal = places.pack_mask(torch.eye(16, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"grad: got shape \(9, 16\) for x of \(1, 16\)"):
         torch.ops.tokfrag.sparse_sample(torch.ones(9, 16), torch.ones(1, 16), *diagonal, "sparse")
 
 
 def test_runs_out_of_order_are_refused():
-    _, runs = _patterns.pack_mask(torch.ones(4, 16).tril().bool())
+    _, runs = places.pack_mask(torch.ones(4, 16).tril().bool())
     turned = runs.flip(1).contiguous()
     local = torch.tensor([0, 1, 2, 3, 0, 1, 2, 0, 1, 0], dtype=torch.uint8)
     with pytest.raises(ValueError, match="runs: must ascend in length"):

@@ -28,11 +28,13 @@ def sweep(
     alpha: float = 0.0,
     passes: int = 1,
     block: int = 128,
+    positive: bool = False,
 ) -> Array:
     """One sweep of cyclic descent, in place, of each row of ``weights (rows, p)``.
 
     Coordinates are visited block by block, each block ``passes`` times, each coordinate moved to
-    the minimum of ``1/2 w G w' - c w' + alpha |w|_1`` along itself. Returns each row's sum of
+    the minimum of ``1/2 w G w' - c w' + alpha |w|_1`` along itself, or as near to it
+    as ``positive`` weights may go. Returns each row's sum of
     ``G_jj (change)^2``.
     """
     progress = np.zeros(len(weights), weights.dtype)
@@ -44,6 +46,7 @@ def sweep(
                         continue
                     z = cross[row, j] - gram[j] @ w + gram[j, j] * w[j]
                     new = soft(z, alpha) / gram[j, j]
+                    new = max(new, 0.0) if positive else new
                     progress[row] += gram[j, j] * (new - w[j]) ** 2
                     w[j] = new
     return progress

@@ -1,6 +1,7 @@
 """Sparse layers, and finding the sparse weights.
 
-Names are imported on first use: :class:`GramLasso` needs NumPy only, everything else torch.
+Names are imported on first use: :class:`GramLasso` and :class:`GramLassoCV` need NumPy only,
+everything else torch.
 """
 
 from __future__ import annotations
@@ -10,22 +11,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokfrag.sparse.lasso import GramLasso as GramLasso
+    from tokfrag.sparse.lasso_path import GramLassoCV as GramLassoCV
+    from tokfrag.sparse.layers.attention import (
+        SparseMultiheadAttention as SparseMultiheadAttention,
+    )
+    from tokfrag.sparse.layers.convolution import (
+        SparseConv1d as SparseConv1d,
+        SparseConv2d as SparseConv2d,
+    )
     from tokfrag.sparse.layers.embedding import SparseEmbedding as SparseEmbedding
+    from tokfrag.sparse.layers.embedding_bag import SparseEmbeddingBag as SparseEmbeddingBag
     from tokfrag.sparse.layers.linear import SparseLinear as SparseLinear
-    from tokfrag.sparse.layers.recurrent import SparseLSTM as SparseLSTM
+    from tokfrag.sparse.layers.recurrent import SparseGRU as SparseGRU, SparseLSTM as SparseLSTM
     from tokfrag.sparse.pruning.regrowth import regrow as regrow
     from tokfrag.sparse.pruning.report import (
         LayerReport as LayerReport,
+        ModuleReport as ModuleReport,
         SparsityReport as SparsityReport,
     )
     from tokfrag.sparse.pruning.sparsify import sparsify as sparsify
 
 _HOME = {
     "GramLasso": "lasso",
+    "GramLassoCV": "lasso_path",
+    "SparseConv1d": "layers.convolution",
+    "SparseConv2d": "layers.convolution",
     "SparseEmbedding": "layers.embedding",
+    "SparseEmbeddingBag": "layers.embedding_bag",
+    "SparseGRU": "layers.recurrent",
     "SparseLSTM": "layers.recurrent",
     "SparseLinear": "layers.linear",
+    "SparseMultiheadAttention": "layers.attention",
     "LayerReport": "pruning.report",
+    "ModuleReport": "pruning.report",
     "SparsityReport": "pruning.report",
     "regrow": "pruning.regrowth",
     "sparsify": "pruning.sparsify",

@@ -26,13 +26,15 @@ def sweep(
     passes: int = 1,
     threads: int = 0,
     matmul: Matmul = np.matmul,
+    positive: bool = False,
 ) -> Array:
     """One cyclic sweep over all coordinates of every row, in place.
 
     Minimises ``1/2 w G w' - c w' + alpha |w|_1`` for each row ``w`` of ``weights (rows, p)`` with
     ``gram (p, p)`` symmetric and ``cross (rows, p)``, all C-contiguous, float32 or float64.
     Coordinates go in blocks of 128: the residual of a block is one matrix product, and the block is
-    then descended ``passes`` times natively. Returns, for each row, the sum of
+    then descended ``passes`` times natively; ``positive`` weights, which stay at zero or above, by
+    NumPy, all rows at once. Returns, for each row, the sum of
     ``G_jj (change of w_j)^2``; without alpha, twice the decrease of the objective.
     """
     rows, p = weights.shape
@@ -44,6 +46,9 @@ def sweep(
         block = np.ascontiguousarray(gram[first:last, first:last])
         # The slice keeps the stride of `weights`; its address is that of the block's first column.
         part = weights[:, first:last]
+        if positive:
+            progress += _descend_positive(part, residual, block, alpha, passes)
+            continue
         kept = None if mask is None else mask[:, first:last]
         _native.descend_block(
             weights.dtype == np.float64,
@@ -60,4 +65,21 @@ def sweep(
             progress.ctypes.data,
             threads,
         )
+    return progress
+
+
+def _descend_positive(
+    weights: Array, residual: Array, gram: Array, alpha: float, passes: int
+) -> Array:
+    """Descend one block of weights that may not fall below zero, in place."""
+    progress = np.zeros(len(weights), weights.dtype)
+    for _ in range(passes):
+        for j in np.flatnonzero(np.diag(gram) > 0):
+            diagonal = gram[j, j]
+            old = weights[:, j].copy()
+            fresh = np.maximum((residual[:, j] + old * diagonal - alpha) / diagonal, 0)
+            step = fresh - old
+            weights[:, j] = fresh
+            residual -= step[:, None] * gram[j]
+            progress += diagonal * step**2
     return progress

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-import numbers
-import warnings
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tokfrag.sparse._descent import sweep
+from tokfrag.sparse._lasso_data import (
+    check_count,
+    check_real,
+    matrix,
+    moments,
+    real_array,
+    sample_matrix,
+    sample_weights,
+    target_matrix,
+)
+from tokfrag.sparse._lasso_solver import Settings, Solution, solve
 
 Array = NDArray[Any]
 
-# A restricted problem pays when this share of coordinates is active or less.
-_RESTRICT = 0.7
-_INNER_SWEEPS = 20
-_PASSES = 3
-
 
 class GramLasso:
-    r"""The Lasso by blocked coordinate descent, all responses at once.
+    r"""The Lasso and the elastic net by blocked coordinate descent, all responses at once.
 
-    For each response ``y`` it minimises ``1/(2 n) ||y - X w - b||^2 + alpha ||w||_1``, the
-    objective of ``sklearn.linear_model.Lasso``. Responses share the Gram matrix ``X'X``, so a sweep
+    For each response ``y`` it minimises ``1/(2 n) ||y - X w - b||^2 + alpha (l1_ratio ||w||_1 +
+    (1 - l1_ratio) / 2 ||w||^2)``, the objective of ``sklearn.linear_model.ElasticNet``; with
+    ``l1_ratio=1`` that of ``Lasso``. Responses share the Gram matrix ``X'X``, so a sweep
     over a block of coordinates is one matrix product for all of them. Sweeps run over the active
     coordinates until they settle, then over all; a response is finished when its duality gap is.
 
     Parameters
     ----------
-    alpha
-        Weight of the L1 term, >= 0, in the units of ``y`` times those of ``X``.
-    fit_intercept
+    alpha : float
+        Weight of the penalty, >= 0, in the units of ``y`` times those of ``X``.
+    l1_ratio : float
+        The L1 term's share of the penalty, 0 to 1.
+    fit_intercept : bool
         Whether ``b`` is fitted (by centring) or zero.
-    max_iter
+    positive : bool
+        Whether weights stay at zero or above (by NumPy, so slower).
+    max_iter : int
         Most sweeps over all coordinates; a ``RuntimeWarning`` says when they did not suffice.
-    tol
+    tol : float
         A response is finished when its duality gap is at most ``tol ||y||^2 / n``.
-    threads
+    threads : int or None
         Threads of the descent (None: all); the matrix products follow the BLAS library's own count.
 
     Attributes
@@ -70,6 +79,15 @@ class GramLasso:
     """
 
     _estimator_type = "regressor"
+    _parameters: tuple[str, ...] = (
+        "alpha",
+        "l1_ratio",
+        "fit_intercept",
+        "positive",
+        "max_iter",
+        "tol",
+        "threads",
+    )
 
     coef_: Any
     intercept_: Any
@@ -81,41 +99,47 @@ class GramLasso:
         self,
         alpha: float = 1.0,
         *,
+        l1_ratio: float = 1.0,
         fit_intercept: bool = True,
+        positive: bool = False,
         max_iter: int = 1000,
         tol: float = 1e-4,
         threads: int | None = None,
     ) -> None:
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.max_iter = max_iter
         self.tol = tol
         self.threads = threads
 
-    def fit(self, x: ArrayLike, y: ArrayLike) -> GramLasso:
-        """Fits ``x (n, features)`` to ``y (n,)`` or ``(n, responses)``."""
+    def fit(
+        self, x: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None = None
+    ) -> GramLasso:
+        """Fit ``x (n, features)`` to ``y (n,)`` or ``(n, responses)``.
+
+        Parameters
+        ----------
+        x : (n, features) array or SciPy sparse matrix
+            A sparse matrix is not made dense; the Gram matrix is.
+        y : (n,) or (n, responses) array
+        sample_weight : (n,) array, optional
+            How much each sample counts, relative to the others.
+        """
         self._check_parameters()
-        inputs, targets = _matrix(x, "x"), _array(y, "y")
-        single = targets.ndim == 1
-        if single:
-            targets = targets[:, None]
-        if targets.ndim != 2 or len(targets) != len(inputs) or not len(inputs):
-            raise ValueError(
-                f"y: got shape {np.shape(y)} for x of {inputs.shape}, takes (n,) or (n, responses)"
-            )
-        dtype = np.result_type(inputs, targets)
-        inputs, targets = inputs.astype(dtype), targets.astype(dtype)
-        shift = np.zeros(inputs.shape[1], dtype), np.zeros(targets.shape[1], dtype)
-        if self.fit_intercept:
-            shift = inputs.mean(0, dtype=np.float64), targets.mean(0, dtype=np.float64)
-            inputs = (inputs - shift[0]).astype(dtype)
-            targets = (targets - shift[1]).astype(dtype)
-        n = len(inputs)
-        gram = inputs.T @ inputs / dtype.type(n)
-        cross = targets.T @ inputs / dtype.type(n)
-        squares = np.einsum("ij,ij->j", targets, targets) / dtype.type(n)
-        self._solve(gram, cross, squares)
-        self.intercept_ = (shift[1] - self.coef_ @ shift[0]).astype(dtype)
+        inputs = sample_matrix(x, "x")
+        targets, single = target_matrix(y, inputs.shape[0], inputs.shape)
+        weights = sample_weights(sample_weight, inputs.shape[0])
+        dtype = np.result_type(inputs.dtype, targets)
+        data = moments(
+            inputs.astype(dtype),
+            targets.astype(dtype),
+            weights.astype(dtype),
+            centre=self.fit_intercept,
+        )
+        self._keep(solve(data.gram, data.cross, data.squares, self._settings()))
+        self.intercept_ = (data.mean_out - self.coef_ @ data.mean_in).astype(dtype)
         if single:
             self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
             self.dual_gap_ = self.dual_gap_[0]
@@ -136,32 +160,33 @@ class GramLasso:
         of ``y'y`` that the fit explains. No intercept is fitted.
         """
         self._check_parameters()
-        matrix, products = _matrix(gram, "gram"), _array(cross, "cross")
-        p = len(matrix)
+        square, products = matrix(gram, "gram"), real_array(cross, "cross")
+        p = len(square)
         single = products.ndim == 1
         if single:
             products = products[:, None]
-        if matrix.shape != (p, p):
-            raise ValueError(f"gram: got shape {matrix.shape}, takes a square matrix")
+        if square.shape != (p, p):
+            raise ValueError(f"gram: got shape {square.shape}, takes a square matrix")
         if products.ndim != 2 or len(products) != p:
             raise ValueError(
-                f"cross: got shape {np.shape(cross)} for gram {matrix.shape}, takes ({p},) or "
+                f"cross: got shape {np.shape(cross)} for gram {square.shape}, takes ({p},) or "
                 f"({p}, responses)"
             )
-        if not np.allclose(matrix, matrix.T, rtol=1e-3, atol=1e-3 * float(np.abs(matrix).max())):
+        if not np.allclose(square, square.T, rtol=1e-3, atol=1e-3 * float(np.abs(square).max())):
             raise ValueError("gram: got an asymmetric matrix, takes X'X")
-        _check_count("n_samples", n_samples)
-        dtype = np.result_type(matrix, products)
+        check_count("n_samples", n_samples)
+        dtype = np.result_type(square, products)
         scale = dtype.type(n_samples)
         squares = None
         if y_squared is not None:
-            squares = np.atleast_1d(_array(y_squared, "y_squared")).astype(dtype) / scale
+            squares = np.atleast_1d(real_array(y_squared, "y_squared")).astype(dtype) / scale
             if squares.shape != (products.shape[1],):
                 raise ValueError(
                     f"y_squared: got shape {squares.shape}, takes ({products.shape[1]},)"
                 )
-        gram_mean = np.ascontiguousarray(matrix.astype(dtype) / scale)
-        self._solve(gram_mean, np.ascontiguousarray(products.T.astype(dtype) / scale), squares)
+        gram_mean = np.ascontiguousarray(square.astype(dtype) / scale)
+        cross_mean = np.ascontiguousarray(products.T.astype(dtype) / scale)
+        self._keep(solve(gram_mean, cross_mean, squares, self._settings()))
         self.intercept_ = np.zeros(len(self.coef_), dtype)
         if single:
             self.coef_, self.intercept_ = self.coef_[0], dtype.type(0)
@@ -171,26 +196,28 @@ class GramLasso:
     def predict(self, x: ArrayLike) -> Array:
         """``x (n, features)`` to ``(n, responses)``, or ``(n,)`` for one response."""
         if not hasattr(self, "coef_"):
-            raise ValueError("predict: this GramLasso is not fitted yet; call fit first")
-        inputs = _matrix(x, "x")
-        if inputs.shape[1] != self.n_features_in_:
+            raise _not_fitted("predict: this GramLasso is not fitted yet; call fit first")
+        inputs = sample_matrix(x, "x")
+        got, fitted = inputs.shape[1], self.n_features_in_
+        if got != fitted:
             raise ValueError(
-                f"x: got {inputs.shape[1]} features, takes {self.n_features_in_} as in fit"
+                f"x: got {got} features, takes {fitted} as in fit (X has {got} features, but "
+                f"{type(self).__name__} is expecting {fitted} features as input)"
             )
-        result: Array = inputs @ self.coef_.T + self.intercept_
-        return result
+        return np.asarray(inputs @ self.coef_.T + self.intercept_)
 
-    def score(self, x: ArrayLike, y: ArrayLike) -> float:
+    def score(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The coefficient of determination, averaged over responses."""
-        targets = _array(y, "y")
-        residual = ((targets - self.predict(x)) ** 2).sum(0)
-        total = ((targets - targets.mean(0)) ** 2).sum(0)
+        targets = real_array(y, "y")
+        weights = sample_weights(sample_weight, len(targets))
+        mean = np.average(targets, 0, weights=weights)
+        residual = np.average((targets - self.predict(x)) ** 2, 0, weights=weights)
+        total = np.average((targets - mean) ** 2, 0, weights=weights)
         return float(np.mean(1 - residual / np.where(total == 0, 1, total)))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's parameters (scikit-learn's habit)."""
-        names = ("alpha", "fit_intercept", "max_iter", "tol", "threads")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in self._parameters}
 
     def set_params(self, **params: Any) -> GramLasso:
         """Sets constructor parameters (scikit-learn's habit)."""
@@ -207,118 +234,47 @@ class GramLasso:
             estimator_type="regressor",
             target_tags=TargetTags(required=True, multi_output=True),
             regressor_tags=RegressorTags(),
-            input_tags=InputTags(),
+            input_tags=InputTags(sparse=True),
         )
 
     def __repr__(self) -> str:
-        return f"GramLasso({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+        parameters = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
+        return f"{type(self).__name__}({parameters})"
 
     def _check_parameters(self) -> None:
-        _check_real("alpha", self.alpha)
-        _check_real("tol", self.tol)
-        _check_count("max_iter", self.max_iter)
+        check_real("alpha", self._penalty)
+        check_real("l1_ratio", self.l1_ratio, 1.0)
+        check_real("tol", self.tol)
+        check_count("max_iter", self.max_iter)
         if self.threads is not None:
-            _check_count("threads", self.threads)
+            check_count("threads", self.threads)
 
-    def _solve(self, gram: Array, cross: Array, squares: Array | None) -> None:
-        m, p = cross.shape
-        self.coef_ = np.zeros((m, p), gram.dtype)
-        self.dual_gap_ = np.zeros(m, gram.dtype)
-        self.n_iter_ = 0
-        self.n_features_in_ = p
+    @property
+    def _penalty(self) -> float:
+        return self.alpha
+
+    def _settings(self) -> Settings:
         threads = 0 if self.threads is None else int(self.threads)
-        alpha = float(self.alpha)
-        rows = np.arange(m)  # the responses that are not finished
-        while len(rows):
-            weights = self.coef_[rows]
-            gaps, scale = _duality_gaps(
-                weights, gram, cross[rows], alpha, None if squares is None else squares[rows]
-            )
-            self.dual_gap_[rows] = gaps
-            open_rows = gaps > self.tol * scale
-            rows, weights = rows[open_rows], weights[open_rows]
-            if not len(rows):
-                break
-            if self.n_iter_ >= self.max_iter:
-                warnings.warn(
-                    f"GramLasso: {len(rows)} of {m} responses did not reach tol={self.tol} in "
-                    f"{self.max_iter} sweeps",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-                break
-            weights = np.ascontiguousarray(weights)
-            targets = np.ascontiguousarray(cross[rows])
-            first = sweep(
-                weights, gram, targets, alpha=alpha, passes=_PASSES, threads=threads
-            ).max()
-            self.n_iter_ += 1
-            active = np.flatnonzero(weights.any(0))
-            if 0 < len(active) <= _RESTRICT * p:
-                inner = np.ascontiguousarray(weights[:, active])
-                inner_gram = np.ascontiguousarray(gram[np.ix_(active, active)])
-                inner_cross = np.ascontiguousarray(targets[:, active])
-                for _ in range(_INNER_SWEEPS):
-                    moved = sweep(
-                        inner,
-                        inner_gram,
-                        inner_cross,
-                        alpha=alpha,
-                        passes=_PASSES,
-                        threads=threads,
-                    ).max()
-                    if moved <= 1e-3 * first:
-                        break
-                weights[:, active] = inner
-            self.coef_[rows] = weights
+        return Settings(
+            float(self._penalty),
+            float(self.l1_ratio),
+            bool(self.positive),
+            int(self.max_iter),
+            float(self.tol),
+            threads,
+        )
+
+    def _keep(self, solution: Solution) -> None:
+        self.coef_, self.dual_gap_ = solution.weights, solution.gaps
+        self.n_iter_ = solution.sweeps
+        self.n_features_in_ = solution.weights.shape[1]
 
 
-def _duality_gaps(
-    weights: Array, gram: Array, cross: Array, alpha: float, squares: Array | None
-) -> tuple[Array, Array]:
-    """Gaps of each row and what they are relative to (``y'y / n``)."""
-    residual = cross - weights @ gram
-    fit = np.einsum("ij,ij->i", cross, weights)
-    left = np.einsum("ij,ij->i", residual, weights)
-    tiny = np.finfo(gram.dtype).tiny
-    diagonal = np.maximum(np.diag(gram), tiny)
-    if squares is None:
-        # At least what is explained now, and what the best single coordinate could explain.
-        squares = np.maximum(fit + left, (cross**2 / diagonal).max(1, initial=0.0))
-    slack = squares - fit
-    largest = np.abs(residual).max(1, initial=0.0)
-    dual = np.minimum(1.0, alpha / np.maximum(largest, tiny))
-    if alpha == 0:
-        # No L1 term: the dual is not scaled; the gradient itself must vanish.
-        return (residual**2 / diagonal).sum(1), squares
-    size = np.maximum(slack - left, 0)
-    gap = 0.5 * (1 + dual**2) * size + alpha * np.abs(weights).sum(1) - dual * slack
-    return np.maximum(gap, 0), squares
+def _not_fitted(message: str) -> ValueError:
+    """The exception that scikit-learn's users catch, where it is loaded; a ValueError too."""
+    if "sklearn" not in sys.modules:
+        return ValueError(message)
+    from sklearn.exceptions import NotFittedError
 
-
-def _check_real(name: str, value: object) -> None:
-    if not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
-        raise ValueError(f"{name}: got {value!r}, takes a finite number >= 0")
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
-        raise ValueError(f"{name}: got {value!r}, takes a positive int")
-
-
-def _array(values: ArrayLike, name: str) -> Array:
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: got dtype {array.dtype}, takes real numbers")
-    if array.dtype != np.float32:
-        array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: got NaN or infinite values, takes finite ones")
-    return array
-
-
-def _matrix(values: ArrayLike, name: str) -> Array:
-    array = _array(values, name)
-    if array.ndim != 2 or not array.shape[1]:
-        raise ValueError(f"{name}: got shape {array.shape}, takes (rows, features)")
-    return array
+    error: ValueError = NotFittedError(message)
+    return error

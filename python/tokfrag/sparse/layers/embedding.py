@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tokfrag.sparse.layers.dense_view import view_of
 from tokfrag.sparse.layers.stored import (
     StoredMatrix,
     check_dtype,
@@ -15,10 +16,8 @@ from tokfrag.sparse.layers.stored import (
     check_sparsity,
     random_mask,
 )
-from tokfrag.sparse.products import lookup as _lookup, operators as _operators
-from tokfrag.sparse.products.lookup import check_device
-
-_DIM_LIMIT = 1 << 15  # columns are stored in 16 bits
+from tokfrag.sparse.products import lookup, operators
+from tokfrag.sparse.products.lookup import DIM_LIMIT, check_device
 
 
 class SparseEmbedding(StoredMatrix):
@@ -70,8 +69,8 @@ class SparseEmbedding(StoredMatrix):
         super().__init__()
         self.num_embeddings = check_size("num_embeddings", num_embeddings)
         self.embedding_dim = check_size("embedding_dim", embedding_dim)
-        if embedding_dim > _DIM_LIMIT:
-            raise ValueError(f"embedding_dim: got {embedding_dim}, takes 1 to {_DIM_LIMIT}")
+        if embedding_dim > DIM_LIMIT:
+            raise ValueError(f"embedding_dim: got {embedding_dim}, takes 1 to {DIM_LIMIT}")
         self.padding_idx: int | None = None  # a row without values, so without gradients
         dtype = torch.get_default_dtype() if dtype is None else dtype
         check_dtype(dtype, "dtype")
@@ -136,7 +135,7 @@ class SparseEmbedding(StoredMatrix):
         )
 
     def _positions(self) -> Tensor:
-        return _lookup.positions_of(self.offsets, self.local, self.embedding_dim)
+        return lookup.positions_of(self.offsets, self.local, self.embedding_dim)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -144,30 +143,33 @@ class SparseEmbedding(StoredMatrix):
 
     def _check_places(self, values: Tensor, places: Sequence[Tensor]) -> None:
         local, offsets = places
-        sound = (
-            offsets.shape == self.offsets.shape
-            and local.ndim == 1
-            and local.dtype == torch.int16
-            and offsets.dtype == torch.int64
-        )
-        if sound and values.device.type != "meta":
-            sound = bool(
-                (offsets.diff() >= 0).all()
-                and offsets[0] == 0
-                and offsets[-1] == local.numel()
-                and ((local >= 0) & (local < self.embedding_dim)).all()
-            )
-        if not sound:
-            raise ValueError(f"local and offsets do not describe rows of {self._shape}")
+        rows = self.num_embeddings + 1
+        if offsets.shape != (rows,):
+            raise ValueError(f"offsets: got shape {tuple(offsets.shape)}, takes ({rows},)")
+        if values.device.type != "meta":
+            try:
+                lookup.rows_of(local, offsets, self.embedding_dim)
+            except ValueError as error:
+                raise ValueError(
+                    f"local and offsets do not describe rows of {self._shape}: {error}"
+                ) from None
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Integer ``ids (...)`` to ``(..., embedding_dim)``."""
+    @property
+    def weight(self) -> Tensor:
+        """The dense table ``(num_embeddings, embedding_dim)``, made on each read and read-only."""
+        rows, columns = self._shape
+        flat = self.values.new_zeros(rows * columns)
+        return view_of(flat.index_put((self._positions(),), self.values).view(rows, columns))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Integer ids ``input (...)`` to ``(..., embedding_dim)``."""
+        ids = input
         if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
             raise TypeError(f"ids: got {ids.dtype}, takes an integer dtype")
         if not (ids.is_cpu or ids.is_cuda or ids.is_meta):
             raise ValueError(f"{self}: got ids on {ids.device}, takes cpu or cuda")
         check_device(ids, self.values)
-        return _operators.lookup(ids, self.values, self.offsets, self.local, self.embedding_dim)
+        return operators.lookup(ids, self.values, self.offsets, self.local, self.embedding_dim)
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, nnz={self.nnz}"

@@ -8,11 +8,13 @@ work as for any layer; memory and time follow the number of non-zeros.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from tokfrag.sparse.layers.dense_view import view_of
 from tokfrag.sparse.layers.stored import (
     StoredMatrix,
     check_dtype,
@@ -22,8 +24,8 @@ from tokfrag.sparse.layers.stored import (
     random_mask,
     replace_data,
 )
-from tokfrag.sparse.products import operators as _operators, products as _products
-from tokfrag.sparse.products.places import densify, pack_mask, pattern_of, positions_of
+from tokfrag.sparse.products import operators, products
+from tokfrag.sparse.products.places import TILE, densify, pack_mask, pattern_of, positions_of
 
 
 class SparseLinear(StoredMatrix):
@@ -81,8 +83,8 @@ class SparseLinear(StoredMatrix):
         super().__init__()
         self.in_features = check_size("in_features", in_features)
         self.out_features = check_size("out_features", out_features)
-        if kernel not in _products.KERNELS:
-            raise ValueError(f"kernel: got {kernel!r}, takes one of {_products.KERNELS}")
+        if kernel not in products.KERNELS:
+            raise ValueError(f"kernel: got {kernel!r}, takes one of {products.KERNELS}")
         self.kernel = kernel
         dtype = torch.get_default_dtype() if dtype is None else dtype
         check_dtype(dtype, "dtype")
@@ -207,18 +209,36 @@ class SparseLinear(StoredMatrix):
 
     def _check_places(self, values: Tensor, places: Sequence[Tensor]) -> None:
         local, runs = places
-        if runs.ndim != 3 or runs.shape != self.runs.shape:
-            raise ValueError(f"runs: got shape {tuple(runs.shape)}, takes {tuple(self.runs.shape)}")
+        shape = (-(-self.in_features // TILE), self.out_features, 2)
+        if runs.shape != shape:
+            raise ValueError(f"runs: got shape {tuple(runs.shape)}, takes {shape}")
         if values.device.type != "meta":
-            pattern_of(local.cpu().contiguous(), runs.cpu().contiguous(), self.in_features)
+            pattern_of(local.contiguous(), runs.contiguous(), self.in_features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x (..., in_features)`` to ``(..., out_features)``."""
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight ``(out_features, in_features)``, made on each read and read-only.
+
+        For code that was written for ``torch.nn.Linear``. Gradients flow to ``values``; where they
+        are wanted in training, a UserWarning says that a dense matrix was made.
+        """
+        if self.training and self.values.requires_grad and torch.is_grad_enabled():
+            warnings.warn(
+                "SparseLinear.weight: made a dense matrix for a read in training; `values` holds "
+                "the weights",
+                UserWarning,
+                stacklevel=2,
+            )
+        return view_of(self.dense_weight())
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input (..., in_features)`` to ``(..., out_features)``."""
+        x = input
         if not (x.is_cpu or x.is_cuda or x.is_meta):
             raise ValueError(f"{self}: got an input on {x.device}, takes cpu or cuda")
         # Straight from the dictionaries: a module's attribute lookup costs as much as all else.
         parameters, buffers = self._parameters, self._buffers
-        return _operators.linear(
+        return operators.linear(
             x,
             parameters["values"],  # type: ignore[arg-type]
             parameters["bias"],

@@ -1,7 +1,7 @@
-"""The recurrence of an LSTM layer with a sparse recurrent product.
+"""The recurrences of LSTM and GRU layers with a sparse recurrent product.
 
-One autograd node for all steps: the gradient of the recurrent values is then one sampled product
-over every step and input, instead of one a step.
+One autograd node for all steps of an LSTM: the gradient of the recurrent values is then one sampled
+product over every step and input, instead of one a step.
 """
 
 from __future__ import annotations
@@ -10,20 +10,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from tokfrag.sparse.products import operators as _operators, products as _products
+from tokfrag.sparse.products import operators, products
 
 
 def recurrence(
-    inputs: Tensor, h: Tensor, c: Tensor, values: Tensor, local: Tensor, runs: Tensor, kernel: str
+    inputs: Tensor,
+    h: Tensor,
+    c: Tensor,
+    values: Tensor,
+    local: Tensor,
+    runs: Tensor,
+    kernel: str,
+    *,
+    ends: Tensor | None = None,
+    projection: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Outputs of every step and the last cell state.
 
     ``inputs (steps, batch, 4 hidden)`` are the input products with biases, gates in the order
-    i, f, g, o; ``h`` and ``c (batch, hidden)`` the first state.
+    i, f, g, o; ``h (batch, size)`` and ``c (batch, hidden)`` the first state. ``ends (batch,)`` are
+    the steps of each sequence, where they differ: the cell state is then that of its last step.
+    ``projection (size, hidden)`` makes the output of a step from what the gates let through.
     """
-    if torch.compiler.is_compiling() or not _operators.direct(inputs, values):
-        return _compose(inputs, h, c, values, local, runs, kernel)
+    composed = torch.compiler.is_compiling() or not operators.direct(inputs, values)
+    if composed or ends is not None or projection is not None:
+        return _compose(inputs, h, c, values, local, runs, kernel, ends, projection)
     tensors = (inputs, h, c, values)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         y, c = _Recurrence.apply(  # type: ignore[no-untyped-call]
@@ -35,18 +48,55 @@ def recurrence(
 
 
 def _compose(
-    inputs: Tensor, h: Tensor, c: Tensor, values: Tensor, local: Tensor, runs: Tensor, kernel: str
+    inputs: Tensor,
+    h: Tensor,
+    c: Tensor,
+    values: Tensor,
+    local: Tensor,
+    runs: Tensor,
+    kernel: str,
+    ends: Tensor | None = None,
+    projection: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The definition, operator by operator."""
     outputs = []
-    for step in inputs.unbind():
-        product = _operators.linear(h, values, None, local, runs, h.shape[-1], kernel)
-        i, f, g, o = (step + product).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
+    for step, gates in enumerate(inputs.unbind()):
+        product = operators.linear(h, values, None, local, runs, h.shape[-1], kernel)
+        i, f, g, o = (gates + product).chunk(4, dim=-1)
+        moved = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(moved)
+        if projection is not None:
+            h = functional.linear(h, projection)
+        c = moved if ends is None else torch.where((step < ends)[:, None], moved, c)
         outputs.append(h)
-    y = torch.stack(outputs) if outputs else inputs.new_zeros((0, *h.shape))
+    y = torch.stack(outputs) if outputs else h.new_zeros((0, *h.shape))
     return y, c
+
+
+def gated_recurrence(
+    inputs: Tensor,
+    h: Tensor,
+    values: Tensor,
+    bias: Tensor | None,
+    local: Tensor,
+    runs: Tensor,
+    kernel: str,
+) -> Tensor:
+    """Outputs of every step of a GRU, gates in the order r, z, n.
+
+    ``inputs (steps, batch, 3 hidden)`` are the input products with biases; ``bias (3 hidden,)`` is
+    that of the recurrent product, which the reset gate scales.
+    """
+    outputs = []
+    for gates in inputs.unbind():
+        product = operators.linear(h, values, bias, local, runs, h.shape[-1], kernel)
+        r, z, n = gates.chunk(3, dim=-1)
+        hidden_r, hidden_z, hidden_n = product.chunk(3, dim=-1)
+        r, z = torch.sigmoid(r + hidden_r), torch.sigmoid(z + hidden_z)
+        n = torch.tanh(n + r * hidden_n)
+        h = n + z * (h - n)
+        outputs.append(h)
+    return torch.stack(outputs) if outputs else h.new_zeros((0, *h.shape))
 
 
 def _forward(
@@ -66,7 +116,7 @@ def _forward(
     outputs[0], cells[0] = h, c
     gates = torch.empty_like(inputs) if training else torch.empty_like(inputs[:1])
     for step in range(steps):
-        product = _products.multiply(
+        product = products.multiply(
             outputs[step], values, None, local, runs, hidden, False, kernel, keep=not training
         )
         gate = gates[step if training else 0]
@@ -122,13 +172,13 @@ class _Recurrence(torch.autograd.Function):
             aten.sigmoid_backward.grad_input(cell * cells[step], f, grad_input=grad_f)
             aten.tanh_backward.grad_input(cell * i, g, grad_input=grad_g)
             cell = cell * f
-            grad_h = _products.multiply(
+            grad_h = products.multiply(
                 grad_gates[step], values, None, local, runs, hidden, True, ctx.kernel
             )
         grad_values = None
         if ctx.needs_input_grad[3]:
             before = outputs[:-1].reshape(-1, hidden)
-            grad_values = _products.sample(
+            grad_values = products.sample(
                 grad_gates.view(-1, 4 * hidden), before, local, runs, ctx.kernel
             )
         return grad_gates, grad_h, cell, grad_values, None, None, None

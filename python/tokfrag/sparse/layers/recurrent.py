@@ -1,43 +1,36 @@
-"""An LSTM whose input and recurrent products are sparse."""
+"""Recurrent networks whose input and recurrent products are sparse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tokfrag.sparse.layers.linear import SparseLinear
-from tokfrag.sparse.layers.recurrence import recurrence
+from tokfrag.sparse.layers.recurrence import gated_recurrence, recurrence
 from tokfrag.sparse.layers.stored import check_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 State = tuple[Tensor, Tensor]
 
 
-class SparseLSTM(nn.Module):
-    """A (stacked) LSTM with sparse weights, torch's equations and gate order (i, f, g, o).
+class SparseRecurrent(nn.Module, ABC):
+    """What :class:`SparseLSTM` and :class:`SparseGRU` share: layers, directions, packed sequences.
 
-    The four gates of a layer are one product. The input product of a layer runs over the whole
-    sequence at once; only the recurrent one runs step by step.
-
-    Parameters
-    ----------
-    input_size, hidden_size, num_layers
-        As in ``torch.nn.LSTM``.
-    bias, batch_first, dropout
-        As in ``torch.nn.LSTM``; there is one bias a gate (torch keeps two and adds them).
-    sparsity
-        Share of zeros, at random places, of both products.
-
-    Examples
-    --------
-    >>> import torch
-    >>> rnn = SparseLSTM(32, 64, sparsity=0.9)
-    >>> y, (h, c) = rnn(torch.ones(5, 2, 32))
-    >>> y.shape, h.shape, c.shape
-    (torch.Size([5, 2, 64]), torch.Size([1, 2, 64]), torch.Size([1, 2, 64]))
+    The gates of a layer are one product. The input product of a layer runs over the whole sequence
+    at once; only the recurrent one runs step by step. Layer ``l`` in direction ``d`` has the number
+    ``l * directions + d`` in ``input_products`` and ``hidden_products``.
     """
+
+    _GATES: ClassVar[int]
+    _DENSE: ClassVar[type[nn.LSTM] | type[nn.GRU]]
+    _HIDDEN_BIAS: ClassVar[bool]
 
     def __init__(
         self,
@@ -48,6 +41,7 @@ class SparseLSTM(nn.Module):
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
+        bidirectional: bool = False,
         sparsity: float = 0.9,
         kernel: str = "auto",
         device: torch.device | str | None = None,
@@ -58,102 +52,118 @@ class SparseLSTM(nn.Module):
         self.hidden_size = check_size("hidden_size", hidden_size)
         self.num_layers = check_size("num_layers", num_layers)
         self.batch_first = batch_first
+        self.bidirectional = bidirectional
         self.bias = bias
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout: got {dropout}, takes 0 to 1")
         self.dropout = dropout
-
-        def product(extent: int, with_bias: bool) -> SparseLinear:
-            return SparseLinear(
-                extent,
-                4 * hidden_size,
-                bias=with_bias,
-                sparsity=sparsity,
-                kernel=kernel,
-                device=device,
-                dtype=dtype,
-            )
-
-        extents = [input_size, *[hidden_size] * (num_layers - 1)]
-        self.input_products = nn.ModuleList(product(extent, bias) for extent in extents)
-        self.hidden_products = nn.ModuleList(product(hidden_size, False) for _ in extents)
+        self.proj_size = 0
+        directions = 2 if bidirectional else 1
+        self.input_products, self.hidden_products = nn.ModuleList(), nn.ModuleList()
+        for number in range(num_layers * directions):
+            extent = input_size if number < directions else hidden_size * directions
+            for products, width, with_bias in (
+                (self.input_products, extent, bias),
+                (self.hidden_products, hidden_size, bias and self._HIDDEN_BIAS),
+            ):
+                products.append(
+                    SparseLinear(
+                        width,
+                        self._GATES * hidden_size,
+                        bias=with_bias,
+                        sparsity=sparsity,
+                        kernel=kernel,
+                        device=device,
+                        dtype=dtype,
+                    )
+                )
 
     @classmethod
     def from_dense(
-        cls, lstm: nn.LSTM, masks: Mapping[str, Tensor] | None = None, *, kernel: str = "auto"
-    ) -> SparseLSTM:
-        """The sparse form of an LSTM.
+        cls, dense: Any, masks: Mapping[str, Tensor] | None = None, *, kernel: str = "auto"
+    ) -> Self:
+        """The sparse form of torch's layer of the same name.
 
         ``masks`` maps parameter names (``"weight_ih_l0"``, ``"weight_hh_l0"``, ...) to bool masks;
-        for names it lacks, weights that are exactly zero are left out. Bidirectional LSTMs and
-        projections are refused (ValueError).
+        for names it lacks, weights that are exactly zero are left out.
         """
-        if not isinstance(lstm, nn.LSTM):
-            raise TypeError(f"lstm: got {type(lstm).__name__}, takes torch.nn.LSTM")
-        if lstm.bidirectional or lstm.proj_size:
-            raise ValueError("lstm: takes bidirectional=False and proj_size=0")
+        if not isinstance(dense, cls._DENSE):
+            raise TypeError(f"dense: got {type(dense).__name__}, takes {cls._DENSE.__name__}")
         masks = {} if masks is None else masks
-        weights = dict(lstm.named_parameters())
-        unknown = sorted(set(masks) - {n for n in weights if n.startswith("weight")})
+        weights = dict(dense.named_parameters())
+        unknown = sorted(
+            set(masks) - {n for n in weights if n.startswith(("weight_i", "weight_h"))}
+        )
         if unknown:
-            raise ValueError(f"masks: got {unknown}, which name no weight of the LSTM")
+            raise ValueError(
+                f"masks: got {unknown}, which name no weight of the {cls._DENSE.__name__}"
+            )
         layer = cls(
-            lstm.input_size,
-            lstm.hidden_size,
-            lstm.num_layers,
-            bias=lstm.bias,
-            batch_first=lstm.batch_first,
-            dropout=lstm.dropout,
+            dense.input_size,
+            dense.hidden_size,
+            dense.num_layers,
+            bias=dense.bias,
+            batch_first=dense.batch_first,
+            dropout=dense.dropout,
+            bidirectional=dense.bidirectional,
             sparsity=0.99,
             dtype=weights["weight_ih_l0"].dtype,
         )
-        for index in range(lstm.num_layers):
-            bias = None
-            if lstm.bias:
-                bias = weights[f"bias_ih_l{index}"] + weights[f"bias_hh_l{index}"]
-                bias = bias.detach()
-            for products, part, part_bias in (
-                (layer.input_products, "ih", bias),
-                (layer.hidden_products, "hh", None),
+        layer.proj_size = dense.proj_size
+        for number, suffix in layer._suffixes():
+            bias_ih: Tensor | None = weights.get(f"bias_ih{suffix}")
+            bias_hh: Tensor | None = weights.get(f"bias_hh{suffix}")
+            if bias_ih is not None and bias_hh is not None and not cls._HIDDEN_BIAS:
+                bias_ih, bias_hh = bias_ih + bias_hh, None
+            for products, part, bias in (
+                (layer.input_products, "ih", bias_ih),
+                (layer.hidden_products, "hh", bias_hh),
             ):
-                name = f"weight_{part}_l{index}"
-                products[index] = SparseLinear.from_weight(
-                    weights[name], part_bias, masks.get(name), kernel=kernel
+                name = f"weight_{part}{suffix}"
+                product = SparseLinear.from_weight(
+                    weights[name], bias, masks.get(name), kernel=kernel
                 )
+                product.requires_grad_(weights[name].requires_grad)
+                products[number] = product
+            layer._take_rest(number, suffix, weights)
         return layer
 
-    def to_dense(self) -> nn.LSTM:
-        """A ``torch.nn.LSTM`` of the same weights; the bias goes to ``bias_ih``."""
+    def to_dense(self) -> Any:
+        """Torch's layer of the same weights."""
         first: SparseLinear = self.input_products[0]  # type: ignore[assignment]
-        lstm = nn.LSTM(
+        options: dict[str, Any] = {"proj_size": self.proj_size} if self.proj_size else {}
+        dense = self._DENSE(
             self.input_size,
             self.hidden_size,
             self.num_layers,
             bias=self.bias,
             batch_first=self.batch_first,
             dropout=self.dropout,
+            bidirectional=self.bidirectional,
             device=first.values.device,
             dtype=first.values.dtype,
+            **options,
         )
-        weights = dict(lstm.named_parameters())
+        weights = dict(dense.named_parameters())
         with torch.no_grad():
-            for index in range(self.num_layers):
-                inputs: SparseLinear = self.input_products[index]  # type: ignore[assignment]
-                hidden: SparseLinear = self.hidden_products[index]  # type: ignore[assignment]
-                weights[f"weight_ih_l{index}"].copy_(inputs.dense_weight())
-                weights[f"weight_hh_l{index}"].copy_(hidden.dense_weight())
-                if inputs.bias is not None:
-                    weights[f"bias_ih_l{index}"].copy_(inputs.bias)
-                    weights[f"bias_hh_l{index}"].zero_()
-        return lstm
+            for number, suffix in self._suffixes():
+                for products, part in ((self.input_products, "ih"), (self.hidden_products, "hh")):
+                    product: SparseLinear = products[number]  # type: ignore[assignment]
+                    weights[f"weight_{part}{suffix}"].copy_(product.dense_weight())
+                    if self.bias:
+                        bias = weights[f"bias_{part}{suffix}"]
+                        bias.zero_() if product.bias is None else bias.copy_(product.bias)
+                self._give_rest(number, suffix, weights)
+        return dense
 
     @property
-    def mask(self) -> dict[str, Any]:
+    def mask(self) -> dict[str, Tensor]:
         """The bool mask of each weight, by torch's names."""
-        masks = {}
-        for index in range(self.num_layers):
-            masks[f"weight_ih_l{index}"] = self.input_products[index].mask
-            masks[f"weight_hh_l{index}"] = self.hidden_products[index].mask
+        masks: dict[str, Tensor] = {}
+        for number, suffix in self._suffixes():
+            for products, part in ((self.input_products, "ih"), (self.hidden_products, "hh")):
+                product: SparseLinear = products[number]  # type: ignore[assignment]
+                masks[f"weight_{part}{suffix}"] = product.mask
         return masks
 
     @property
@@ -161,12 +171,47 @@ class SparseLSTM(nn.Module):
         """How many weights are stored, both products of every layer."""
         return sum(p.nnz for p in (*self.input_products, *self.hidden_products))
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """``x (steps, batch, input_size)``, or batch first as asked; unbatched ``(steps, size)``.
+    def flatten_parameters(self) -> None:
+        """Do nothing, for callers of torch's layers: no kernel wants the weights in one block."""
 
-        Returns the outputs ``(steps, batch, hidden_size)`` and the last ``(h, c)``, each
-        ``(num_layers, batch, hidden_size)``.
-        """
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+
+    def _suffixes(self) -> Iterator[tuple[int, str]]:
+        """The number of each layer and direction, and the end of its parameters' names in torch."""
+        directions = 2 if self.bidirectional else 1
+        for number in range(self.num_layers * directions):
+            reverse = "_reverse" if number % directions else ""
+            yield number, f"_l{number // directions}{reverse}"
+
+    def _take_rest(self, number: int, suffix: str, weights: Mapping[str, Tensor]) -> None:
+        """Take what a dense layer has besides its two products."""
+
+    def _give_rest(self, number: int, suffix: str, weights: Mapping[str, Tensor]) -> None:
+        """Write what :meth:`_take_rest` took."""
+
+    @abstractmethod
+    def _direction(
+        self, number: int, x: Tensor, state: tuple[Tensor, ...], ends: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs and last state of one layer in one direction, forwards over ``x``."""
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.hidden_size,)
+
+    def _run(
+        self, given: Tensor | PackedSequence, hx: tuple[Tensor, ...] | None
+    ) -> tuple[Any, tuple[Tensor, ...]]:
+        ends, order, packed = None, None, None
+        if isinstance(given, PackedSequence):
+            packed = given
+            # In the order of their lengths, in which packed sequences lie.
+            plain = PackedSequence(given.data, given.batch_sizes)
+            x, lengths = pad_packed_sequence(plain)
+            ends, order = lengths.to(x.device), given.sorted_indices
+        else:
+            x = given
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ValueError(
                 f"x: got shape {tuple(x.shape)}, takes (steps, batch, {self.input_size})"
@@ -174,35 +219,265 @@ class SparseLSTM(nn.Module):
         batched = x.ndim == 3
         if not batched:
             x = x.unsqueeze(1)
-        elif self.batch_first:
+        elif self.batch_first and packed is None:
             x = x.transpose(0, 1)
-        shape = (self.num_layers, x.shape[1], self.hidden_size)
-        if state is None:
-            zeros = x.new_zeros(shape)
-            state = (zeros, zeros)
-        elif not batched:
-            state = (state[0].unsqueeze(1), state[1].unsqueeze(1))
-        if state[0].shape != shape or state[1].shape != shape:
-            raise ValueError(f"state: got shape {tuple(state[0].shape)}, takes twice {shape}")
-        last_h, last_c = [], []
-        for index in range(self.num_layers):
-            if index and self.dropout and self.training:
-                x = nn.functional.dropout(x, self.dropout)
-            x, h, c = self._run_layer(index, x, state[0][index], state[1][index])
-            last_h.append(h)
-            last_c.append(c)
-        h, c = torch.stack(last_h), torch.stack(last_c)
+        state = self._first_state(x, hx, batched, order)
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            x, state = x.to(dtype), tuple(part.to(dtype) for part in state)
+        x, last = self._layers(x, state, ends)
+        if packed is not None:
+            if packed.unsorted_indices is not None:
+                last = tuple(part.index_select(1, packed.unsorted_indices) for part in last)
+            rows = [x[step, :size] for step, size in enumerate(packed.batch_sizes.tolist())]
+            data = torch.cat(rows)
+            return PackedSequence(data, *packed[1:]), last
         if not batched:
-            return x.squeeze(1), (h.squeeze(1), c.squeeze(1))
-        return (x.transpose(0, 1) if self.batch_first else x), (h, c)
+            return x.squeeze(1), tuple(part.squeeze(1) for part in last)
+        return (x.transpose(0, 1) if self.batch_first else x), last
 
-    def _run_layer(
-        self, index: int, x: Tensor, h: Tensor, c: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        product: SparseLinear = self.hidden_products[index]  # type: ignore[assignment]
-        inputs = self.input_products[index](x)
-        y, c = recurrence(inputs, h, c, product.values, product.local, product.runs, product.kernel)
-        return y, (y[-1] if len(y) else h), c
+    def _first_state(
+        self, x: Tensor, hx: tuple[Tensor, ...] | None, batched: bool, order: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        count = len(self.input_products)
+        shapes = [(count, x.shape[1], size) for size in self._state_sizes()]
+        if hx is None:
+            return tuple(x.new_zeros(shape) for shape in shapes)
+        state = hx if batched else tuple(part.unsqueeze(1) for part in hx)
+        if [tuple(part.shape) for part in state] != shapes:
+            got = " and ".join(str(tuple(part.shape)) for part in hx)
+            raise ValueError(f"state: got shape {got}, takes {' and '.join(map(str, shapes))}")
+        return state if order is None else tuple(part.index_select(1, order) for part in state)
 
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+    def _layers(
+        self, x: Tensor, state: tuple[Tensor, ...], ends: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        directions = 2 if self.bidirectional else 1
+        last: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = nn.functional.dropout(x, self.dropout)
+            outputs = []
+            for direction in range(directions):
+                number = layer * directions + direction
+                first = tuple(part[number] for part in state)
+                turned = _turn(x, ends) if direction else x
+                y, end = self._direction(number, turned, first, ends)
+                outputs.append(_turn(y, ends) if direction else y)
+                last.append(end)
+            x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
+        return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+
+    def _tensors(self, product: SparseLinear, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Values and bias, under autocast in the dtype of ``x``."""
+        values, bias = product.values, product.bias
+        if torch.is_autocast_enabled(x.device.type):
+            return values.to(x.dtype), None if bias is None else bias.to(x.dtype)
+        return values, bias
+
+
+def _turn(x: Tensor, ends: Tensor | None) -> Tensor:
+    """Sequences ``(steps, batch, size)`` back to front, each within its own length."""
+    if ends is None:
+        return x.flip(0)
+    steps = torch.arange(len(x), device=x.device)[:, None]
+    source = torch.where(steps < ends, ends - 1 - steps, steps)
+    return x.gather(0, source[..., None].expand_as(x))
+
+
+def _at_end(y: Tensor, first: Tensor, ends: Tensor | None) -> Tensor:
+    """The output of each sequence's last step; the first state where there is no step."""
+    if not len(y):
+        return first
+    if ends is None:
+        return y[-1]
+    return y[ends - 1, torch.arange(y.shape[1], device=y.device)]
+
+
+class SparseLSTM(SparseRecurrent):
+    """An LSTM with sparse weights, torch's equations and gate order (i, f, g, o).
+
+    It takes what ``torch.nn.LSTM`` takes, packed sequences and ``hx=`` too. Without projection and
+    of plain tensors, all steps of a layer are one autograd node.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers : int
+        As in ``torch.nn.LSTM``.
+    bias, batch_first, dropout, bidirectional, proj_size
+        As in ``torch.nn.LSTM``; there is one bias a gate (torch keeps two and adds them). The
+        projection itself, ``weight_hr``, stays dense.
+    sparsity : float
+        Share of zeros, at random places, of both products.
+    kernel, device, dtype
+        As in :class:`SparseLinear`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rnn = SparseLSTM(32, 64, sparsity=0.9, bidirectional=True)
+    >>> y, (h, c) = rnn(torch.ones(5, 2, 32))
+    >>> y.shape, h.shape, c.shape
+    (torch.Size([5, 2, 128]), torch.Size([2, 2, 64]), torch.Size([2, 2, 64]))
+    """
+
+    _GATES, _DENSE, _HIDDEN_BIAS = 4, nn.LSTM, False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        sparsity: float = 0.9,
+        kernel: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            sparsity=sparsity,
+            kernel=kernel,
+            device=device,
+            dtype=dtype,
+        )
+        self.projections = nn.ParameterList()
+        if not proj_size:
+            return
+        if not 0 < proj_size < hidden_size:
+            raise ValueError(f"proj_size: got {proj_size}, takes 0 to {hidden_size - 1}")
+        self.proj_size = proj_size
+        directions = 2 if bidirectional else 1
+        options: dict[str, Any] = {"sparsity": sparsity, "kernel": kernel}
+        options |= {"device": device, "dtype": dtype}
+        for number in range(len(self.input_products)):
+            if number >= directions:
+                self.input_products[number] = SparseLinear(
+                    proj_size * directions, 4 * hidden_size, bias=bias, **options
+                )
+            self.hidden_products[number] = SparseLinear(
+                proj_size, 4 * hidden_size, bias=False, **options
+            )
+            weight = torch.empty(proj_size, hidden_size, device=device, dtype=dtype)
+            self.projections.append(
+                nn.init.uniform_(weight, -(hidden_size**-0.5), hidden_size**-0.5)
+            )
+
+    def forward(self, input: Tensor | PackedSequence, hx: State | None = None) -> Any:
+        """Run over ``input (steps, batch, input_size)``, batch first as asked, unbatched or packed.
+
+        Parameters
+        ----------
+        input : (steps, batch, input_size) tensor or PackedSequence
+        hx : pair of (layers, batch, size) tensors, optional
+            First outputs and cell states; zeros by default.
+
+        Returns
+        -------
+        tuple
+            Outputs ``(steps, batch, directions * size)``, packed if ``input`` is, and the last
+            ``(h, c)``, each ``(num_layers * directions, batch, size)``.
+        """
+        y, state = self._run(input, hx)
+        return y, state
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.proj_size or self.hidden_size, self.hidden_size)
+
+    def _direction(
+        self, number: int, x: Tensor, state: tuple[Tensor, ...], ends: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        product: SparseLinear = self.hidden_products[number]  # type: ignore[assignment]
+        inputs = self.input_products[number](x)
+        values, _ = self._tensors(product, inputs)
+        projection = self.projections[number].to(inputs.dtype) if self.proj_size else None
+        h, c = state
+        y, c = recurrence(
+            inputs,
+            h,
+            c,
+            values,
+            product.local,
+            product.runs,
+            product.kernel,
+            ends=ends,
+            projection=projection,
+        )
+        return y, (_at_end(y, h, ends), c)
+
+    def _take_rest(self, number: int, suffix: str, weights: Mapping[str, Tensor]) -> None:
+        if self.proj_size:
+            weight = weights[f"weight_hr{suffix}"]
+            self.projections.append(
+                nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
+            )
+
+    def _give_rest(self, number: int, suffix: str, weights: Mapping[str, Tensor]) -> None:
+        if self.proj_size:
+            weights[f"weight_hr{suffix}"].copy_(self.projections[number])
+
+
+class SparseGRU(SparseRecurrent):
+    """A GRU with sparse weights, torch's equations and gate order (r, z, n).
+
+    It takes what ``torch.nn.GRU`` takes, packed sequences and ``hx=`` too.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As in ``torch.nn.GRU``.
+    sparsity : float
+        Share of zeros, at random places, of both products.
+    kernel, device, dtype
+        As in :class:`SparseLinear`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rnn = SparseGRU(32, 64, sparsity=0.9)
+    >>> y, h = rnn(torch.ones(5, 2, 32))
+    >>> y.shape, h.shape
+    (torch.Size([5, 2, 64]), torch.Size([1, 2, 64]))
+    """
+
+    _GATES, _DENSE, _HIDDEN_BIAS = 3, nn.GRU, True
+
+    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> Any:
+        """Run over ``input (steps, batch, input_size)``, batch first as asked, unbatched or packed.
+
+        Parameters
+        ----------
+        input : (steps, batch, input_size) tensor or PackedSequence
+        hx : (layers, batch, hidden_size) tensor, optional
+            First outputs; zeros by default.
+
+        Returns
+        -------
+        tuple
+            Outputs ``(steps, batch, directions * hidden_size)``, packed if ``input`` is, and the
+            last ones ``(num_layers * directions, batch, hidden_size)``.
+        """
+        y, (h,) = self._run(input, None if hx is None else (hx,))
+        return y, h
+
+    def _direction(
+        self, number: int, x: Tensor, state: tuple[Tensor, ...], ends: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        product: SparseLinear = self.hidden_products[number]  # type: ignore[assignment]
+        inputs = self.input_products[number](x)
+        values, bias = self._tensors(product, inputs)
+        (h,) = state
+        y = gated_recurrence(inputs, h, values, bias, product.local, product.runs, product.kernel)
+        return y, (_at_end(y, h, ends),)

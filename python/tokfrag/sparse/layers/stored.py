@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.weak import WeakIdKeyDictionary
 
-from tokfrag.sparse.products import products as _products
+from tokfrag.sparse.products import products
 
 _EXTENT_LIMIT = 1 << 31
 
@@ -30,7 +32,7 @@ def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
     return float(sparsity)
 
 
-def check_mask(mask: Tensor, shape: tuple[int, int], name: str = "mask") -> Tensor:
+def check_mask(mask: Tensor, shape: tuple[int, ...], name: str = "mask") -> Tensor:
     if not isinstance(mask, Tensor):
         raise TypeError(f"{name}: got {type(mask).__name__}, takes a bool tensor of shape {shape}")
     if tuple(mask.shape) != shape:
@@ -41,7 +43,7 @@ def check_mask(mask: Tensor, shape: tuple[int, int], name: str = "mask") -> Tens
 
 
 def check_dtype(dtype: torch.dtype, name: str) -> None:
-    if dtype not in _products.ELEMENTS:
+    if dtype not in products.ELEMENTS:
         raise TypeError(f"{name}: got {dtype}, takes float32, float64, float16 or bfloat16")
 
 
@@ -53,12 +55,36 @@ def random_mask(rows: int, columns: int, sparsity: float) -> Tensor:
     return mask.view(rows, columns)
 
 
+# Parameters that have changed their size: an optimiser that has stepped kept moments of the old.
+_resized = WeakIdKeyDictionary()
+
+
+def _forget_old_sizes(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Before a step: what an optimiser kept for values of another number begins anew."""
+    if not _resized:
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter not in _resized:
+                continue
+            kept = optimizer.state.get(parameter, {}).values()
+            if any(isinstance(t, Tensor) and t.ndim and t.shape != parameter.shape for t in kept):
+                del optimizer.state[parameter]
+
+
+register_optimizer_step_pre_hook(_forget_old_sizes)
+
+
 def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
     """Gives a parameter data of another size; the parameter stays the same object.
 
-    A graph that is still alive (a loss held from the last step) would make later gradients be
-    checked against the old size; changing the dtype in between makes torch forget it.
+    An optimiser that has stepped forgets what it kept for the old values before its next step,
+    unless somebody has carried that over. A graph that is still alive (a loss held from the last
+    step) would make later gradients be checked against the old size; changing the dtype in between
+    makes torch forget it.
     """
+    if parameter.numel() != data.numel():
+        _resized[parameter] = True
     parameter.grad = None
     other = torch.float64 if data.dtype != torch.float64 else torch.float32
     parameter.data = data.new_empty(0, dtype=other)
@@ -115,6 +141,14 @@ class StoredMatrix(nn.Module, ABC):
         stored = [self.values, *(getattr(self, name) for name in self._PLACES)]
         return sum(t.numel() * t.element_size() for t in stored)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle, refused where its places are damaged."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        places = [getattr(self, name) for name in self._PLACES]
+        if self.values.shape != places[0].shape:
+            raise ValueError(f"values: got {tuple(self.values.shape)}, takes {places[0].shape}")
+        self._check_places(self.values, places)
+
     def _load_from_state_dict(
         self,
         state_dict: dict[str, Any],
@@ -147,7 +181,7 @@ class StoredMatrix(nn.Module, ABC):
                 return
             if values.shape != self.values.shape:
                 replace_data(self.values, self.values.data.new_empty(values.shape))
-            # What is kept of a pattern goes by the tensor.
+            # Another tensor, so that what is remembered of the old one is not taken for it.
             self.local = self.local.new_empty(places[0].shape)
         super()._load_from_state_dict(
             state_dict,

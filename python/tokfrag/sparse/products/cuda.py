@@ -86,7 +86,7 @@ def sample(element: int, grad: Tensor, x: Tensor, local: Tensor, runs: Tensor, o
             element,
             rows,
             columns,
-            local.data_ptr(),
+            form.local.data_ptr(),
             form.starts.data_ptr(),
             places.data_ptr(),
             form.fullest,

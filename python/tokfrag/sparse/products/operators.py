@@ -7,36 +7,16 @@ differentiation and ``torch.func`` see no operator: for them products are compos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tokfrag._operators import is_memory, nobody_watches, transformed
-from tokfrag.sparse.products import lookup as _lookup, products as _products
+from tokfrag._operators import define, implement, is_memory, nobody_watches, transformed
+from tokfrag.sparse.products import lookup as table, products
 from tokfrag.sparse.products.places import positions_of
-
-_library: Any = torch.library.Library("tokfrag", "FRAGMENT")  # type: ignore[no-untyped-call]
-_SCHEMAS = (
-    "sparse_mm(Tensor x, Tensor values, Tensor? bias, Tensor local, Tensor runs, int columns,"
-    " bool transposed, str kernel) -> Tensor",
-    "sparse_sample(Tensor grad, Tensor x, Tensor local, Tensor runs, str kernel) -> Tensor",
-    "sparse_lookup(Tensor ids, Tensor values, Tensor offsets, Tensor local, int columns) -> Tensor",
-    "sparse_lookup_gradient(Tensor grad, Tensor ids, Tensor offsets, Tensor local) -> Tensor",
-)
-for _schema in _SCHEMAS:
-    _library.define(_schema)
-
-
-for _name, _kernel in (
-    ("sparse_mm", _products.multiply),
-    ("sparse_sample", _products.sample),
-    ("sparse_lookup", _lookup.lookup),
-    ("sparse_lookup_gradient", _lookup.lookup_gradient),
-):
-    for _device in ("CPU", "CUDA"):
-        _library.impl(_name, _kernel, _device)
 
 
 def _fake_mm(
@@ -64,15 +44,6 @@ def _fake_lookup(
 
 def _fake_lookup_gradient(grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor) -> Tensor:
     return grad.new_empty(local.shape)
-
-
-for _name, _fake in (
-    ("sparse_mm", _fake_mm),
-    ("sparse_sample", _fake_sample),
-    ("sparse_lookup", _fake_lookup),
-    ("sparse_lookup_gradient", _fake_lookup_gradient),
-):
-    torch.library.register_fake(f"tokfrag::{_name}", _fake, lib=_library)
 
 
 def _setup_mm(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -140,15 +111,40 @@ def _backward_lookup_gradient(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None
     return lookup, None, None, None
 
 
-for _name, _backward, _setup in (
-    ("sparse_mm", _backward_mm, _setup_mm),
-    ("sparse_sample", _backward_sample, _setup_sample),
-    ("sparse_lookup", _backward_lookup, _setup_lookup),
-    ("sparse_lookup_gradient", _backward_lookup_gradient, _setup_lookup_gradient),
+for _schema, _kernel, _fake, _setup, _backward in (
+    (
+        "sparse_mm(Tensor x, Tensor values, Tensor? bias, Tensor local, Tensor runs, int columns,"
+        " bool transposed, str kernel) -> Tensor",
+        products.multiply,
+        _fake_mm,
+        _setup_mm,
+        _backward_mm,
+    ),
+    (
+        "sparse_sample(Tensor grad, Tensor x, Tensor local, Tensor runs, str kernel) -> Tensor",
+        products.sample,
+        _fake_sample,
+        _setup_sample,
+        _backward_sample,
+    ),
+    (
+        "sparse_lookup(Tensor ids, Tensor values, Tensor offsets, Tensor local, int columns)"
+        " -> Tensor",
+        table.lookup,
+        _fake_lookup,
+        _setup_lookup,
+        _backward_lookup,
+    ),
+    (
+        "sparse_lookup_gradient(Tensor grad, Tensor ids, Tensor offsets, Tensor local) -> Tensor",
+        table.lookup_gradient,
+        _fake_lookup_gradient,
+        _setup_lookup_gradient,
+        _backward_lookup_gradient,
+    ),
 ):
-    torch.library.register_autograd(
-        f"tokfrag::{_name}", _backward, setup_context=_setup, lib=_library
-    )
+    define(_schema, cpu=_kernel, fake=_fake, setup_context=_setup, backward=_backward)
+    implement(_schema[: _schema.index("(")], "CUDA", _kernel)
 
 
 class _Multiply(torch.autograd.Function):
@@ -168,13 +164,13 @@ class _Multiply(torch.autograd.Function):
         ctx.columns, ctx.kernel = columns, kernel
         needs_x, needs_values = ctx.needs_input_grad[:2]
         ctx.save_for_backward(x if needs_values else None, values if needs_x else None, local, runs)
-        return _products.multiply(x, values, bias, local, runs, columns, False, kernel)
+        return products.multiply(x, values, bias, local, runs, columns, False, kernel)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, values, local, runs = ctx.saved_tensors
         grad_x = grad_values = grad_bias = None
-        multiply, sample = _products.multiply, _products.sample
+        multiply, sample = products.multiply, products.sample
         # Gradients of gradients and batches of gradients: the operators have them.
         if torch.is_grad_enabled() or not direct(grad, local):
             multiply, sample = torch.ops.tokfrag.sparse_mm, torch.ops.tokfrag.sparse_sample
@@ -192,10 +188,40 @@ def direct(x: Tensor, values: Tensor) -> bool:
     return (x.is_cpu or x.is_cuda) and nobody_watches() and is_memory(x) and is_memory(values)
 
 
+def _positions(derive: Callable[[Tensor, Tensor], Tensor], *places: Tensor) -> Tensor:
+    """Positions of places, also of places that ``vmap`` has put side by side (an ensemble)."""
+    functorch = torch._C._functorch
+    level = max(functorch.maybe_get_level(part) for part in places)
+    if level < 0:
+        with torch._C._DisableFuncTorch():
+            return derive(*places)
+    axes, plain = [], []
+    for part in places:
+        mine = functorch.maybe_get_level(part) == level
+        axis = functorch.maybe_get_bdim(part) if mine and functorch.is_batchedtensor(part) else -1
+        axes.append(axis)
+        plain.append(functorch.get_unwrapped(part) if mine else part)
+    if max(axes) < 0:  # watched for gradients, which places have none of
+        return _positions(derive, *plain)
+    count = next(p.shape[a] for p, a in zip(plain, axes, strict=True) if a >= 0)
+    members = [
+        _positions(
+            derive,
+            *(
+                p if a < 0 else p.select(a, n).contiguous()
+                for p, a in zip(plain, axes, strict=True)
+            ),
+        )
+        for n in range(count)
+    ]
+    with torch._C._DisableFuncTorch():
+        stacked = torch.stack(members)
+    return functorch._add_batch_dim(stacked, 0, level)
+
+
 def dense_matrix(values: Tensor, local: Tensor, runs: Tensor, columns: int) -> Tensor:
-    """The matrix by torch's operators, whatever transformation ``values`` are under."""
-    with torch._C._DisableFuncTorch():  # places stay plain tensors
-        positions = positions_of(local, runs, columns)
+    """The matrix by torch's operators, whatever transformation its tensors are under."""
+    positions = _positions(lambda a, b: positions_of(a, b, columns), local, runs)
     rows = runs.shape[1]
     flat = values.new_zeros(rows * columns).index_put((positions,), values)
     return flat.view(rows, columns)
@@ -207,11 +233,10 @@ def lookup(ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns:
         return torch.ops.tokfrag.sparse_lookup(  # type: ignore[no-any-return]
             ids, values, offsets, local, columns
         )
-    with torch._C._DisableFuncTorch():
-        positions = _lookup.positions_of(offsets, local, columns)
-    rows = offsets.numel() - 1
-    table = values.new_zeros(rows * columns).index_put((positions,), values).view(rows, columns)
-    return functional.embedding(ids.to(torch.int64), table)
+    positions = _positions(lambda a, b: table.positions_of(a, b, columns), offsets, local)
+    rows = offsets.shape[0] - 1
+    dense = values.new_zeros(rows * columns).index_put((positions,), values).view(rows, columns)
+    return functional.embedding(ids.to(torch.int64), dense)
 
 
 def linear(
@@ -248,4 +273,4 @@ def linear(
         return _Multiply.apply(  # type: ignore[no-any-return,no-untyped-call]
             x, values, bias, local, runs, columns, kernel
         )
-    return _products.multiply(x, values, bias, local, runs, columns, False, kernel, keep=True)
+    return products.multiply(x, values, bias, local, runs, columns, False, kernel, keep=True)

@@ -6,32 +6,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STRUCTURES = (None, "2:4", "8x1")
+from tokfrag.sparse.pruning.structures import LARGEST, Blocks, Grouped, Structure, parse
+
 # ADMM's penalty grows slowly where an iteration is cheap: a fifth less error than three times as
 # fast, at three to four times the iterations.
 _CHEAP_COLUMNS = 1024
 
 
 def select(
-    scores: Tensor, sparsity: float, structure: str | None, *, by_row: bool = False
+    scores: Tensor, sparsity: float, structure: Structure | str | None, *, by_row: bool = False
 ) -> Tensor:
     """The mask that keeps the highest ``scores (rows, columns)``.
 
-    Exactly ``round(sparsity * count)`` are dropped, of the matrix or of each row. ``"2:4"`` keeps
-    two of every four in a row; ``"8x1"`` keeps or drops eight rows of a column together.
+    Exactly ``round(sparsity * count)`` are dropped, of the matrix or of each row; with blocks, of
+    the blocks. What is kept of every m columns does not depend on the sparsity.
     """
-    rows, columns = scores.shape
-    if structure == "2:4":
-        groups = scores.reshape(rows, columns // 4, 4)
-        best = groups.topk(2, -1).indices
-        return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True).view_as(scores)
-    if structure == "8x1":
-        blocks = -(-rows // 8)
-        padded = scores.new_zeros((blocks * 8, columns))
-        padded[:rows] = scores
-        block_scores = padded.view(blocks, 8, columns).sum(1)
-        mask = select(block_scores, sparsity, None, by_row=by_row)
-        return mask.repeat_interleave(8, 0)[:rows]
+    columns = scores.shape[1]
+    if isinstance(structure, str):
+        structure = parse(structure)
+    if isinstance(structure, Grouped):
+        return structure.select(scores)
+    if isinstance(structure, Blocks):
+        mask = select(structure.sums(scores), sparsity, None, by_row=by_row)
+        return structure.spread(mask, scores.shape)
     if by_row:
         kept = columns - round(sparsity * columns)
         places = scores.topk(kept, -1, sorted=False).indices
@@ -48,13 +45,13 @@ def select(
 
 
 def sparsegpt(
-    weight: Tensor, gram: Tensor, sparsity: float, structure: str | None
+    weight: Tensor, gram: Tensor, sparsity: float, structure: Structure | None
 ) -> tuple[Tensor, Tensor]:
     """Mask and updated weights by SparseGPT (Frantar, Alistarh, arXiv 2301.00774).
 
-    Columns are pruned left to right in blocks of 128, and each dropped weight's error is spread
-    over the columns to its right by the inverse Gram matrix. Where its Cholesky factor does not
-    exist, the damping (1 % of the mean diagonal) is raised until it does.
+    Columns are pruned left to right in blocks of up to 128, and each dropped weight's error is
+    spread over the columns to its right by the inverse Gram matrix. Where its Cholesky factor does
+    not exist, the damping (1 % of the mean diagonal) is raised until it does.
     """
     weight = weight.clone()
     columns = weight.shape[1]
@@ -70,20 +67,23 @@ def sparsegpt(
             break
         damping *= 10
     mask = torch.ones_like(weight, dtype=torch.bool)
-    for first in range(0, columns, 128):
-        last = min(first + 128, columns)
+    grouped = structure if isinstance(structure, Grouped) else None
+    unit = _unit(structure)
+    width = LARGEST // unit * unit
+    for first in range(0, columns, width):
+        last = min(first + width, columns)
         block = weight[:, first:last].clone()
         local = inverse[first:last, first:last]
         errors = torch.zeros_like(block)
-        if structure == "2:4":
+        if grouped:
             kept = torch.ones_like(block, dtype=torch.bool)
         else:
             kept = select((block / local.diagonal()) ** 2, sparsity, structure)
         for column in range(last - first):
-            if structure == "2:4" and column % 4 == 0:
-                four = slice(column, column + 4)
-                scores = (block[:, four] / local.diagonal()[four]) ** 2
-                kept[:, four] = select(scores, sparsity, structure)
+            if grouped and column % grouped.m == 0:
+                group = slice(column, column + grouped.m)
+                scores = (block[:, group] / local.diagonal()[group]) ** 2
+                kept[:, group] = grouped.select(scores)
             old = block[:, column].clone()
             new = torch.where(kept[:, column], old, 0)
             error = (old - new) / local[column, column]
@@ -96,8 +96,15 @@ def sparsegpt(
     return mask, weight * mask
 
 
+def _unit(structure: Structure | None) -> int:
+    """How many columns belong together."""
+    if structure is None:
+        return 1
+    return structure.m if isinstance(structure, Grouped) else structure.columns
+
+
 def admm(
-    weight: Tensor, gram: Tensor, cross: Tensor, sparsity: float, structure: str | None
+    weight: Tensor, gram: Tensor, cross: Tensor, sparsity: float, structure: Structure | None
 ) -> tuple[Tensor, Tensor]:
     """Mask and weights by ADMM on ``1/2 tr(W G W') - tr(C W')`` with W = D, D sparse.
 

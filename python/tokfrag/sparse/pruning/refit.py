@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tokfrag.sparse._descent import sweep
 from tokfrag.sparse.products.products import threads
-from tokfrag.sparse.pruning import masks as _masks
+from tokfrag.sparse.pruning import masks
+from tokfrag.sparse.pruning.structures import Grouped, Structure
 
 # Pulls weights the data say nothing about back to their dense values; share of the mean diagonal.
 _DAMPING = 1e-4
@@ -84,7 +85,9 @@ def descend(problem: Problem, start: Tensor, mask: Tensor, sweeps: int, tol: flo
     return weight
 
 
-def gradual(problem: Problem, sparsity: float, structure: str | None) -> tuple[Tensor, Tensor]:
+def gradual(
+    problem: Problem, sparsity: float, structure: Structure | None
+) -> tuple[Tensor, Tensor]:
     """Mask and weights by dropping in steps, descending between, then swapping.
 
     A weight's score is what the error would grow by without it, others held, and an absent one's
@@ -93,11 +96,13 @@ def gradual(problem: Problem, sparsity: float, structure: str | None) -> tuple[T
     diagonal = problem.gram.diagonal().clamp(min=1e-30)
     weight = problem.weight.clone()
     mask = torch.ones_like(weight, dtype=torch.bool)
-    levels = [1.0] if structure == "2:4" else [(i + 1) / _LEVELS for i in range(_LEVELS)]
+    levels = (
+        [1.0] if isinstance(structure, Grouped) else [(i + 1) / _LEVELS for i in range(_LEVELS)]
+    )
     for level in levels:
         # The kept share shrinks geometrically: later drops cost more, so they are smaller.
         now = 1 - (1 - sparsity) ** level
-        mask = _masks.select(torch.where(mask, weight.square() * diagonal, 0), now, structure)
+        mask = masks.select(torch.where(mask, weight.square() * diagonal, 0), now, structure)
         weight = descend(problem, weight, mask, 2)
     best = problem.error(weight)
     share = 0.1
@@ -105,7 +110,7 @@ def gradual(problem: Problem, sparsity: float, structure: str | None) -> tuple[T
         residual = problem.cross - weight @ problem.gram
         scores = (weight * diagonal + residual).square() / diagonal
         # Entrants must beat those they replace clearly: their gains are not independent.
-        candidate = _masks.select(torch.where(mask, scores, scores * share), sparsity, structure)
+        candidate = masks.select(torch.where(mask, scores, scores * share), sparsity, structure)
         if torch.equal(candidate, mask):
             break
         trial = descend(problem, weight, candidate, 3)
@@ -121,7 +126,7 @@ def solve(
     problem: Problem,
     method: str,
     sparsity: float,
-    structure: str | None,
+    structure: Structure | None,
     mask: Tensor | None,
     refit: bool,
 ) -> tuple[Tensor, Tensor, float]:
@@ -131,16 +136,16 @@ def solve(
     if mask is not None:
         start = torch.where(mask, weight, 0)
     elif method == "magnitude":
-        mask = _masks.select(weight.abs(), sparsity, structure)
+        mask = masks.select(weight.abs(), sparsity, structure)
         start = torch.where(mask, weight, 0)
     elif method == "wanda":
         scores = weight.abs() * problem.gram.diagonal().clamp(min=0).sqrt()
-        mask = _masks.select(scores, sparsity, structure, by_row=structure is None)
+        mask = masks.select(scores, sparsity, structure, by_row=structure is None)
         start = torch.where(mask, weight, 0)
     elif method == "sparsegpt":
-        mask, start = _masks.sparsegpt(weight, problem.gram, sparsity, structure)
+        mask, start = masks.sparsegpt(weight, problem.gram, sparsity, structure)
     elif method == "admm":
-        mask, start = _masks.admm(weight, damped.gram, damped.cross, sparsity, structure)
+        mask, start = masks.admm(weight, damped.gram, damped.cross, sparsity, structure)
     else:
         mask, start = gradual(damped, sparsity, structure)
     before = problem.error(start)

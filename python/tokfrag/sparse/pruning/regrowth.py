@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tokfrag.sparse.layers.linear import SparseLinear
+from tokfrag.sparse.pruning.calibration import call
 from tokfrag.sparse.pruning.sgd import carry_state
-from tokfrag.sparse.pruning.sites import call
 
 _BLOCK_ROWS = 128
 
@@ -93,10 +93,11 @@ def _flows(
     hooks = []
     for path, layer in layers.items():
 
-        def keep(_: nn.Module, args: Any, output: Tensor, path: str = path) -> None:
-            calls[path].append((args[0].detach(), output))
+        def keep(_: nn.Module, args: Any, named: Any, output: Tensor, path: str = path) -> None:
+            x = args[0] if args else named["input"]
+            calls[path].append((x.detach(), output))
 
-        hooks.append(layer.register_forward_hook(keep))
+        hooks.append(layer.register_forward_hook(keep, with_kwargs=True))
     try:
         with torch.enable_grad():
             output = call(model, inputs)

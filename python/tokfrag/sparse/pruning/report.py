@@ -1,19 +1,24 @@
-"""What ``sparsify`` did, layer by layer."""
+"""What ``sparsify`` did: a row for every matrix it pruned, and one for every module."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from tokfrag.sparse.pruning.pruned import Pruned
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One pruned layer.
+    """One pruned matrix.
 
-    ``error_before`` and ``error_after`` are squared errors of the layer's outputs on the
-    calibration data relative to the target outputs, before and after the final descent; None for
-    ``method="sgd"``, which has no layer problem. Bytes are of the weights, dense and stored sparse.
+    ``path`` is the module's, with the part where it has several. ``error_before`` and
+    ``error_after`` are squared errors of the layer's outputs on the calibration data relative to
+    the target outputs, before and after the final descent; None for ``method="sgd"``, which has no
+    layer problem. Bytes are of the weights, dense and stored sparse.
     """
 
     path: str
@@ -24,23 +29,45 @@ class LayerReport:
     bytes_dense: int
     bytes_sparse: int
     seconds: float
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """One module of the model: what was done with the weights of its own, or why nothing.
+
+    ``action`` is "pruned", "left dense" or "no weights"; ``weights`` counts the elements of its
+    matrices, ``zeros`` those that are zero now.
+    """
+
+    path: str
+    kind: str
+    action: str
+    reason: str
+    weights: int
+    zeros: int
 
 
 @dataclass(frozen=True)
 class SparsityReport:
-    """Every pruned layer, totals, and the masks (by parameter name, True where kept)."""
+    """Every pruned layer, every module, totals, and the masks (by parameter name, True: kept)."""
 
     method: str
     layers: tuple[LayerReport, ...]
     masks: dict[str, Tensor] = field(repr=False)
     seconds: float = 0.0
+    modules: tuple[ModuleReport, ...] = ()
 
     @property
     def sparsity(self) -> float:
-        """The share of zeros over all pruned layers."""
-        count = sum(layer.shape[0] * layer.shape[1] for layer in self.layers)
-        zeros = sum(layer.sparsity * layer.shape[0] * layer.shape[1] for layer in self.layers)
-        return zeros / count
+        """The share of zeros in all matrices of the model, those left dense too."""
+        count = sum(row.weights for row in self.modules)
+        return sum(row.zeros for row in self.modules) / count if count else 0.0
+
+    @property
+    def left_dense(self) -> dict[str, str]:
+        """Why each module with weights stayed as it was, by path."""
+        return {row.path: row.reason for row in self.modules if row.action == "left dense"}
 
     @property
     def bytes_dense(self) -> int:
@@ -53,9 +80,10 @@ class SparsityReport:
         return sum(layer.bytes_sparse for layer in self.layers)
 
     def table(self) -> str:
-        """The report as text, a line a layer."""
-        width = max(len(layer.path) for layer in self.layers)
-        width = max(width, len("layer"))
+        """The report as text: a line a pruned matrix, a line a module left dense, totals."""
+        dense = [row for row in self.modules if row.action == "left dense"]
+        paths = [*(layer.path for layer in self.layers), *(row.path for row in dense)]
+        width = max(len(path) for path in (*paths, "whole model"))
         lines = [
             f"{'layer':<{width}} {'shape':>13} {'sparsity':>8} {'before':>9} {'after':>9} "
             f"{'dense kB':>9} {'sparse kB':>9} {'s':>6}"
@@ -66,16 +94,89 @@ class SparsityReport:
                 for error in (layer.error_before, layer.error_after)
             ]
             shape = f"{layer.shape[0]}x{layer.shape[1]}"
-            lines.append(
+            line = (
                 f"{layer.path:<{width}} {shape:>13} {layer.sparsity:>8.3f} {errors[0]:>9} "
                 f"{errors[1]:>9} {layer.bytes_dense / 1e3:>9.1f} {layer.bytes_sparse / 1e3:>9.1f} "
                 f"{layer.seconds:>6.2f}"
             )
+            lines.append(f"{line}  {layer.remark}".rstrip())
+        for row in dense:
+            lines.append(f"{row.path:<{width}} {row.weights:>13} {'dense':>8}  {row.reason}")
         lines.append(
-            f"{'total':<{width}} {'':>13} {self.sparsity:>8.3f} {'':>9} {'':>9} "
+            f"{'total':<{width}} {'':>13} {'':>8} {'':>9} {'':>9} "
             f"{self.bytes_dense / 1e3:>9.1f} {self.bytes_sparse / 1e3:>9.1f} {self.seconds:>6.2f}"
         )
+        lines.append(f"{'whole model':<{width}} {'':>13} {self.sparsity:>8.3f}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.table()
+
+
+def layer_report(model: nn.Module, item: Pruned) -> LayerReport:
+    """The row of one pruned matrix."""
+    site, mask = item.site, item.mask
+    size = model.get_parameter(site.keys[0]).element_size()
+    rows, columns = mask.shape
+    kept = int(mask.sum())
+    # A value and a byte each, and two bytes for each row of each column chunk.
+    chunks = sum(-(-width // 128) for width in site.widths)
+    return LayerReport(
+        site.name,
+        (rows, columns),
+        1 - kept / mask.numel(),
+        item.error_before,
+        item.error_after,
+        mask.numel() * size,
+        kept * (size + 1) + 2 * rows * chunks,
+        item.seconds,
+        item.remark,
+    )
+
+
+def masks_of(model: nn.Module, plan: Sequence[Pruned]) -> dict[str, Tensor]:
+    """The masks by parameter, of the parameters' shapes; rows that were not pruned are kept."""
+    masks: dict[str, Tensor] = {}
+    for item in plan:
+        for key, part in item.site.split(item.mask).items():
+            if key not in masks:
+                masks[key] = torch.ones(model.get_parameter(key).shape, dtype=torch.bool)
+            item.site.put(part, masks[key])
+    return masks
+
+
+def module_reports(
+    model: nn.Module,
+    plan: Sequence[Pruned],
+    masks: Mapping[str, Tensor],
+    reasons: Mapping[str, str],
+    remarks: Mapping[str, str],
+) -> tuple[ModuleReport, ...]:
+    """A row for every module; the model must hold its new weights, in dense layers still."""
+    pruned = {item.site.path for item in plan}
+    inside = {key for item in plan for key in item.site.keys}
+    rows = []
+    counted: dict[int, str] = {}
+    for path, module in model.named_modules():
+        tied = ""
+        weights = zeros = 0
+        for name, parameter in module.named_parameters(recurse=False):
+            key = f"{path}.{name}" if path else name
+            if parameter.ndim < 2:
+                continue
+            owner = counted.setdefault(id(parameter), key)
+            if owner != key:
+                tied = f"{name} is {owner}"
+                continue
+            weights += parameter.numel()
+            gone = ~masks[key] if key in masks else parameter.detach() == 0
+            zeros += int(gone.sum())
+        own = [f"{path}.{n}" if path else n for n, _ in module.named_parameters(recurse=False)]
+        if path in pruned or inside.intersection(own):
+            action, reason = "pruned", remarks.get(path, "")
+        elif weights:
+            action, reason = "left dense", reasons.get(path, "not asked for")
+        else:
+            action, reason = "no weights", tied or reasons.get(path, "")
+        rows.append(ModuleReport(path, type(module).__name__, action, reason, weights, zeros))
+    return tuple(rows)

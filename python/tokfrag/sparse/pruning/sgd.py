@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from tokfrag._progress import progress_bar
 from tokfrag.sparse.layers.linear import SparseLinear
-from tokfrag.sparse.layers.recurrent import SparseLSTM
-from tokfrag.sparse.pruning import masks as _masks
-from tokfrag.sparse.pruning.sites import Site, call
+from tokfrag.sparse.pruning import masks
+from tokfrag.sparse.pruning.calibration import call
+from tokfrag.sparse.pruning.pruned import Pruned
+from tokfrag.sparse.pruning.replacing import products_of, sparse_form
+from tokfrag.sparse.pruning.sites import Site, paths_of
+from tokfrag.sparse.pruning.structures import Grouped, Structure
 
 # Sparsity rises over the first part of the steps, at this many moments; the rest mends.
 _RAMP = 0.7
 _DROPS = 10
 
-# For each site: mask, weights, shift of the bias, errors before and after, seconds.
-Plan = list[tuple[Site, Tensor, Tensor, Tensor | None, float | None, float | None, float]]
+
+@dataclass(frozen=True)
+class Options:
+    """What training takes besides the model and its data."""
+
+    structure: Structure | None
+    given: Mapping[str, Tensor]
+    loss: Callable[[nn.Module, Any], Tensor] | None
+    steps: int
+    learning_rate: float
+    progress: bool
 
 
 def carry_state(optimizer: torch.optim.Optimizer, parameter: Tensor, origin: Tensor) -> None:
@@ -55,54 +68,28 @@ def train(
     model: nn.Module,
     sites: Sequence[Site],
     batches: Sequence[Any],
-    *,
-    sparsity: float,
-    structure: str | None,
-    given: dict[str, Tensor],
-    loss: Callable[[nn.Module, Any], Tensor] | None,
-    steps: int,
-    learning_rate: float,
-    progress: bool,
-) -> Plan:
-    """Weights and masks after ``steps`` of Adam on a copy; the model itself is not touched."""
+    shares: Mapping[str, float],
+    options: Options,
+) -> list[Pruned]:
+    """Weights and masks after some steps of Adam on a copy; the model itself is not touched."""
     begin = time.perf_counter()
-    student = copy.deepcopy(model)
-    layers: dict[str, list[SparseLinear]] = {}
-    for site in sites:
-        module = student.get_submodule(site.path)
-        layers[site.path] = []
-        everywhere = torch.ones_like(site.weight(model), dtype=torch.bool)
-        mask = given.get(site.path, everywhere)
-        fresh: nn.Module
-        if isinstance(module, nn.LSTM):
-            parts = [part.clone() for part in site.split(mask).values()]
-            fresh = SparseLSTM.from_dense(module, dict(zip(site.names, parts, strict=True)))
-            products = [fresh.input_products[0], fresh.hidden_products[0]]
-            layers[site.path] = [p for p in products if isinstance(p, SparseLinear)]
-        else:
-            bias = getattr(module, "bias", None)
-            fresh = SparseLinear.from_weight(module.weight, bias, mask)  # type: ignore[arg-type]
-            layers[site.path] = [fresh]
-        fresh.train(module.training)
-        if site.path:
-            parent, _, name = site.path.rpartition(".")
-            setattr(student.get_submodule(parent), name, fresh)
-        else:
-            student = fresh
+    student, layers = _student(model, sites, options.given)
     values = [layer.values for group in layers.values() for layer in group]
     for parameter in student.parameters():
         parameter.requires_grad_(False)
     for parameter in values:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(values, lr=learning_rate)
+    optimizer = torch.optim.Adam(values, lr=options.learning_rate)
     dense = copy.deepcopy(model).eval()
-    drops = _drop_schedule(steps)
-    with tqdm(range(steps), disable=not progress, unit="step") as bar:
-        for step in bar:
-            if step in drops and not given:
-                level = 1 - (1 - sparsity) ** drops[step]
-                for group in layers.values():
-                    _drop(group, optimizer, level, structure, final=drops[step] == 1)
+    drops = _drop_schedule(options.steps)
+    loss = options.loss
+    with progress_bar(options.steps, "sparsify", "step", options.progress) as advance:
+        for step in range(options.steps):
+            if step in drops and not options.given:
+                final = drops[step] == 1
+                for name, group in layers.items():
+                    level = 1 - (1 - shares[name]) ** drops[step]
+                    _drop(group, optimizer, level, options.structure, final=final)
             batch = batches[step % len(batches)]
             optimizer.zero_grad()
             value = _distance(student, dense, batch) if loss is None else loss(student, batch)
@@ -110,15 +97,44 @@ def train(
                 raise ValueError(f"loss: got {value.item()} at step {step}, takes finite values")
             torch.autograd.backward(value)
             optimizer.step()
-            bar.set_postfix(loss=value.item())
+            advance(1)
     seconds = (time.perf_counter() - begin) / len(sites)
-    plan: Plan = []
+    plan = []
     for site in sites:
-        group = layers[site.path]
+        group = layers[site.name]
         weight = torch.cat([layer.dense_weight().detach().float() for layer in group], 1)
         mask = torch.cat([layer.mask for layer in group], 1)
-        plan.append((site, mask, weight, None, None, None, seconds))
+        plan.append(Pruned(site, mask, weight, seconds=seconds))
     return plan
+
+
+def _student(
+    model: nn.Module, sites: Sequence[Site], given: Mapping[str, Tensor]
+) -> tuple[nn.Module, dict[str, list[SparseLinear]]]:
+    """A copy of the model with sparse modules, and the products of each site by its name."""
+    student = copy.deepcopy(model)
+    by_path: dict[str, list[Site]] = {}
+    for site in sites:
+        by_path.setdefault(site.path, []).append(site)
+    layers: dict[str, list[SparseLinear]] = {}
+    for path, group in by_path.items():
+        module = student.get_submodule(path)
+        items = []
+        for site in group:
+            weight = site.weight(model)
+            mask = given.get(site.name, torch.ones_like(weight, dtype=torch.bool))
+            items.append(Pruned(site, mask, weight))
+        fresh = sparse_form(module, items)
+        fresh.train(module.training)
+        for place in paths_of(student, module):
+            if not place:
+                student = fresh
+                continue
+            parent, _, name = place.rpartition(".")
+            setattr(student.get_submodule(parent), name, fresh)
+        for site in group:
+            layers[site.name] = products_of(fresh, site)
+    return student, layers
 
 
 def _drop_schedule(steps: int) -> dict[int, float]:
@@ -132,15 +148,15 @@ def _drop(
     group: Sequence[SparseLinear],
     optimizer: torch.optim.Optimizer,
     level: float,
-    structure: str | None,
+    structure: Structure | None,
     *,
     final: bool,
 ) -> None:
-    if structure == "2:4" and not final:
+    if isinstance(structure, Grouped) and not final:
         return  # has one sparsity only, reached at the last drop
     scores = [layer.dense_weight().detach().abs() for layer in group]
     widths = [part.shape[1] for part in scores]
-    mask = _masks.select(torch.cat(scores, 1), level, structure)
+    mask = masks.select(torch.cat(scores, 1), level, structure)
     for layer, part in zip(group, torch.split(mask, widths, 1), strict=True):
         origin = layer.set_mask(part.contiguous())
         carry_state(optimizer, layer.values, origin)

@@ -7,29 +7,34 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from tokfrag.sparse.layers.linear import SparseLinear
-from tokfrag.sparse.layers.recurrent import SparseLSTM
-from tokfrag.sparse.layers.stored import check_mask, check_sparsity
-from tokfrag.sparse.pruning import masks as _masks, sgd as _sgd
-from tokfrag.sparse.pruning.refit import Problem, solve
-from tokfrag.sparse.pruning.report import LayerReport, SparsityReport
-from tokfrag.sparse.pruning.sites import Site, calls_of, evaluation, find_sites, inputs_of
+from tokfrag._progress import progress_bar
+from tokfrag.sparse.layers.stored import check_mask
+from tokfrag.sparse.pruning import budget, sgd
+from tokfrag.sparse.pruning.calibration import calls_of, evaluation
+from tokfrag.sparse.pruning.problems import layer_problem
+from tokfrag.sparse.pruning.pruned import Pruned
+from tokfrag.sparse.pruning.refit import solve
+from tokfrag.sparse.pruning.replacing import commit, prepare
+from tokfrag.sparse.pruning.report import (
+    SparsityReport,
+    layer_report,
+    masks_of,
+    module_reports,
+)
+from tokfrag.sparse.pruning.sites import Site, find_sites
+from tokfrag.sparse.pruning.structures import Grouped, Structure, parse
 
 METHODS = ("cd", "admm", "magnitude", "wanda", "sparsegpt", "sgd")
 _REFITTED = ("cd", "admm")
-# Squares of layer outputs beyond this leave the range of float32 while descending.
-_LARGEST = 1e30
 
 
 def sparsify(
     model: nn.Module,
     calibration: Iterable[Any],
     *,
-    sparsity: float = 0.5,
+    sparsity: budget.Sparsity = 0.5,
     method: str = "cd",
     target: str = "dense",
     structure: str | None = None,
@@ -42,7 +47,11 @@ def sparsify(
     learning_rate: float = 1e-3,
     progress: bool = False,
 ) -> SparsityReport:
-    """Prunes the Linear layers and LSTMs of ``model`` in place.
+    """Prune the layers of ``model`` in place.
+
+    Taken are Linear and its subclasses that keep its forward, the Conv1D of transformers, Conv1d
+    and Conv2d of one group, LSTM, GRU and MultiheadAttention; the report says of every other module
+    why it stayed dense.
 
     Each layer's new weights minimise ``|Xp W' - T|^2``: ``Xp`` are its inputs in the model pruned
     so far, ``T`` its outputs in the dense model (``target="dense"``, so that later layers repair
@@ -52,43 +61,55 @@ def sparsify(
 
     Parameters
     ----------
-    model
-        A model on the CPU. An LSTM of one layer is pruned as one matrix, input and recurrent
-        weights side by side; embeddings and norms are left alone.
-    calibration
+    model : torch.nn.Module
+        A model on the CPU. A layer of an LSTM is pruned as one matrix, input and recurrent weights
+        side by side; attention as four, a GRU's layer as two. Embeddings and norms are left alone.
+    calibration : iterable
         Batches: the model's argument, a tuple of arguments, or a mapping of named ones.
-    sparsity
-        Share of zeros in each layer, in [0, 1).
-    method
+    sparsity : float, mapping, callable or str
+        Share of zeros in [0, 1): of each layer; by module or parameter name, what is not named
+        stays dense; what a rule ``(name, module) -> share or None`` gives; or ``"global"``
+        (``"global:0.8"``): half (0.8) of all weights, spread so that the layers' errors, as
+        measured on the calibration data, add up to least.
+    method : str
         ``"cd"``: gradual dropping and swapping with coordinate descent between; ``"admm"``: support
         by ADMM, the best at high sparsity and the slowest (an eigendecomposition a layer);
         ``"magnitude"``, ``"wanda"``, ``"sparsegpt"``: as published; ``"sgd"``: training of the
         non-zeros, dropping the smallest on a schedule.
-    structure
-        None; ``"2:4"`` (two of four along a row, sparsity 0.5); ``"8x1"`` (eight rows together).
-    masks
+    target : {"dense", "local"}
+        See above. A layer whose tokens are not the same in both models, as experts behind a
+        router, takes "local", and the report says so.
+    structure : str, optional
+        ``"n:m"`` (n of every m along a row, which fixes the sparsity); ``"rxc"`` (r rows of c
+        columns together).
+    masks : mapping, optional
         Bool masks by parameter or module name, instead of choosing: only these layers are pruned.
-    skip
+    skip : sequence of str
         Module paths to leave dense.
-    refit
+    refit : bool, optional
         Whether coordinate descent finishes the values, and biases take up what the outputs' means
         lost; by default for "cd", "admm" and ``masks``.
-    replace
-        Whether layers become ``SparseLinear`` and ``SparseLSTM``; else zeros stay in place.
+    replace : bool
+        Whether layers become sparse ones (``SparseLinear`` and so on), under every path that leads
+        to them, with their mode and hooks, frozen where they were; else zeros stay in place.
     loss, steps, learning_rate
         For ``"sgd"``: ``loss(model, batch)``, by default the distance to the dense model's outputs;
         Adam steps, and their size.
+    progress : bool
+        Whether a bar shows how far it is.
 
     Returns
     -------
     SparsityReport
-        Errors before and after, bytes and time of each layer, and the masks.
+        Errors before and after, bytes and time of each layer, a row for every module, and the
+        masks.
 
     Raises
     ------
     ValueError, TypeError
         For arguments out of range; empty calibration; weights or activations that are NaN or
-        infinite (naming the layer); tied weights; layers the calibration does not reach.
+        infinite (naming the layer); tied weights; weights that a parametrisation makes; layers the
+        calibration does not reach.
 
     Examples
     --------
@@ -105,138 +126,74 @@ def sparsify(
     (2306.11695).
     """
     begin = time.perf_counter()
-    _check(model, method, target, structure, sparsity, steps, learning_rate)
-    sites = find_sites(model, skip)
-    _check_structure(sites, model, structure, sparsity)
+    shape = _check(model, method, target, structure, sparsity, steps, learning_rate)
+    sites, reasons, remarks = find_sites(model, skip)
+    _check_structure(sites, shape, structure)
     given = _site_masks(sites, model, masks)
     if masks is not None:
-        sites = [site for site in sites if site.path in given]
+        reasons |= {site.path: "not in masks" for site in sites if site.name not in given}
+        sites = [site for site in sites if site.name in given]
     batches = list(calibration)
     if not batches:
         raise ValueError("calibration: got no batch, takes at least one")
     if replace and sites[0].path == "":
         raise ValueError(
-            f"replace: the model itself is the {type(model).__name__}; take "
-            "SparseLinear.from_dense or SparseLSTM.from_dense of the pruned layer"
+            f"replace: the model itself is the {type(model).__name__}; take from_dense of its "
+            "sparse class (SparseLinear.from_dense, SparseLSTM.from_dense, ...) on the pruned layer"
         )
     if refit is None:
         refit = method in _REFITTED or masks is not None
 
+    shares: dict[str, float | None] = dict.fromkeys((site.name for site in sites), 0.0)
     with evaluation(model):
+        if masks is None and not isinstance(sparsity, str):
+            shares = budget.shares_of(sparsity, model, sites, shape, batches, {})
+            reasons |= {s.path: "not in sparsity" for s in sites if shares[s.name] is None}
+            sites = [site for site in sites if shares[site.name] is not None]
+            if not sites:
+                raise ValueError("sparsity: leaves every layer dense, takes a share for one")
         calls = calls_of(model, sites, batches)
-    sites.sort(key=lambda site: list(calls).index(site.path))
-    plan: _sgd.Plan = []
+        if masks is None and isinstance(sparsity, str):
+            shares = budget.shares_of(sparsity, model, sites, shape, batches, calls)
+    order = list(calls)
+    sites.sort(key=lambda site: order.index(site.path))
+    wanted = {name: share for name, share in shares.items() if share is not None}
     if method == "sgd":
-        plan = _sgd.train(
-            model,
-            sites,
-            batches,
-            sparsity=sparsity,
-            structure=structure,
-            given=given,
-            loss=loss,
-            steps=steps,
-            learning_rate=learning_rate,
-            progress=progress,
-        )
+        options = sgd.Options(shape, given, loss, steps, learning_rate, progress)
+        plan = sgd.train(model, sites, batches, wanted, options)
     else:
+        plan = []
         pruned = copy.deepcopy(model)
-        with evaluation(model, pruned), tqdm(sites, disable=not progress, unit="layer") as bar:
-            for site in bar:
-                bar.set_description(site.path)
+        with (
+            evaluation(model, pruned),
+            progress_bar(len(sites), "sparsify", "layer", progress) as advance,
+        ):
+            for site in sites:
                 started = time.perf_counter()
-                problem = _layer_problem(
-                    model, pruned, site, batches, calls[site.path], target == "dense", refit
+                problem, as_asked = layer_problem(
+                    model,
+                    pruned,
+                    site,
+                    batches,
+                    calls[site.path],
+                    dense_target=target == "dense",
+                    with_bias=refit,
                 )
                 mask, weight, error = solve(
-                    problem, method, sparsity, structure, given.get(site.path), refit
+                    problem, method, wanted[site.name], shape, given.get(site.name), refit
                 )
                 shift = problem.shift(weight)
                 site.assign(pruned, weight, shift)
-                elapsed = time.perf_counter() - started
-                plan.append((site, mask, weight, shift, error, problem.error(weight), elapsed))
-    layers, kept = [], {}
-    for site, mask, _, _, start, final, seconds in plan:
-        kept.update({key: part.clone() for key, part in site.split(mask).items()})
-        layers.append(_layer_report(model, site, mask, start, final, seconds))
-    _commit(model, plan, _prepare(model, plan) if replace else {})
-    return SparsityReport(method, tuple(layers), kept, time.perf_counter() - begin)
-
-
-def _commit(model: nn.Module, plan: _sgd.Plan, prepared: dict[str, nn.Module]) -> None:
-    """Writes the weights and exchanges the modules: all of them, or, if interrupted, none."""
-    modules = {site.path: model.get_submodule(site.path) for site, *_ in plan}
-    saved = [
-        (getattr(modules[site.path], name), getattr(modules[site.path], name).detach().clone())
-        for site, *_ in plan
-        for name in site.parameters
-    ]
-    try:
-        for site, _, weight, shift, *_ in plan:
-            site.assign(model, weight, shift)
-        for path, module in prepared.items():
-            _replace(model, path, module)
-    except BaseException:
-        with torch.no_grad():
-            for parameter, values in saved:
-                parameter.copy_(values)
-        for path in prepared:
-            _replace(model, path, modules[path])
-        raise
-
-
-def _layer_problem(
-    model: nn.Module,
-    pruned: nn.Module,
-    site: Site,
-    batches: Sequence[Any],
-    calls: int,
-    dense_target: bool,
-    with_bias: bool,
-) -> Problem:
-    columns = sum(site.widths)
-    gram = torch.zeros(columns, columns, dtype=torch.float64)
-    both = torch.zeros_like(gram)  # Xd' Xp
-    dense = torch.zeros_like(gram)  # Xd' Xd
-    total = torch.zeros(columns, dtype=torch.float64)  # of Xp
-    dense_total = torch.zeros_like(total)
-    count = 0
-    for batch in batches:
-        x = inputs_of(pruned, site, batch, calls)
-        gram += x.t() @ x
-        total += x.sum(0, dtype=torch.float64)
-        count += len(x)
-        if dense_target:
-            reference = inputs_of(model, site, batch, calls)
-            if reference.shape != x.shape:
-                raise ValueError(
-                    f"{site.path}: got {tuple(x.shape)} inputs in the pruned model and "
-                    f"{tuple(reference.shape)} in the dense one, takes equal shapes"
-                )
-            both += reference.t() @ x
-            dense += reference.t() @ reference
-            dense_total += reference.sum(0, dtype=torch.float64)
-    if not dense_target:
-        both, dense, dense_total = gram.clone(), gram.clone(), total
-    weight = site.weight(model)
-    wide = weight.double()
-    scale = float(((wide @ dense) * wide).sum())
-    centred = with_bias and site.bias is not None and count > 0
-    if centred:
-        gram.addr_(total, total, alpha=-1 / count)
-        both.addr_(dense_total, total, alpha=-1 / count)
-        dense.addr_(dense_total, dense_total, alpha=-1 / count)
-    cross = wide @ both
-    energy = float(((wide @ dense) * wide).sum())
-    largest = max(float(gram.abs().max()), float(cross.abs().max()), scale)
-    if not (largest < _LARGEST and torch.isfinite(cross).all()):
-        raise ValueError(
-            f"{site.path}: got NaN, infinite or overflowing activations, takes finite ones"
-        )
-    if not centred:
-        return Problem(weight, gram.float(), cross.float(), energy)
-    means = (total / count).float(), (wide @ dense_total / count).float()
-    return Problem(weight, gram.float(), cross.float(), energy, scale, *means)
+                remark = "" if as_asked or target == "local" else "target local: tokens differ"
+                seconds = time.perf_counter() - started
+                after = problem.error(weight)
+                plan.append(Pruned(site, mask, weight, shift, error, after, seconds, remark))
+                advance(1)
+    layers = tuple(layer_report(model, item) for item in plan)
+    kept = masks_of(model, plan)
+    rows = module_reports(model, plan, kept, reasons, remarks)
+    commit(model, plan, prepare(model, plan) if replace else {})
+    return SparsityReport(method, layers, kept, time.perf_counter() - begin, rows)
 
 
 def _check(
@@ -244,20 +201,19 @@ def _check(
     method: str,
     target: str,
     structure: str | None,
-    sparsity: float,
+    sparsity: object,
     steps: int,
     learning_rate: float,
-) -> None:
+) -> Structure | None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: got {type(model).__name__}, takes a torch.nn.Module")
     for name, value, choices in (
         ("method", method, METHODS),
         ("target", target, ("dense", "local")),
-        ("structure", structure, _masks.STRUCTURES),
     ):
         if value not in choices:
             raise ValueError(f"{name}: got {value!r}, takes one of {choices}")
-    check_sparsity(sparsity)
+    budget.check(sparsity)
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps: got {steps!r}, takes a positive int")
     if not 0 < learning_rate < float("inf"):
@@ -265,97 +221,43 @@ def _check(
     for key, parameter in model.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"{key}: got a parameter on {parameter.device}, takes cpu")
+    return parse(structure)
 
 
-def _check_structure(
-    sites: list[Site], model: nn.Module, structure: str | None, sparsity: float
-) -> None:
-    if structure != "2:4":
+def _check_structure(sites: list[Site], shape: Structure | None, structure: str | None) -> None:
+    if not isinstance(shape, Grouped):
         return
-    if sparsity != 0.5:
-        raise ValueError(f"sparsity: got {sparsity} with structure '2:4', takes 0.5")
     for site in sites:
         for key, width in zip(site.keys, site.widths, strict=True):
-            if width % 4:
-                raise ValueError(f"{key}: got {width} columns with structure '2:4', takes 4 n")
+            if width % shape.m:
+                raise ValueError(
+                    f"{key}: got {width} columns with structure {structure!r}, takes {shape.m} n"
+                )
 
 
 def _site_masks(
     sites: list[Site], model: nn.Module, masks: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
+    """The given masks by site; a site's parameters come together."""
     if masks is None:
         return {}
-    left = dict(masks)
+    used: set[str] = set()
     found: dict[str, Tensor] = {}
     for site in sites:
-        weight = site.weight(model)
         parts = {}
-        for key, part in site.split(weight).items():
-            name = key if key in left else site.path if len(site.names) == 1 else None
-            if name in left:
-                parts[key] = check_mask(
-                    left.pop(name), (len(part), part.shape[1]), f"masks[{name!r}]"
-                )
+        for key in site.keys:
+            alone = len(site.names) == 1 and not site.part
+            name = site.path if alone and key not in masks else key
+            if name in masks:
+                shape = tuple(model.get_parameter(key).shape)
+                parts[key] = check_mask(masks[name], shape, f"masks[{name!r}]")
+                used.add(name)
         if parts:
             missing = [key for key in site.keys if key not in parts]
             if missing:
                 raise ValueError(f"masks: {missing} must come with {sorted(parts)}")
-            found[site.path] = torch.cat([parts[key] for key in site.keys], 1).cpu()
+            found[site.name] = site.matrix([parts[key].cpu() for key in site.keys])
+    left = sorted(set(masks) - used)
     if left:
-        raise ValueError(f"masks: got {sorted(left)}, which name no prunable weight of the model")
+        raise ValueError(f"masks: got {left}, which name no prunable weight of the model")
     return found
-
-
-def _layer_report(
-    model: nn.Module,
-    site: Site,
-    mask: Tensor,
-    before: float | None,
-    after: float | None,
-    seconds: float,
-) -> LayerReport:
-    module = model.get_submodule(site.path)
-    size = getattr(module, site.names[0]).element_size()
-    rows, columns = mask.shape
-    kept = int(mask.sum())
-    # A value and a byte each, and two bytes for each row of each column chunk.
-    chunks = sum(-(-width // 128) for width in site.widths)
-    return LayerReport(
-        site.path,
-        (rows, columns),
-        1 - kept / mask.numel(),
-        before,
-        after,
-        mask.numel() * size,
-        kept * (size + 1) + 2 * rows * chunks,
-        seconds,
-    )
-
-
-def _prepare(model: nn.Module, plan: _sgd.Plan) -> dict[str, nn.Module]:
-    """The sparse modules, made before the model is touched."""
-    prepared: dict[str, nn.Module] = {}
-    for site, mask, weight, shift, *_ in plan:
-        module = model.get_submodule(site.path)
-        parts = site.split(mask)
-        if isinstance(module, nn.LSTM):
-            twin = copy.deepcopy(module)
-            with torch.no_grad():
-                for name, part in zip(site.names, site.split(weight).values(), strict=True):
-                    getattr(twin, name).copy_(part)
-                if shift is not None and site.bias is not None:
-                    getattr(twin, site.bias).add_(shift)
-            by_name = dict(zip(site.names, parts.values(), strict=True))
-            prepared[site.path] = SparseLSTM.from_dense(twin, by_name)
-        else:
-            values = weight.to(getattr(module, "weight").dtype)  # noqa: B009
-            bias = getattr(module, "bias")  # noqa: B009
-            bias = bias if shift is None else bias.detach() + shift.to(bias.dtype)
-            prepared[site.path] = SparseLinear.from_weight(values, bias, mask)
-        prepared[site.path].train(module.training)
-    return prepared
-
-
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
