@@ -10,10 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
+from tokfrag import Tokenizer
 
 CORPORA = ["english", "code", "multilingual", "chinese"]
 BYTES = 1_000_000
@@ -26,14 +25,13 @@ def rows(request: pytest.FixtureRequest, data: Path) -> list[str]:
 
 
 def ours(path: str, rows: list[str]) -> tuple[Callable[[], Any], Callable[[Any], list[list[int]]]]:
-    tokenizer = WordPieceTokenizer.from_file(path)
+    tokenizer = Tokenizer.from_wordpiece(path)
+    first, last = (tokenizer.special_tokens[name] for name in ("[CLS]", "[SEP]"))
 
-    def lists(result: tuple[Any, Any]) -> list[list[int]]:
-        return [part.tolist() for part in np.split(result[0], result[1][1:-1])]
+    def lists(batch: Any) -> list[list[int]]:
+        return [[first, *row.tolist(), last] for row in batch]
 
-    return lambda: tokenizer.encode_batch(
-        rows, specials=True, add_special_tokens=True, threads=1
-    ), lists
+    return lambda: tokenizer.encode_batch(rows, allowed_special="all", threads=1), lists
 
 
 def hugging_face(

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bindings/bindings.hpp"
+#include "bindings/python_text.hpp"
 #include "core/checked.hpp"
 #include "core/huge_buffer.hpp"
 #include "core/parallel.hpp"
@@ -22,26 +23,6 @@ namespace {
 
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
-
-// The text of a str or bytes, in place: valid while the object lives. Python strings are read by
-// their code units, because asking them for UTF-8 would leave a copy cached in each; where somebody
-// has asked before, the copy is there to be used.
-Text text_of(py::handle object) {
-  PyObject* const raw = object.ptr();
-  if (PyUnicode_Check(raw)) {
-#if !defined(PYPY_VERSION) && !defined(Py_GIL_DISABLED)
-    const auto* compact = reinterpret_cast<const PyCompactUnicodeObject*>(raw);
-    if (!PyUnicode_IS_ASCII(raw) && compact->utf8 != nullptr) {
-      return {compact->utf8, compact->utf8_length, 0};
-    }
-#endif
-    const int unit = PyUnicode_IS_ASCII(raw) ? 0 : static_cast<int>(PyUnicode_KIND(raw));
-    return {PyUnicode_DATA(raw), PyUnicode_GET_LENGTH(raw), unit};
-  }
-  if (PyBytes_Check(raw)) return {PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), 0};
-  throw py::type_error("text: expected str or bytes, got " +
-                       std::string(py::str(py::type::of(object).attr("__name__"))));
-}
 
 std::vector<Text> texts_of(const py::list& objects) {
   std::vector<Text> texts;
@@ -338,29 +319,6 @@ py::tuple pad(const Array<std::uint32_t>& ids, const Array<std::int64_t>& offset
   return py::make_tuple(matrix, mask);
 }
 
-py::object find_special(const Model& model, const py::object& object, const py::object& flags) {
-  const Text text = text_of(object);
-  Utf8Scratch scratch;
-  const Utf8 utf8 = to_utf8(text, &scratch);
-  const auto match = model.special().find(utf8.data, utf8.size, 0, allowed_of(flags).flags);
-  if (match.token < 0) return py::none();
-  return py::int_(match.token);
-}
-
-py::list all_special(const Model& model, const py::bytes& utf8, const py::object& flags) {
-  const auto view = static_cast<std::string_view>(utf8);
-  const auto* text = reinterpret_cast<const std::uint8_t*>(view.data());
-  const AllowedSpecial allowed = allowed_of(flags);
-  const auto size = static_cast<std::int64_t>(view.size());
-  py::list matches;
-  auto match = model.special().find(text, size, 0, allowed.flags);
-  while (match.token >= 0) {
-    matches.append(py::make_tuple(match.begin, match.end, match.token));
-    match = model.special().find(text, size, match.end, allowed.flags);
-  }
-  return matches;
-}
-
 py::object token_bytes(const Model& model, std::int64_t id) {
   const std::uint8_t* bytes = nullptr;
   std::int64_t length = 0;
@@ -457,8 +415,6 @@ void bind_tokens(py::module_& module) {
       .def("decode", &decode<std::int32_t>, py::arg("ids").noconvert())
       .def("decode", &decode<std::int64_t>, py::arg("ids").noconvert())
       .def("offsets", &offsets, py::arg("text"), py::arg("ids"), py::arg("characters"))
-      .def("find_special", &find_special, py::arg("text"), py::arg("wanted"))
-      .def("all_special", &all_special, py::arg("utf8"), py::arg("wanted"))
       .def_property_readonly("id_count",
                              [](const Model& model) { return model.decoder().id_count(); })
       .def("token_bytes", &token_bytes, py::arg("id"))

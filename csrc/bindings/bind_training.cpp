@@ -200,17 +200,6 @@ py::tuple apply_rules(const MergeRules& rules, const Ids& ids, const Counts& off
       py::array_t<std::int64_t>(static_cast<py::ssize_t>(ends.size()), ends.data()));
 }
 
-void add_symbols(Trainer& trainer, const Ids& ids, const Counts& offsets, const Counts& counts) {
-  const std::uint32_t* symbols = ids.data();
-  const std::int64_t* offset = offsets.data();
-  const std::int64_t* count = counts.data();
-  const py::ssize_t words = counts.size();
-  const py::gil_scoped_release nogil;
-  for (py::ssize_t i = 0; i < words; ++i) {
-    trainer.add_word(symbols + offset[i], offset[i + 1] - offset[i], count[i]);
-  }
-}
-
 py::array_t<std::uint32_t> merges(const Trainer& trainer) {
   py::array_t<std::uint32_t> result({trainer.merges().size(), std::size_t{3}});
   std::uint32_t* out = result.mutable_data();
@@ -278,7 +267,6 @@ void bind_training(py::module_& module) {
       .def("add_runs", &add_runs, py::arg("runs"), py::arg("byte_ids"))
       .def("add_encoded_counts", &add_encoded_counts, py::arg("table"), py::arg("byte_ids"),
            py::arg("rules"))
-      .def("add_symbols", &add_symbols, py::arg("ids"), py::arg("offsets"), py::arg("counts"))
       .def(
           "run",
           [](Trainer& trainer, std::int64_t count) {

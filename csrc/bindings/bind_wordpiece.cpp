@@ -23,32 +23,46 @@ std::vector<std::uint32_t> to_vector(const Ids& ids) {
   return {ids.data(), ids.data() + ids.size()};
 }
 
-std::unique_ptr<WordPiece> make_model(
-    const std::vector<py::bytes>& tokens, const py::bytes& prefix, const Ids& units,
-    const Ids& lists, const std::vector<std::pair<py::bytes, std::uint32_t>>& specials,
-    std::uint32_t unknown, std::int64_t longest_word) {
+std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, const py::bytes& prefix,
+                                      const Ids& units, const Ids& lists, std::uint32_t unknown,
+                                      std::int64_t longest_word) {
   std::vector<std::string> spellings(tokens.begin(), tokens.end());
-  std::vector<std::pair<std::string, std::uint32_t>> named;
-  for (const auto& [text, id] : specials) named.emplace_back(text, id);
   const auto prefix_view = static_cast<std::string>(prefix);
   const std::uint32_t* unit = units.data();
   std::vector<std::uint32_t> list = to_vector(lists);
   const py::gil_scoped_release nogil;
   return std::make_unique<WordPiece>(spellings, prefix_view, unit, std::move(list),
-                                     std::move(named), WordPieceOptions{unknown, longest_word});
+                                     WordPieceOptions{unknown, longest_word});
 }
 
-py::tuple encode_batch(const WordPiece& model, const py::list& texts, bool with_specials,
-                       const Ids& before, const Ids& after, int threads) {
+py::array_t<std::uint32_t> encode(const WordPiece& model, const py::object& text) {
+  constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
+  constexpr std::int64_t kLong = 1 << 18;
+  std::vector<py::object> held;
+  const TextView view = view_text(text, 0, held);
+  std::vector<std::uint32_t> ids;
+  if (view.size < kBrief) {
+    model.encode(view.data, view.size, &ids, nullptr);
+  } else {
+    const py::gil_scoped_release nogil;
+    if (view.size < kLong) {
+      model.encode(view.data, view.size, &ids, nullptr);
+    } else {
+      const WordPieceBatch batch(model, {view}, 0);
+      ids.resize(static_cast<std::size_t>(batch.offsets().back()));
+      batch.gather(ids.data());
+    }
+  }
+  return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(ids.size()), ids.data());
+}
+
+py::tuple encode_batch(const WordPiece& model, const py::list& texts, int threads) {
   std::vector<py::object> held;
   const std::vector<TextView> views = view_texts(texts, 0, held);
   std::unique_ptr<WordPieceBatch> batch;
   {
-    std::vector<std::uint32_t> first = to_vector(before);
-    std::vector<std::uint32_t> last = to_vector(after);
     const py::gil_scoped_release nogil;
-    batch = std::make_unique<WordPieceBatch>(model, views, with_specials, std::move(first),
-                                             std::move(last), threads);
+    batch = std::make_unique<WordPieceBatch>(model, views, threads);
   }
   const std::vector<std::int64_t>& offsets = batch->offsets();
   py::array_t<std::uint32_t> ids(offsets.back());
@@ -61,14 +75,14 @@ py::tuple encode_batch(const WordPiece& model, const py::list& texts, bool with_
       ids, py::array_t<std::int64_t>(static_cast<py::ssize_t>(offsets.size()), offsets.data()));
 }
 
-py::tuple encode_spans(const WordPiece& model, const py::object& text, bool with_specials) {
+py::tuple encode_spans(const WordPiece& model, const py::object& text) {
   std::vector<py::object> held;
   const TextView view = view_text(text, 0, held);
   std::vector<std::uint32_t> ids;
   std::vector<TokenSpan> spans;
   {
     const py::gil_scoped_release nogil;
-    model.encode(view.data, view.size, with_specials, &ids, &spans);
+    model.encode(view.data, view.size, &ids, &spans);
   }
   py::array_t<std::int64_t> places({spans.size(), std::size_t{2}});
   std::int64_t* out = places.mutable_data();
@@ -86,10 +100,10 @@ void bind_wordpiece(py::module_& module) {
   py::module_ wordpiece = module.def_submodule("wordpiece");
   py::class_<WordPiece>(wordpiece, "WordPiece")
       .def(py::init(&make_model), py::arg("tokens"), py::arg("prefix"), py::arg("units"),
-           py::arg("lists"), py::arg("specials"), py::arg("unknown"), py::arg("longest_word"))
-      .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("with_specials"),
-           py::arg("before"), py::arg("after"), py::arg("threads"))
-      .def("encode_spans", &encode_spans, py::arg("text"), py::arg("with_specials"));
+           py::arg("lists"), py::arg("unknown"), py::arg("longest_word"))
+      .def("encode", &encode, py::arg("text"))
+      .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("threads"))
+      .def("encode_spans", &encode_spans, py::arg("text"));
 }
 
 }  // namespace tokfrag

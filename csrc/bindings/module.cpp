@@ -2,6 +2,7 @@
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   tokfrag::bind_core(module);
+  tokfrag::bind_added_tokens(module);
   tokfrag::bind_tokens(module);
   tokfrag::bind_formats(module);
   tokfrag::bind_training(module);

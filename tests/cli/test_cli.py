@@ -175,6 +175,42 @@ def test_train_then_encode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_encode_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokfrag.tokens import TokenShards
+
+    text, ids, bare = tmp_path / "text.txt", tmp_path / "ids", tmp_path / "ids.bin"
+    text.write_text("to be or not")
+    options = ["--tokenizer", str(tokenizer_file(tmp_path)), "--pattern", "gpt2", "--quiet"]
+    encode = ["encode", str(text), *options]
+    assert main([*encode, "--out", str(ids)]) == 0
+    wanted = TokenShards(ids)[:].tolist()
+    written = (ids / "00000.bin").stat().st_mtime_ns
+    assert main([*encode, "--out", str(ids)]) == 0
+    assert (ids / "00000.bin").stat().st_mtime_ns == written
+    (ids / "00000.bin").unlink()
+    assert main([*encode, "--out", str(ids)]) == 0
+    assert TokenShards(ids)[:].tolist() == wanted
+    # Other settings are refused, and --force begins anew.
+    other = [*encode, "--end-of-text", "to", "--out", str(ids)]
+    capsys.readouterr()
+    assert main(other) == 2
+    assert "holds shards with end_of_text" in capsys.readouterr().err
+    assert main([*other, "--force"]) == 0
+    assert len(TokenShards(ids)) == len(wanted) + 1
+    # One file of bare ids.
+    assert main([*encode, "--out", str(bare), "--layout", "bin"]) == 0
+    assert TokenShards(bare)[:].tolist() == wanted
+    assert main([*encode, "--out", str(bare), "--layout", "bin"]) == 2
+    assert main([*encode, "--out", str(bare), "--layout", "bin", "--force"]) == 0
+    capsys.readouterr()
+    assert main([*encode, "--out", str(bare)]) == 2
+    assert "is a file; --layout tokfrag takes a folder" in capsys.readouterr().err
+    assert main([*encode, "--out", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+
+
 def test_plan_ranks_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["plan", "--shape", "64x64", "--receptive-field", "5", "--memory", "1MB"]
     assert main(plan) == 0

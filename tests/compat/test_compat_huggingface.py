@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tokenizers
 from hypothesis import given, settings, strategies as st
-from test_huggingface_format import SAMPLE, byte_level, load
 from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
+from huggingface_cases import SAMPLE, byte_level, load
 from support import run_python
 from tokfrag import Tokenizer
 
@@ -201,7 +201,7 @@ def test_lengths_come_from_the_model() -> None:
 
 
 def test_padding_without_a_padding_token_is_refused() -> None:
-    plain = Tokenizer._from_tokens([bytes([byte]) for byte in range(256)], pattern="gpt2")
+    plain = Tokenizer([bytes([byte]) for byte in range(256)], pattern="gpt2")
     with pytest.raises(ValueError, match="there is no padding token; set pad_token"):
         plain.as_huggingface()(["a", "bc"], padding=True)
     with pytest.raises(ValueError, match="pad_token: '<no>' is no token"):
@@ -237,11 +237,11 @@ def test_a_loader_with_workers_tokenises(method: str) -> None:
     code = f"""
         import sys, torch
         from pathlib import Path
+        from tokfrag import Tokenizer
         from tokfrag.tokens.formats.huggingface import parse_huggingface
-        from tokfrag.tokens.pipeline import PreparedTokenizer
         if __name__ == "__main__":
             data = {content}.encode()
-            tok = PreparedTokenizer.from_specification(parse_huggingface(data))
+            tok = Tokenizer.from_specification(parse_huggingface(data))
             hf = tok.as_huggingface()
             texts = ["the cat " * n for n in range(64)] * 8
             whole = hf(texts, padding=True, return_tensors="pt").input_ids
@@ -255,3 +255,112 @@ def test_a_loader_with_workers_tokenises(method: str) -> None:
     """
     done = run_python(code, timeout=120)
     assert (done.stdout.strip(), done.stderr) == ("True", "")
+
+
+# As transformers has it: roles, sides, types, padding.
+
+
+def bert() -> tokenizers.Tokenizer:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "un", "##able", "##s"]
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({word: id for id, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = tokenizers.decoders.WordPiece()
+    made.add_special_tokens(words[:5])
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return made
+
+
+@given(ids=st.lists(st.integers(0, 9), max_size=12))
+def test_a_stream_of_wordpiece_is_what_decoding_gives(ids: list[int]) -> None:
+    ours = Tokenizer.adopt(bert())
+    stream = ours.stream_decoder()
+    for _ in range(2):
+        assert "".join(map(stream.push, ids)) + stream.finish() == ours.decode(ids)
+    assert ours.decode(ids) == bert().decode(ids, skip_special_tokens=False)
+
+
+def test_padding_is_special_in_the_mask() -> None:
+    ours = Tokenizer.adopt(bert()).as_huggingface()
+    rows = [ours(text, return_special_tokens_mask=True) for text in ("the cat unable", "cat")]
+    padded = ours.pad(rows)
+    assert padded.special_tokens_mask == [[1, 0, 0, 0, 0, 1], [1, 0, 1, 1, 1, 1]]
+    assert padded.attention_mask == [[1] * 6, [1, 1, 1, 0, 0, 0]]
+    assert padded.token_type_ids == [[0] * 6, [0] * 6]
+
+
+def test_labels_and_single_examples_go_through_padding() -> None:
+    ours = Tokenizer.adopt(bert()).as_huggingface()
+    rows = [
+        {**ours("the cat"), "label": 1, "weight": 0.5},
+        {**ours("cat"), "label": 0, "weight": 1},
+    ]
+    padded = ours.pad(rows, return_tensors="np")
+    assert (padded.label.tolist(), padded.weight.tolist()) == ([1, 0], [0.5, 1.0])
+    assert padded.input_ids.tolist() == [[2, 5, 6, 3], [2, 6, 3, 0]]
+    one = ours.pad(dict(ours("cat")), padding="max_length", max_length=5)
+    assert one.input_ids == [2, 6, 3, 0, 0]
+    assert ours.pad(rows, padding_side="left").input_ids[1] == [0, 2, 6, 3]
+    assert ours.pad(rows, padding=False).input_ids == [[2, 5, 6, 3], [2, 6, 3]]
+    for options, message in (
+        ({"padding": "some"}, "padding: got 'some'"),
+        ({"padding_side": "top"}, "padding_side: got 'top'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ours.pad(rows, **options)
+    with pytest.raises(ValueError, match=r"has \['labels'\], takes input_ids"):
+        ours.pad([{"labels": [1]}])
+    with pytest.raises(ValueError, match="label has 1 rows, input_ids 2"):
+        ours.pad({"input_ids": [[1], [2]], "label": [0]})
+
+
+def test_an_id_that_nobody_has_is_nothing() -> None:
+    hf, ours = framed(False)
+    ids = hf.encode("the cat").ids
+    gap = [ids[0], 10**5, *ids[1:]]
+    assert ours.as_huggingface().decode(gap) == hf.decode(gap, skip_special_tokens=False)
+
+
+def test_types_are_given_where_the_template_tells_texts_apart() -> None:
+    assert "token_type_ids" in Tokenizer.adopt(bert()).as_huggingface()("cat")
+    assert "token_type_ids" not in framed(True)[1].as_huggingface()("cat")
+
+
+def test_adopted_from_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=bert(),
+        pad_token="[MASK]",
+        eos_token="cat",
+        padding_side="left",
+        truncation_side="left",
+        model_max_length=7,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    theirs("the cat the cat", truncation=True, max_length=3, padding="max_length")
+    adopted = Tokenizer.adopt(theirs)
+    text = "the cat unable the cats"
+    assert adopted(text).input_ids == theirs(text).input_ids
+    ours = adopted.as_huggingface()
+    for name in (
+        *("pad_token", "eos_token", "bos_token", "unk_token", "cls_token", "pad_token_id"),
+        *("padding_side", "truncation_side", "model_max_length"),
+    ):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    for options in ({}, {"truncation": True}, {"padding": "max_length"}):
+        assert dict(ours(text, **options)) == dict(theirs(text, **options))
+        assert dict(ours([text, "cat"], padding=True)) == dict(theirs([text, "cat"], padding=True))
+    rows = [{**theirs("the cat"), "label": 1}, {**theirs("cat"), "label": 0}]
+    assert dict(ours.pad(rows)) == dict(theirs.pad(rows))
+    collate = transformers.DataCollatorWithPadding
+    assert {key: value.tolist() for key, value in collate(theirs)(rows).items()} == {
+        key: value.tolist() for key, value in collate(ours)(rows).items()
+    }
+    again = pickle.loads(pickle.dumps(adopted)).as_huggingface()
+    assert again.eos_token == "cat"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiktoken
 from hypothesis import given, strategies as st
-from test_adopt import encoding
 
+from tiktoken_cases import encoding
 from tokfrag import Tokenizer
+from tokfrag.tokens.formats.tiktoken_names import ENCODINGS
+from tokfrag.tokens.patterns import native_name
 
 THEIRS = encoding("cl100k")
 OURS = Tokenizer.adopt(THEIRS).as_tiktoken("cl100k")
@@ -83,10 +88,74 @@ def test_what_it_holds() -> None:
         assert getattr(OURS, name) == getattr(THEIRS, name)
     assert OURS.token_byte_values() == sorted(THEIRS.token_byte_values())
     assert [OURS.is_special_token(id) for id in (0, 300)] == [False, True]
-    plain = Tokenizer._from_tokens([bytes([byte]) for byte in range(256)], pattern="gpt2")
+    plain = Tokenizer([bytes([byte]) for byte in range(256)], pattern="gpt2")
     assert outcome(lambda: plain.as_tiktoken().eot_token) is KeyError
 
 
 def test_it_pickles() -> None:
     again = pickle.loads(pickle.dumps(OURS))
     assert again.encode_ordinary_batch(TEXTS) == OURS.encode_ordinary_batch(TEXTS)
+
+
+def test_what_converters_read() -> None:
+    for name in ("_pat_str", "_mergeable_ranks", "_special_tokens"):
+        assert getattr(OURS, name) == getattr(THEIRS, name)
+    assert OURS._encode_bytes(b" the\xff") == THEIRS._encode_bytes(b" the\xff")
+    again = Tokenizer.adopt(THEIRS)
+    assert (again.as_tiktoken().name, again.as_tiktoken("x").name) == ("cl100k", "x")
+    assert Tokenizer([bytes([byte]) for byte in range(256)], pattern=None).as_tiktoken().name == (
+        "tokfrag"
+    )
+
+
+def cached(folder: Path, data: Path, name: str) -> None:
+    """Put a vocabulary where tiktoken keeps it."""
+    blob = f"https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
+    content = (data / "vocab" / f"{name}.tiktoken").read_bytes()
+    (folder / hashlib.sha1(blob.encode()).hexdigest()).write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["r50k_base", "p50k_base", "p50k_edit"])
+def test_named_vocabularies_come_from_the_cache_folder(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    cached(tmp_path, data, name.replace("edit", "base"))
+    ours, theirs = Tokenizer.get_encoding(name), tiktoken.get_encoding(name)
+    assert ours.special_tokens == theirs._special_tokens
+    assert (ours.as_tiktoken().name, ours.vocab_size) == (name, theirs.n_vocab)
+    for text in TEXTS:
+        assert ours.encode(text, allowed_special="all").tolist() == theirs.encode(
+            text, allowed_special="all"
+        )
+
+
+def test_the_table_of_names_is_theirs() -> None:
+    """Special tokens, patterns and hashes, without any file."""
+    public = pytest.importorskip("tiktoken_ext.openai_public")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            public, "load_tiktoken_bpe", lambda blob, expected_hash: (blob, expected_hash)
+        )
+        for name, named in ENCODINGS.items():
+            theirs = public.ENCODING_CONSTRUCTORS[name]()
+            special = theirs["special_tokens"]
+            # Two of theirs have one id: the one with a meaning is kept.
+            if name == "o200k_harmony":
+                assert special.pop("<|reserved_200018|>") == special["<|endofprompt|>"]
+            assert named.special_tokens == special
+            assert native_name(theirs["pat_str"]) in (named.pattern, "r50k", "gpt2")
+            blob, sha256 = theirs["mergeable_ranks"]
+            assert (blob.endswith(named.blob), sha256) == (True, named.sha256)
+
+
+def test_a_name_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"cl100k_base\.tiktoken is not in"):
+        Tokenizer.get_encoding("cl100k_base")
+    with pytest.raises(ValueError, match="name: got 'cl999k', takes r50k_base"):
+        Tokenizer.get_encoding("cl999k")
+    blob = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken"
+    (tmp_path / hashlib.sha1(blob.encode()).hexdigest()).write_bytes(b"YQ== 0\n")
+    with pytest.raises(ValueError, match="has SHA-256"):
+        Tokenizer.get_encoding("cl100k_base")

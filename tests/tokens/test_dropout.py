@@ -24,7 +24,7 @@ rates = st.sampled_from([0.1, 0.5, 0.9, 1.0])
 @given(texts=st.lists(words | TEXTS, max_size=20), rate=rates, seed=seeds, data=st.data())
 def test_equals_twin(texts: list[str], rate: float, seed: int, data: st.DataObject) -> None:
     family = data.draw(st.sampled_from([*FAMILIES, None]))
-    tok = Tokenizer._from_tokens(TOKENS, pattern=family)
+    tok = Tokenizer(TOKENS, pattern=family)
     batch = tok.encode_batch(texts, dropout=rate, seed=seed)
     assert batch == tok.encode_batch(texts, dropout=rate, seed=seed, threads=1)
     for index, text in enumerate(texts):
@@ -45,11 +45,10 @@ def test_listed_merges_equal_twin(text: str, rate: float, seed: int, data: st.Da
         if token[:cut] in RANKS and token[cut:] in RANKS
     ]
     pairs: Sequence[tuple[bytes, bytes]] = data.draw(st.permutations(joins))
-    tok = Tokenizer._from_tokens(
+    tok = Tokenizer(
         TOKENS,
         pattern="gpt2",
-        merges=np.array([[RANKS[a], RANKS[b]] for a, b in pairs], np.uint32),
-        whole_pieces=False,
+        merges=pairs,
     )
     merges = {pair: rank for rank, pair in enumerate(pairs)}
     assert tok.encode(text, dropout=rate, seed=seed).tolist() == bpe.encode_with_dropout(
@@ -85,7 +84,7 @@ def test_seeded_rare_and_whole(data: Path) -> None:
 
 def test_special_tokens_stay_whole() -> None:
     for pattern in ("gpt2", r"\w+|\W"):
-        tok = Tokenizer._from_tokens(TOKENS, pattern=pattern, special_tokens={"<|x|>": 400})
+        tok = Tokenizer(TOKENS, pattern=pattern, special_tokens={"<|x|>": 400})
         text = "ab<|x|>ab 你好<|x|>"
         ids = tok.encode(text, allowed_special="all", dropout=1.0)
         assert ids.tolist().count(400) == 2
@@ -102,13 +101,13 @@ def test_special_tokens_stay_whole() -> None:
 @given(text=words, rate=rates, seed=seeds)
 def test_an_expression_equals_the_family(text: str, rate: float, seed: int) -> None:
     """The same cuts made by the engine for expressions give the same draws."""
-    native = Tokenizer._from_tokens(TOKENS, pattern="gpt2", special_tokens={"b你": 400})
-    regex = Tokenizer._from_tokens(
+    native = Tokenizer(TOKENS, pattern="gpt2", special_tokens={"b你": 400})
+    regex = Tokenizer(
         TOKENS,
         pattern=r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|(?:\s)",
         special_tokens={"b你": 400},
     )
-    assert regex._regex is not None
+    assert not regex.text_pipeline.model.finds_added
     for allowed in ((), "all"):
         assert native.encode_batch(
             [text, text], allowed_special=allowed, dropout=rate, seed=seed
@@ -147,7 +146,7 @@ def test_prepared_tokenizers(
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.5, float("nan")])
 def test_faulty_arguments(dropout: float) -> None:
-    tok = Tokenizer._from_tokens(TOKENS, pattern="gpt2")
+    tok = Tokenizer(TOKENS, pattern="gpt2")
     with pytest.raises(ValueError, match="dropout: got"):
         tok.encode("ab", dropout=dropout)
     with pytest.raises(ValueError, match="dropout: got"):
@@ -168,7 +167,7 @@ def test_wordpiece_has_none(tmp_path: Path) -> None:
 
 
 def test_a_long_piece_is_quick(data: Path) -> None:
-    tok = Tokenizer._from_tokens(TOKENS, pattern=None)
+    tok = Tokenizer(TOKENS, pattern=None)
     text = "ab" * 200_000
     ids = tok.encode(text, dropout=0.5, seed=9)
     assert tok.decode(ids) == text

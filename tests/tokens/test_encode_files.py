@@ -36,7 +36,7 @@ TOKENS += [
 
 
 def small(pattern: str | None) -> Tokenizer:
-    return Tokenizer._from_tokens(TOKENS, pattern=pattern, special_tokens={"<end>": 300})
+    return Tokenizer(TOKENS, pattern=pattern, special_tokens={"<end>": 300})
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_bin_is_what_plain_trainers_read(tok: Tokenizer, tmp_path: Path) -> None
 
 def test_the_type_of_ids(tmp_path: Path) -> None:
     paths = write(tmp_path, a="abc")
-    wide = Tokenizer._from_tokens(TOKENS, pattern="gpt2", special_tokens={"<end>": 1 << 16})
+    wide = Tokenizer(TOKENS, pattern="gpt2", special_tokens={"<end>": 1 << 16})
     assert TokenShards(encode_files(wide, paths, tmp_path / "1")).dtype == np.uint32
     narrow = small("gpt2")
     assert TokenShards(encode_files(narrow, paths, tmp_path / "2")).dtype == np.uint16
@@ -260,7 +260,7 @@ def test_ctrl_c_leaves_no_partial_file(tmp_path: Path) -> None:
         import sys
         from tokfrag import Tokenizer
         from tokfrag.tokens.shards.writing import encode_files
-        tok = Tokenizer._from_tokens([bytes([b]) for b in range(256)], pattern="gpt2")
+        tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
         print("ready", flush=True)
         encode_files(tok, sys.argv[1] + "/a.txt", sys.argv[1] + "/ids")
     """

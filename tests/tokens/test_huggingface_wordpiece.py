@@ -14,7 +14,6 @@ from hypothesis import given, settings, strategies as st
 
 from tokfrag import Tokenizer
 from tokfrag.tokens.formats.huggingface import parse_huggingface
-from tokfrag.tokens.pipeline import PreparedTokenizer
 from tokfrag.tokens.shards.reading import TokenShards
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "un", "##able", "a"]
@@ -29,7 +28,7 @@ def bert(**options: Any) -> tokenizers.Tokenizer:
 
 
 def load(hf: tokenizers.Tokenizer) -> Tokenizer:
-    return PreparedTokenizer.from_specification(parse_huggingface(hf.to_str().encode()))
+    return Tokenizer.from_specification(parse_huggingface(hf.to_str().encode()))
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -161,10 +160,19 @@ def test_what_cannot_be_reproduced_is_refused(key: str, value: object, message: 
 def test_tokens_that_wordpiece_cannot_look_for_are_refused() -> None:
     hf = bert()
     hf.add_tokens(["new"])
-    with pytest.raises(ValueError, match="'new' is not a plain special token"):
+    with pytest.raises(ValueError, match="'new' is looked for normalised"):
         Tokenizer.adopt(hf)
-    with pytest.raises(ValueError, match="takes 'all' special tokens or none"):
-        load(bert()).encode("a", allowed_special={"[SEP]"})
+
+
+@given(text=st.text("aA[Dn]é ", max_size=20))
+def test_any_token_may_be_added_that_is_looked_for_as_it_is(text: str) -> None:
+    hf = bert()
+    hf.add_tokens([tokenizers.AddedToken("[D]", normalized=False)])
+    hf.add_special_tokens([tokenizers.AddedToken("[an]", lstrip=True, normalized=False)])
+    ours = Tokenizer.adopt(hf)
+    assert ours(text).input_ids == hf.encode(text).ids
+    found = ours.encode("a [SEP] [an]", allowed_special={"[an]"}).tolist()
+    assert (found.count(3), found.count(hf.token_to_id("[an]"))) == (0, 1)
 
 
 def test_the_methods_of_a_fast_tokenizer() -> None:

@@ -14,7 +14,7 @@ from tokfrag import Tokenizer
 from tokfrag.tokens.shards.reading import TokenShards, TokenWindows
 from tokfrag.tokens.shards.writing import encode_files
 
-BYTES = Tokenizer._from_tokens([bytes([byte]) for byte in range(256)], pattern="gpt2")
+BYTES = Tokenizer([bytes([byte]) for byte in range(256)], pattern="gpt2")
 DOCUMENTS = ["alpha beta", "", "c", "delta, epsilon and zeta"]
 
 

@@ -17,13 +17,10 @@ from hypothesis import given, settings, strategies as st
 
 from tokfrag._core import training as native
 from tokfrag.reference import bpe_training as reference
-from tokfrag.tokens.training.byte_pair import (
-    Vocabulary,
-    encode_words,
-    extend_vocabulary,
-    train_vocabulary,
-)
+from tokfrag.tokens.models.byte_pair import BytePair
+from tokfrag.tokens.training.byte_pair import extend_vocabulary, train_vocabulary
 from tokfrag.tokens.training.word_counts import WordCounts
+from tokfrag.tokens.vocabulary import Vocabulary
 
 ALPHABET = reference.byte_alphabet()
 
@@ -168,14 +165,12 @@ def test_extend_goes_on_where_training_stopped(
     assert extended.curve.token_counts[0] == small.curve.token_counts[-1]
 
 
-def test_ranked_and_back() -> None:
+def test_specification_and_back() -> None:
     counts = WordCounts("gpt2")
     counts.add(["low lower lowest slow"])
     vocabulary = train_vocabulary(counts, 262, special_tokens=["<s>"])
-    tokens, ids, merges = vocabulary.ranked()
-    assert ids == list(range(1, 262))
-    assert [tokens[left] + tokens[right] for left, right in merges.tolist()] == tokens[256:]
-    again = Vocabulary.from_ranked(tokens, ids, merges, vocabulary.special_tokens)
+    model = BytePair.make(vocabulary.specification("gpt2", whole_pieces=False).model, ())
+    again = Vocabulary.of_model(model, vocabulary.special_tokens)
     assert again.ids == vocabulary.ids
     assert np.array_equal(again.merges, vocabulary.merges)
     assert again.tokens == vocabulary.tokens
@@ -215,25 +210,6 @@ def test_merge_rules(
             word, merges, dropout=dropout, random=reference.SplitMix(seed, index)
         )
         assert ids[ends[index] : ends[index + 1]].tolist() == expected
-
-
-def test_dropout_is_seeded_and_rare() -> None:
-    counts = WordCounts(None)
-    counts.add(["abcdefgh" * 8] * 4)
-    vocabulary = train_vocabulary(counts, 270)
-    words = [b"abcdefgh" * 8] * 50
-    plain = encode_words(words, vocabulary)
-    first = encode_words(words, vocabulary, dropout=0.1, seed=1)
-    assert all(
-        np.array_equal(a, b)
-        for a, b in zip(first, encode_words(words, vocabulary, dropout=0.1, seed=1), strict=True)
-    )
-    tokens = vocabulary.tokens
-    assert all(b"".join(tokens[id] for id in ids) == words[0] for ids in first)
-    assert sum(map(len, first)) > sum(map(len, plain))
-    assert len({ids.tobytes() for ids in first}) > 1
-    with pytest.raises(ValueError, match="dropout"):
-        encode_words(words, vocabulary, dropout=1.5)
 
 
 def test_counts_beyond_32_bits() -> None:

@@ -15,14 +15,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from tokfrag import Tokenizer
 from tokfrag.reference import wordpiece as reference
-from tokfrag.tokens.models.wordpiece import WordPieceTokenizer, read_vocab
+from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.formats.bert_vocab import read_bert, read_vocab
+from tokfrag.tokens.specification import (
+    Pipeline,
+    Specification,
+    WordPieceModel,
+    special_added,
+)
 
 LETTERS = "abcdeé你"
 VOCAB_TEXT = """
     [UNK] [SEP] [CLS] [PAD] [MASK] ab abc abcde ##cd ##d ##de ##dea ##e ##ab a c e ##c ##b ! [ ] #
     ## 你 ##你 s ##s mask un ##\u0301 i ##i\u0307 ß \u1112 ##\u1161
 """
+SPECIALS = ("[UNK]", "[SEP]", "[CLS]", "[PAD]", "[MASK]")
 VOCAB = {token: id for id, token in enumerate(VOCAB_TEXT.split())}
 # Characters that the steps treat in different ways, and some of each.
 TEXTS = st.text(
@@ -55,15 +64,48 @@ def hugging_face(vocab: Any, **switches: Any) -> Any:
     return tokenizers.BertWordPieceTokenizer(vocab, **{"lowercase": True, **switches})
 
 
+def bert(
+    vocab: dict[str, int] = VOCAB,
+    *,
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    clean_text: bool = True,
+    handle_chinese_chars: bool = True,
+    unknown: str = "[UNK]",
+    longest_word: int = 100,
+    specials: tuple[str, ...] = SPECIALS,
+) -> Tokenizer:
+    """BERT's tokenizer with a vocabulary."""
+    model = WordPieceModel(
+        tuple(vocab.items()),
+        unknown_token=unknown,
+        max_word_length=longest_word,
+        clean_text=clean_text,
+        split_chinese=handle_chinese_chars,
+        lowercase=lowercase,
+        strip_accents=lowercase if strip_accents is None else strip_accents,
+    )
+    added = special_added({token: vocab[token] for token in specials if token in vocab})
+    return Tokenizer.from_specification(Specification(model, Pipeline(added)))
+
+
 @cache
-def tokenizer_of(switches: tuple[tuple[str, Any], ...]) -> WordPieceTokenizer:
-    return WordPieceTokenizer(VOCAB, **dict(switches))
+def tokenizer_of(switches: tuple[tuple[str, Any], ...]) -> Tokenizer:
+    return bert(**dict(switches))
+
+
+def from_file(path: Path | str, *, lowercase: bool = True) -> Tokenizer:
+    return Tokenizer.from_specification(read_bert(path, lowercase=lowercase))
 
 
 @settings(max_examples=200)
 @given(MIXED, SWITCHES, st.booleans())
 def test_twin(text: str, switches: dict[str, Any], specials: bool) -> None:
-    ours = tokenizer_of(tuple(switches.items())).encode(text, specials=specials).tolist()
+    ours = (
+        tokenizer_of(tuple(switches.items()))
+        .encode(text, allowed_special="all" if specials else ())
+        .tolist()
+    )
     assert ours == reference.encode(
         text,
         VOCAB,
@@ -80,10 +122,10 @@ def test_twin(text: str, switches: dict[str, Any], specials: bool) -> None:
 def test_hugging_face(text: str, switches: dict[str, Any]) -> None:
     tokenizer = tokenizer_of(tuple(switches.items()))
     encoding = hugging_face(VOCAB, **switches).encode(text, add_special_tokens=False)
-    ids, offsets = tokenizer.encode_with_offsets(text, specials=True)
+    ids, offsets = tokenizer.encode_with_offsets(text, allowed_special="all")
     assert ids.tolist() == encoding.ids
     assert [tuple(span) for span in offsets.tolist()] == encoding.offsets
-    assert tokenizer.encode(text, specials=True).tolist() == encoding.ids
+    assert tokenizer.encode(text, allowed_special="all").tolist() == encoding.ids
 
 
 words = st.text("abcd#", max_size=12)
@@ -93,7 +135,7 @@ words = st.text("abcd#", max_size=12)
 @given(st.lists(words, unique=True, max_size=30), st.lists(words, max_size=10))
 def test_longest_match(tokens: list[str], parts: list[str]) -> None:
     vocab = {token: id for id, token in enumerate(["?", *tokens])}
-    tokenizer = WordPieceTokenizer(vocab, unknown="?", special_tokens=[])
+    tokenizer = bert(vocab, unknown="?", specials=())
     text = " ".join(part.replace("#", "") for part in parts)
     expected = [id for word in text.split() for id in reference.match(word, vocab, unknown="?")]
     assert tokenizer.encode(text).tolist() == expected
@@ -102,13 +144,14 @@ def test_longest_match(tokens: list[str], parts: list[str]) -> None:
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_every_character_as_hugging_face(data: Path, lowercase: bool) -> None:
     path = str(data / "vocab" / "bert-base-uncased-vocab.txt")
-    ours = WordPieceTokenizer.from_file(path, lowercase=lowercase)
+    ours = from_file(path, lowercase=lowercase)
     theirs = hugging_face(path, lowercase=lowercase)
     texts = [
         " ".join(f"a{char}b {char}" for char in map(chr, SCALARS[at : at + 64]))
         for at in range(0, len(SCALARS), 64)
     ]
-    ids, offsets = ours.encode_batch(texts)
+    batch = ours.encode_batch(texts)
+    ids, offsets = batch.ids, batch.offsets
     expected = [encoding.ids for encoding in theirs.encode_batch(texts, add_special_tokens=False)]
     assert np.array_equal(np.diff(offsets), [len(row) for row in expected])
     assert ids.tolist() == [id for row in expected for id in row]
@@ -133,44 +176,43 @@ def test_corpora_as_hugging_face(data: Path, name: str) -> None:
     path = str(data / "vocab" / "bert-base-uncased-vocab.txt")
     rows = (data / f"{name}.txt").read_text(encoding="utf-8")[:1_500_000].split("\n")
     rows += ["\n".join(rows[:500])]
-    ids, offsets = WordPieceTokenizer.from_file(path).encode_batch(
-        rows, specials=True, add_special_tokens=True, threads=2
-    )
+    found = from_file(path)(rows, threads=2).input_ids
     for row, encoding in enumerate(hugging_face(path).encode_batch(rows)):
-        assert ids[offsets[row] : offsets[row + 1]].tolist() == encoding.ids, rows[row]
+        assert found[row] == encoding.ids, rows[row]
 
 
 def test_threads_and_cuts_change_nothing(data: Path) -> None:
-    tokenizer = WordPieceTokenizer.from_file(data / "vocab" / "bert-base-uncased-vocab.txt")
+    tokenizer = from_file(data / "vocab" / "bert-base-uncased-vocab.txt")
     text = (data / "multilingual.txt").read_text(encoding="utf-8")[:1_000_000]
     rows = text.split("\n")
     whole = tokenizer.encode(text)
     for threads in (1, 2, 5):
-        ids, offsets = tokenizer.encode_batch([text, "", *rows], threads=threads)
-        assert np.array_equal(ids[: offsets[1]], whole)
-        assert np.array_equal(ids[offsets[1] :], whole)
+        batch = tokenizer.encode_batch([text, "", *rows], threads=threads)
+        assert np.array_equal(batch[0], whole)
+        assert np.array_equal(batch.ids[len(whole) :], whole)
 
 
 def test_long_words() -> None:
-    tokenizer = WordPieceTokenizer(VOCAB)
+    tokenizer = bert()
     assert tokenizer.encode("a" + "b" * 99).tolist() == [5] + [VOCAB["##b"]] * 98
     assert tokenizer.encode("a" + "b" * 100).tolist() == [0]
-    assert WordPieceTokenizer(VOCAB, longest_word=3).encode("abc abcd").tolist() == [6, 0]
-    assert WordPieceTokenizer(VOCAB, longest_word=0).encode("a !").tolist() == [0, 0]
-    endless = WordPieceTokenizer(VOCAB, longest_word=10**9)
+    assert bert(longest_word=3).encode("abc abcd").tolist() == [6, 0]
+    assert bert(longest_word=0).encode("a !").tolist() == [0, 0]
+    endless = bert(longest_word=10**9)
     assert len(endless.encode("a" + "b" * 10**6)) == 10**6
     assert endless.encode("a" + "b" * 10**6 + "z").tolist() == [0]
 
 
 def test_batch_edges() -> None:
-    tokenizer = WordPieceTokenizer(VOCAB)
-    ids, offsets = tokenizer.encode_batch([])
-    assert (ids.dtype, offsets.tolist()) == (np.uint32, [0])
-    ids, offsets = tokenizer.encode_batch(["", "ab", ""], add_special_tokens=True)
-    assert ids.tolist() == [2, 1, 2, 5, 1, 2, 1]
-    assert offsets.tolist() == [0, 2, 5, 7]
+    tokenizer = bert()
+    empty = tokenizer.encode_batch([])
+    assert (empty.ids.dtype, empty.offsets.tolist()) == (np.uint32, [0])
+    assert tokenizer.encode_batch(["", "ab", ""]) == TokenBatch(
+        np.array([5], np.uint32), np.array([0, 0, 1, 1])
+    )
     assert tokenizer.encode(b"ab\xff!").tolist() == [5, VOCAB["!"]]
-    assert tokenizer.encode("a[SEP]").tolist() != tokenizer.encode("a[SEP]", specials=True).tolist()
+    special = tokenizer.encode("a[SEP]", allowed_special="all")
+    assert tokenizer.encode("a[SEP]").tolist() != special.tolist()
     assert tokenizer.encode_with_offsets("é你 ab", unit="byte")[1].tolist() == [
         [0, 2],
         [2, 5],
@@ -181,14 +223,13 @@ def test_batch_edges() -> None:
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(sorted(VOCAB.values())), max_size=12), st.booleans())
 def test_decode_as_hugging_face(ids: list[int], skip: bool) -> None:
-    ours = WordPieceTokenizer(VOCAB).decode(ids, skip_special_tokens=skip)
+    ours = bert().decode(ids, skip_special_tokens=skip)
     assert ours == hugging_face(VOCAB).decode(ids, skip_special_tokens=skip)
 
 
 def test_pickle() -> None:
-    tokenizer = WordPieceTokenizer(VOCAB, lowercase=False, special_tokens=["[SEP]"])
-    again = pickle.loads(pickle.dumps(tokenizer))
-    assert again.encode("AB ab[SEP]", specials=True).tolist() == [0, 5, 1]
+    again = pickle.loads(pickle.dumps(bert(lowercase=False, specials=("[SEP]",))))
+    assert again.encode("AB ab[SEP]", allowed_special="all").tolist() == [0, 5, 1]
     assert again.special_tokens == {"[SEP]": 1}
 
 
@@ -201,12 +242,12 @@ def test_vocab_file(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"line {line}"):
             read_vocab(path)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match="unknown"):
-        WordPieceTokenizer.from_file(path)
+    with pytest.raises(ValueError, match=r"no \[UNK\] in it"):
+        from_file(path)
 
 
 def test_arguments() -> None:
-    tokenizer = WordPieceTokenizer(VOCAB)
+    tokenizer = bert()
     with pytest.raises(ValueError, match="item 1 holds a lone surrogate"):
         tokenizer.encode_batch(["é", "\ud800"])
     with pytest.raises(TypeError, match="item 1"):
@@ -215,20 +256,20 @@ def test_arguments() -> None:
         tokenizer.encode_batch("a")
     with pytest.raises(ValueError, match="unit"):
         tokenizer.encode_with_offsets("a", unit="word")
-    with pytest.raises(IndexError, match="got 99"):
+    with pytest.raises(IndexError, match="no token has id 99"):
         tokenizer.decode([99])
-    with pytest.raises(IndexError, match="got -1"):
+    with pytest.raises(IndexError, match="no token has id -1"):
         tokenizer.id_to_token(-1)
     with pytest.raises(ValueError, match="unknown"):
-        WordPieceTokenizer({"a": 0})
+        bert({"a": 0})
     with pytest.raises(ValueError, match="have one id"):
-        WordPieceTokenizer({"[UNK]": 0, "a": 0})
-    with pytest.raises(ValueError, match="special_tokens"):
-        WordPieceTokenizer(VOCAB, special_tokens=["[X]"])
+        bert({"[UNK]": 0, "a": 0})
     with pytest.raises(TypeError, match="vocab"):
-        WordPieceTokenizer({b"a": 0})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="add_special_tokens"):
-        WordPieceTokenizer({"[UNK]": 0}).encode("a", add_special_tokens=True)
+        bert({"[UNK]": 0, b"a": 1})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="no byte-pair tokenizer"):
+        tokenizer.extend(["ab"], 300)
+    with pytest.raises(ValueError, match="fresh from training"):
+        tokenizer.compression_curve()
 
 
 @pytest.mark.parametrize(
@@ -244,33 +285,42 @@ def test_arguments() -> None:
         "'ab\\u0301' * 10**5",
     ],
 )
-def test_adversarial_texts_are_linear(text: str) -> None:
+def test_adversarial_texts_are_linear(text: str, tmp_path: Path) -> None:
     code = f"""
-        from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
-        tokenizer = WordPieceTokenizer({{"[UNK]": 0, "[SEP]": 1, "a": 2, "##a": 3}})
-        tokenizer.encode({text}, specials=True)
-        tokenizer.encode_with_offsets({text}, specials=True)
+        from pathlib import Path
+        from tokfrag import Tokenizer
+        path = Path({str(tmp_path)!r}) / "vocab.txt"
+        path.write_text("[UNK]\\n[SEP]\\na\\n##a\\n")
+        tokenizer = Tokenizer.from_wordpiece(path)
+        tokenizer.encode({text}, allowed_special="all")
+        tokenizer.encode_with_offsets({text}, allowed_special="all")
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
 
-def test_fork_and_threads() -> None:
+def test_fork_and_threads(tmp_path: Path) -> None:
     code = """
         import os
         from concurrent.futures import ThreadPoolExecutor
-        from tokfrag.tokens.models.wordpiece import WordPieceTokenizer
-        tokenizer = WordPieceTokenizer({"[UNK]": 0, "a": 1, "##b": 2})
+        import sys
+        from tokfrag import Tokenizer
+        tokenizer = Tokenizer.from_wordpiece(sys.argv[1])
         rows = ["ab a!"] * 10_000
         expected = [1, 2, 1, 0] * 10_000
         with ThreadPoolExecutor(64) as pool:
-            for ids, _ in pool.map(lambda _: tokenizer.encode_batch(rows, threads=2), range(64)):
-                assert ids.tolist() == expected
+            for batch in pool.map(lambda _: tokenizer.encode_batch(rows, threads=2), range(64)):
+                assert batch.ids.tolist() == expected
             child = os.fork()
             if child == 0:
-                os._exit(tokenizer.encode_batch(rows, threads=2)[0].tolist() != expected)
+                os._exit(tokenizer.encode_batch(rows, threads=2).ids.tolist() != expected)
             assert os.waitpid(child, 0)[1] == 0
     """
     environment = {**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    path = tmp_path / "vocab.txt"
+    path.write_text("[UNK]\na\n##b\n")
     subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60, env=environment
+        [sys.executable, "-c", textwrap.dedent(code), str(path)],
+        check=True,
+        timeout=60,
+        env=environment,
     )

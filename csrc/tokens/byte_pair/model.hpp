@@ -6,7 +6,7 @@
 
 #include "tokens/byte_pair/decoder.hpp"
 #include "tokens/byte_pair/encoder.hpp"
-#include "tokens/byte_pair/special_tokens.hpp"
+#include "tokens/text/special_tokens.hpp"
 #include "tokens/text/text.hpp"
 
 namespace tokfrag {

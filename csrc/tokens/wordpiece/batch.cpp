@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
@@ -14,11 +13,9 @@ constexpr std::int64_t kBlock = std::int64_t{1} << 16;  // bytes of text
 }
 
 WordPieceBatch::WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts,
-                               bool with_specials, std::vector<std::uint32_t> before,
-                               std::vector<std::uint32_t> after, int threads)
-    : threads_(threads), before_(std::move(before)), after_(std::move(after)) {
+                               int threads) {
   cut(texts);
-  parallel_for(static_cast<std::int64_t>(blocks_.size()), 1, threads_,
+  parallel_for(static_cast<std::int64_t>(blocks_.size()), 1, threads,
                [&](std::int64_t begin, std::int64_t end, int) {
                  for (std::int64_t i = begin; i < end; ++i) {
                    poll_interrupt();
@@ -26,16 +23,14 @@ WordPieceBatch::WordPieceBatch(const WordPiece& model, const std::vector<TextVie
                    for (std::int64_t j = block.first_part; j < block.end_part; ++j) {
                      Part& part = parts_[static_cast<std::size_t>(j)];
                      const std::size_t first = block.ids.size();
-                     model.encode(part.view.data, part.view.size, with_specials, &block.ids,
-                                  nullptr);
+                     model.encode(part.view.data, part.view.size, &block.ids, nullptr);
                      part.n_ids = static_cast<std::int64_t>(block.ids.size() - first);
                    }
                  }
                });
   offsets_.assign(texts.size() + 1, 0);
   for (const Part& part : parts_) offsets_[static_cast<std::size_t>(part.text) + 1] += part.n_ids;
-  const auto around = static_cast<std::int64_t>(before_.size() + after_.size());
-  for (std::size_t i = 0; i < texts.size(); ++i) offsets_[i + 1] += offsets_[i] + around;
+  for (std::size_t i = 0; i < texts.size(); ++i) offsets_[i + 1] += offsets_[i];
 }
 
 void WordPieceBatch::cut(const std::vector<TextView>& texts) {
@@ -65,25 +60,11 @@ void WordPieceBatch::cut(const std::vector<TextView>& texts) {
 }
 
 void WordPieceBatch::gather(std::uint32_t* ids) const {
-  std::int64_t text = -1;
-  const auto put = [&](const std::uint32_t* from, std::size_t count) {
-    if (count > 0) std::memcpy(ids, from, count * sizeof *ids);
-    ids += count;
-  };
   for (const Block& block : blocks_) {
-    const std::uint32_t* from = block.ids.data();
-    for (std::int64_t j = block.first_part; j < block.end_part; ++j) {
-      const Part& part = parts_[static_cast<std::size_t>(j)];
-      if (part.text != text) {
-        if (text >= 0) put(after_.data(), after_.size());
-        put(before_.data(), before_.size());
-        text = part.text;
-      }
-      put(from, static_cast<std::size_t>(part.n_ids));
-      from += part.n_ids;
-    }
+    if (block.ids.empty()) continue;
+    std::memcpy(ids, block.ids.data(), block.ids.size() * sizeof *ids);
+    ids += block.ids.size();
   }
-  if (text >= 0) put(after_.data(), after_.size());
 }
 
 }  // namespace tokfrag

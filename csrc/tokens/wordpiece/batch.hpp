@@ -13,10 +13,9 @@ namespace tokfrag {
 // short ones taken together; the result is the same for any number of threads.
 class WordPieceBatch {
  public:
-  WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts, bool with_specials,
-                 std::vector<std::uint32_t> before, std::vector<std::uint32_t> after, int threads);
+  WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts, int threads);
 
-  // offsets()[i] to offsets()[i + 1]: the ids of text i, those put before and after it included.
+  // offsets()[i] to offsets()[i + 1]: the ids of text i.
   const std::vector<std::int64_t>& offsets() const { return offsets_; }
   void gather(std::uint32_t* ids) const;
 
@@ -33,9 +32,6 @@ class WordPieceBatch {
   };
   void cut(const std::vector<TextView>& texts);
 
-  int threads_;
-  std::vector<std::uint32_t> before_;
-  std::vector<std::uint32_t> after_;
   std::vector<Part> parts_;
   std::vector<Block> blocks_;
   std::vector<std::int64_t> offsets_;

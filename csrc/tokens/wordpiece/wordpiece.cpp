@@ -260,12 +260,8 @@ class WordPiece::Writer {
 
 WordPiece::WordPiece(const std::vector<std::string>& tokens, std::string_view prefix,
                      const std::uint32_t* units, std::vector<std::uint32_t> lists,
-                     std::vector<std::pair<std::string, std::uint32_t>> specials,
                      const WordPieceOptions& options)
-    : options_(options),
-      trie_(tokens, prefix),
-      lists_(std::move(lists)),
-      specials_(std::move(specials)) {
+    : options_(options), trie_(tokens, prefix), lists_(std::move(lists)) {
   std::map<std::vector<std::uint32_t>, std::uint16_t> seen;
   for (std::uint32_t page = 0; page < 0x110000 >> 8; ++page) {
     std::vector<std::uint32_t> content(units + page * 256, units + page * 256 + 256);
@@ -314,13 +310,6 @@ WordPiece::WordPiece(const std::vector<std::string>& tokens, std::string_view pr
       std::memcpy(two_bytes_[code].bytes, bytes, 2);
     }
   }
-
-  // Longest first: of two that begin at one place the longer is meant.
-  std::stable_sort(specials_.begin(), specials_.end(),
-                   [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
-  for (const auto& special : specials_) {
-    special_first_[static_cast<unsigned char>(special.first[0])] = true;
-  }
 }
 
 std::uint32_t WordPiece::with_id(std::uint32_t unit) const {
@@ -356,25 +345,13 @@ void WordPiece::add_whole(std::string_view token, std::uint32_t id) {
   whole_[at] = tag_of(hash) << kIdBits | (id + 1);
 }
 
-void WordPiece::encode(const std::uint8_t* text, std::int64_t size, bool with_specials,
-                       std::vector<std::uint32_t>* ids, std::vector<TokenSpan>* spans) const {
+void WordPiece::encode(const std::uint8_t* text, std::int64_t size, std::vector<std::uint32_t>* ids,
+                       std::vector<TokenSpan>* spans) const {
   Writer writer(*this, ids, spans);
   std::int64_t at = 0;
   while (at < size) {
-    std::size_t which = 0;
-    const std::int64_t special = with_specials ? find_special(text, at, size, &which) : size;
-    // Spans count from the text's begin, so the part is named by its end.
-    std::int64_t part = at;
-    while (part < special) {
-      part = encode_ascii(text, part, special, writer);
-      if (part < special) part = encode_any(text, part, special, writer);
-    }
-    at = special;
-    if (special == size) break;
-    const auto& [name, id] = specials_[which];
-    const auto length = static_cast<std::int64_t>(name.size());
-    writer.put_id(id, special, special + length);
-    at += length;
+    at = encode_ascii(text, at, size, writer);
+    if (at < size) at = encode_any(text, at, size, writer);
   }
 }
 
@@ -437,24 +414,6 @@ std::int64_t WordPiece::encode_any(const std::uint8_t* text, std::int64_t at, st
   }
   writer.end_word();
   return at;
-}
-
-// Where the next special token begins, and which; `size` if there is none.
-std::int64_t WordPiece::find_special(const std::uint8_t* text, std::int64_t at, std::int64_t size,
-                                     std::size_t* which) const {
-  if (specials_.empty()) return size;
-  for (; at < size; ++at) {
-    if (!special_first_[text[at]]) continue;
-    for (std::size_t i = 0; i < specials_.size(); ++i) {
-      const std::string& name = specials_[i].first;
-      if (static_cast<std::int64_t>(name.size()) <= size - at &&
-          std::memcmp(text + at, name.data(), name.size()) == 0) {
-        *which = i;
-        return at;
-      }
-    }
-  }
-  return size;
 }
 
 }  // namespace tokfrag

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "tokens/wordpiece/trie.hpp"
@@ -45,17 +44,15 @@ struct TokenSpan {
 
 class WordPiece {
  public:
-  // `units`: what each of the 0x110000 code points becomes. `specials`: texts that are cut out of
-  // the text as they are, where asked for, with their ids.
+  // `units`: what each of the 0x110000 code points becomes.
   WordPiece(const std::vector<std::string>& tokens, std::string_view prefix,
             const std::uint32_t* units, std::vector<std::uint32_t> lists,
-            std::vector<std::pair<std::string, std::uint32_t>> specials,
             const WordPieceOptions& options);
 
   // Appends the ids of a text in UTF-8 (invalid bytes count as U+FFFD each); with `spans`, also
   // where in the text each token comes from.
-  void encode(const std::uint8_t* text, std::int64_t size, bool with_specials,
-              std::vector<std::uint32_t>* ids, std::vector<TokenSpan>* spans) const;
+  void encode(const std::uint8_t* text, std::int64_t size, std::vector<std::uint32_t>* ids,
+              std::vector<TokenSpan>* spans) const;
 
  private:
   class Writer;
@@ -83,8 +80,6 @@ class WordPiece {
                             Writer& writer) const;
   std::int64_t encode_any(const std::uint8_t* text, std::int64_t at, std::int64_t size,
                           Writer& writer) const;
-  std::int64_t find_special(const std::uint8_t* text, std::int64_t at, std::int64_t size,
-                            std::size_t* which) const;
 
   WordPieceOptions options_;
   WordPieceTrie trie_;
@@ -101,8 +96,6 @@ class WordPiece {
   bool lowercase_ = false;
   std::vector<std::uint32_t> lengths_;  // of tokens, in bytes, as first and as later part
   std::vector<std::uint32_t> suffix_lengths_;
-  std::vector<std::pair<std::string, std::uint32_t>> specials_;
-  bool special_first_[256] = {};
 };
 
 }  // namespace tokfrag

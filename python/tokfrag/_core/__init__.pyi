@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import (
+    added_tokens as added_tokens,
     features as features,
     formats as formats,
     fragments as fragments,

@@ -10,18 +10,11 @@ class WordPiece:
         prefix: bytes,
         units: NDArray[np.uint32],
         lists: NDArray[np.uint32],
-        specials: list[tuple[bytes, int]],
         unknown: int,
         longest_word: int,
     ) -> None: ...
+    def encode(self, text: str | bytes) -> NDArray[np.uint32]: ...
     def encode_batch(
-        self,
-        texts: list[str | bytes],
-        with_specials: bool,
-        before: NDArray[np.uint32],
-        after: NDArray[np.uint32],
-        threads: int,
+        self, texts: list[str | bytes], threads: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
-    def encode_spans(
-        self, text: str | bytes, with_specials: bool
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+    def encode_spans(self, text: str | bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...

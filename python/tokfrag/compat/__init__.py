@@ -6,42 +6,8 @@ from tokfrag.tokens.tokenizer import Tokenizer
 
 
 def adopt(tokenizer: object) -> Tokenizer:
-    """Make a :class:`Tokenizer` with the ids of a tokenizer of another library.
-
-    Parameters
-    ----------
-    tokenizer
-        A ``tiktoken.Encoding``, a ``tokenizers.Tokenizer`` (or one of its ``implementations``), or
-        a fast tokenizer of ``transformers``.
-
-    Raises
-    ------
-    ValueError
-        It does something that cannot be reproduced exactly; says what.
-    TypeError
-        It is none of these.
-    """
-    if isinstance(tokenizer, Tokenizer):
-        return tokenizer
-    library = type(tokenizer).__module__.partition(".")[0]
-    if library == "tiktoken":
-        from tokfrag.tokens.standins.tiktoken import adopt_tiktoken
-
-        return adopt_tiktoken(tokenizer)
-    # Wrappers hold the tokenizer proper: transformers' by the first name, tokenizers' own by the
-    # second.
-    for name in ("backend_tokenizer", "_tokenizer"):
-        inner = getattr(tokenizer, name, None)
-        if inner is not None and hasattr(inner, "to_str"):
-            tokenizer, library = inner, "tokenizers"
-    if library == "tokenizers" and hasattr(tokenizer, "to_str"):
-        from tokfrag.tokens.standins.huggingface import adopt_huggingface
-
-        return adopt_huggingface(tokenizer)
-    raise TypeError(
-        f"tokenizer: got a {type(tokenizer).__module__}.{type(tokenizer).__qualname__}, takes a"
-        " tiktoken.Encoding, a tokenizers.Tokenizer or a fast tokenizer of transformers"
-    )
+    """Make a :class:`Tokenizer` with the ids of another library's: see :meth:`Tokenizer.adopt`."""
+    return Tokenizer.adopt(tokenizer)
 
 
 __all__ = ["adopt"]

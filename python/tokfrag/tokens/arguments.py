@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,14 +18,6 @@ def text_list(texts: Iterable[str | bytes]) -> list[str | bytes]:
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
     return list(texts)
-
-
-def thread_count(threads: int | None) -> int:
-    if threads is None:
-        return 0
-    if threads < 1:
-        raise ValueError(f"threads: expected at least 1, got {threads}")
-    return threads
 
 
 def into(out: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -52,3 +45,21 @@ def id_array(ids: ArrayLike) -> NDArray[Any]:
     elif array.dtype == np.uint64:
         array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))
     return array.astype(np.int64)
+
+
+def check_count(name: str, value: SupportsIndex, least: int, most: int = 2**63 - 1) -> int:
+    """Return ``value`` as an int in ``[least, most]``, or raise an error that names it."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: got {value!r}, takes an int")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: got {value!r}, takes an int") from None
+    if not least <= number <= most:
+        raise ValueError(f"{name}: got {number}, takes {least} to {most}")
+    return number
+
+
+def check_threads(threads: SupportsIndex | None) -> int:
+    """Return the number of threads, 0 standing for the default."""
+    return 0 if threads is None else check_count("threads", threads, 1, 2**31 - 1)

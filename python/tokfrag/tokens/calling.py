@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag.tokens.batch import TokenBatch
-from tokfrag.tokens.description import pipeline_of
-from tokfrag.tokens.spans import char_spans, trim_spans
+from tokfrag.tokens.pipeline import Piped, TextPipeline
+from tokfrag.tokens.spans import trim_spans
 from tokfrag.tokens.specification import Pipeline, Template
-
-if TYPE_CHECKING:
-    from tokfrag.tokens.tokenizer import Tokenizer
 
 _PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|endoftext|>", "</s>")
 
@@ -43,11 +40,11 @@ class BatchEncoding(dict[str, Any]):
         )
 
 
-def default_pad_id(pipeline: Pipeline) -> int:
+def default_pad_id(way: TextPipeline) -> int:
     """The id of the file's padding token, of a special token by one of the usual names, or 0."""
-    if pipeline.call.pad_id is not None:
-        return pipeline.call.pad_id
-    specials = pipeline.special_tokens
+    if way.values.call.pad_id is not None:
+        return way.values.call.pad_id
+    specials = way.special_tokens
     return next((specials[name] for name in _PAD_NAMES if name in specials), 0)
 
 
@@ -62,7 +59,7 @@ class _Rows:
 
 
 def call(
-    tokenizer: Tokenizer,
+    tokenizer: Piped,
     texts: str | Sequence[str],
     text_pairs: str | Sequence[str] | None = None,
     *,
@@ -127,12 +124,13 @@ def call(
     Examples
     --------
     >>> from tokfrag import Tokenizer
-    >>> tok = Tokenizer._from_tokens([bytes([b]) for b in range(256)], pattern="gpt2")
-    >>> encoded = call(tok, ["abc", "d"], padding=True)
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> encoded = tok(["abc", "d"], padding=True)
     >>> encoded.input_ids, encoded.attention_mask
     ([[97, 98, 99], [100, 0, 0]], [[1, 1, 1], [1, 0, 0]])
     """
-    pipeline = pipeline_of(tokenizer)
+    way = tokenizer.text_pipeline
+    pipeline = way.values
     one = isinstance(texts, str)
     sequences = [_text_list(texts, "texts")]
     if text_pairs is not None:
@@ -148,9 +146,7 @@ def call(
 
     template = pipeline.template if add_special_tokens else Template()
     items = template.single if text_pairs is None else template.pair
-    encoded = [
-        _encode(tokenizer, texts, pipeline, return_offsets_mapping, threads) for texts in sequences
-    ]
+    encoded = [_encode(way, texts, return_offsets_mapping, threads) for texts in sequences]
     if length is not None:
         room = length - sum(isinstance(item, int) for item, _ in items)
         if room < 0:
@@ -159,7 +155,7 @@ def call(
     if pipeline.trim_offsets and return_offsets_mapping:
         for texts, part in zip(sequences, encoded, strict=True):
             assert part.spans is not None
-            trim_spans(tokenizer, texts, part.ids, part.spans, part.offsets, pipeline)
+            trim_spans(way.model, texts, part.ids, part.spans, part.offsets, pipeline)
     rows = _framed(items, encoded)
     if columns is not None:
         longest = int(np.diff(rows.offsets).max(initial=0))
@@ -167,7 +163,7 @@ def call(
         multiple = pad_to_multiple_of or pipeline.call.pad_to_multiple_of or 1
         columns = -(-columns // multiple) * multiple
 
-    filler = default_pad_id(pipeline) if pad_id is None else pad_id
+    filler = default_pad_id(way) if pad_id is None else pad_id
     wanted: dict[str, NDArray[np.int64] | list[NDArray[np.int64]]] = {}
     mask: NDArray[np.int64] | list[NDArray[np.int64]]
     if columns is None:
@@ -269,18 +265,12 @@ def _padding(padding: bool | str | None, max_length: int | None, pipeline: Pipel
 # Rows
 
 
-def _encode(
-    tokenizer: Tokenizer,
-    texts: list[str],
-    pipeline: Pipeline,
-    with_spans: bool,
-    threads: int | None,
-) -> _Rows:
-    allowed = "all" if pipeline.call.special_in_text and pipeline.special_tokens else ()
+def _encode(way: TextPipeline, texts: list[str], with_spans: bool, threads: int | None) -> _Rows:
+    sought = way.sought("all" if way.values.call.special_in_text else ())
     if not with_spans:
-        batch = tokenizer.encode_batch(texts, allowed_special=allowed, threads=threads)
+        batch = way.encode_batch([*texts], sought, threads)
         return _Rows(batch.ids, np.empty(0, np.int64), None, batch.offsets)
-    rows = [char_spans(tokenizer, text, allowed) for text in texts]
+    rows = [way.encode_with_offsets(text, sought, "char") for text in texts]
     empty = np.empty((0, 2), np.int64)
     return _Rows(
         np.concatenate([np.empty(0, np.uint32), *(ids for ids, _ in rows)]),

@@ -36,6 +36,19 @@ _LATER = (
 _WALL = re.compile("([" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _LATER) + "]+)")
 
 
+def is_normal(text: str, forms: tuple[Form, ...]) -> bool:
+    """Whether normalising a text by these forms leaves it as it is.
+
+    What is normal by newer tables is normal by older ones.
+
+    Examples
+    --------
+    >>> is_normal("é", ("NFC",)), is_normal("é", ("NFD",))
+    (True, False)
+    """
+    return all(unicodedata.is_normalized(form, text) for form in forms)
+
+
 def normalize(text: str, forms: tuple[Form, ...]) -> str:
     """Normalise a text by each of the forms in turn.
 

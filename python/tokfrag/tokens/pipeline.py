@@ -1,22 +1,26 @@
-"""Tokenizers that ask for more than a model: added tokens, normalisation, a leading space."""
+"""What stands around a model: added tokens, Unicode normalisation, a leading space."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag.tokens.arguments import into
+from tokfrag._core.added_tokens import Finder
+from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.batch import TokenBatch
-from tokfrag.tokens.dropout import encode_with_dropout, text_streams
-from tokfrag.tokens.normalization import normalize
+from tokfrag.tokens.contracts import Ids, Model, Offsets
+from tokfrag.tokens.models import make_model
+from tokfrag.tokens.normalization import is_normal, normalize
 from tokfrag.tokens.patterns import replace_surrogates
-from tokfrag.tokens.spans import SPACES, beginning_of, in_unit
-from tokfrag.tokens.specification import AddedToken, BpeModel, Pipeline, Specification
-from tokfrag.tokens.tokenizer import Tokenizer
+from tokfrag.tokens.spans import SPACES, in_unit
+from tokfrag.tokens.specification import Pipeline, Specification
+
+Text = str | bytes
+Names = str | Collection[str]
 
 # What stands around added tokens goes by Rust's \s and \w.
 _SPACE_RUN = re.compile(b"(?:%s)*" % b"|".join(re.escape(space.encode()) for space in SPACES))
@@ -34,238 +38,313 @@ class Segment(NamedTuple):
     spaced: bool = False
 
 
-class PreparedTokenizer(Tokenizer):
-    """A :class:`Tokenizer` with a :class:`Pipeline` around it, as ``tokenizer.json`` describes one.
+class Sought(NamedTuple):
+    """Which added tokens to look for: a byte each, or None for none.
 
-    Added tokens that are not special are found in every text; special ones where
-    ``allowed_special`` names them.
+    In the text as it is, in the normalised text, and in either.
     """
 
-    __slots__ = ("_direct", "_found", "_pipeline")
+    raw: bytes | None
+    normalized: bytes | None
+    either: bytes | None
 
-    _pipeline: Pipeline
-    _found: tuple[AddedToken, ...]  # in the order in which the model numbers them
-    _direct: bool  # whether the model itself does all there is to do
 
-    @classmethod
-    def from_specification(cls, specification: Specification) -> Tokenizer:
-        """Make the tokenizer that a file describes."""
-        model, pipeline = specification.model, specification.pipeline
-        if not isinstance(model, BpeModel):
-            from tokfrag.tokens.prepared_wordpiece import PreparedWordPiece
+class Piped(Protocol):
+    """What has a text pipeline: a Tokenizer, for those that stand below it."""
 
-            return PreparedWordPiece.from_specification(specification)
-        ids = np.array([id for _, id in model.tokens], np.int64)
-        merges = None
-        if model.merges is not None:
-            dense = ids[-1] == len(ids) - 1
-            places = model.merges if dense else np.searchsorted(ids, model.merges)
-            merges = places.astype(np.uint32)
-        base = Tokenizer._from_tokens(
-            [token for token, _ in model.tokens],
-            ids=ids.tolist(),
-            pattern=model.pattern,
-            special_tokens={token.content: token.id for token in pipeline.added_tokens},
-            merges=merges,
-            whole_pieces=model.whole_pieces,
+    @property
+    def text_pipeline(self) -> TextPipeline:
+        """The whole way from text to ids."""
+
+
+class TextPipeline:
+    """The whole way from text to ids: a model, and what is done to the text around it.
+
+    Added tokens that are not special are found in every text; special ones where the caller allows
+    them. A text without any goes to the model as it is, so that a short call costs little, however
+    many tokens are added.
+
+    Parameters
+    ----------
+    model
+        What encodes the text between added tokens.
+    values
+        What is done around it.
+    """
+
+    __slots__ = (
+        "_all",
+        "_always",
+        "_finder",
+        "_model_finds",
+        "_place",
+        "_plain",
+        "added_ids",
+        "encode_plain",
+        "model",
+        "special_tokens",
+        "values",
+    )
+
+    def __init__(self, model: Model, values: Pipeline) -> None:
+        added = values.added_tokens
+        self.model = model
+        self.values = values
+        self.special_tokens = values.special_tokens
+        self.added_ids = {token.content: token.id for token in added}
+        self._place = {token.content: i for i, token in enumerate(added) if token.special}
+        self._finder = Finder([token.content.encode() for token in added])
+        self._always = self._sought(not token.special for token in added)
+        self._all = self._sought(True for _ in added)
+        # The model may look for them itself where that is all there is to it.
+        self._model_finds = (
+            model.finds_added
+            and not values.prefix_space
+            and all(token.plain for token in added)
+            and len({token.normalized for token in added}) < 2
         )
-        return cls.around(base, pipeline)
+        # Whether every text goes to the model as it is.
+        self._plain = not values.prefix_space and not values.normalizers
+        self._plain &= self._model_finds or not added
+        direct = self._plain and self._always.either is None
+        #: The ids of one text without its special tokens: of the model where nothing is to be done.
+        self.encode_plain = model.encode if direct else self._encode_ordinary
 
     @classmethod
-    def around(cls, base: Tokenizer, pipeline: Pipeline) -> Tokenizer:
-        """Put a pipeline around a tokenizer that knows its added tokens as special ones."""
-        self = cls.__new__(cls)
-        for name in Tokenizer.__slots__:
-            setattr(self, name, getattr(base, name))
-        self._pipeline = pipeline
-        self._found = pipeline.added_tokens
-        self._direct = not pipeline.normalizers and not pipeline.prefix_space
-        self._direct &= all(token.special and token.plain for token in self._found)
-        self._direct &= len({token.normalized for token in self._found}) < 2
-        return self
+    def of(cls, specification: Specification) -> TextPipeline:
+        """The pipeline of a specification."""
+        values = specification.pipeline
+        return cls(make_model(specification.model, values.added_tokens), values)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make, arguments = super().__reduce__()
-        return _restore, (make, arguments, self._pipeline)
+        return TextPipeline, (self.model, self.values)
 
     @property
-    def pipeline(self) -> Pipeline:
-        """What is done around the model."""
-        return self._pipeline
+    def specification(self) -> Specification:
+        """What it is, as plain values."""
+        return Specification(self.model.description, self.values)
 
     @property
-    def special_tokens(self) -> dict[str, int]:
-        """The special tokens and their ids."""
-        return self._pipeline.special_tokens
+    def id_count(self) -> int:
+        """One more than the largest id."""
+        return self.model.id_count
 
-    def encode(
-        self,
-        text: str | bytes,
-        *,
-        allowed_special: str | Collection[str] = (),
-        disallowed_special: str | Collection[str] = (),
-        out: NDArray[np.uint32] | None = None,
-        dropout: float = 0.0,
-        seed: int = 0,
-    ) -> NDArray[np.uint32]:
-        """The ids of a text; see :meth:`Tokenizer.encode`."""
-        if self._direct:
-            return super().encode(
-                text,
-                allowed_special=allowed_special,
-                disallowed_special=disallowed_special,
-                out=out,
-                dropout=dropout,
-                seed=seed,
+    def id_of(self, token: Text) -> int | None:
+        """The id of a token by its text or bytes, ordinary or added; None if there is none."""
+        if isinstance(token, str):
+            if token in self.added_ids:
+                return self.added_ids[token]
+            return self.model.bytes_id(token.encode("utf-8", "surrogatepass"))
+        if not isinstance(token, bytes):
+            raise TypeError(f"token: expected bytes or str, got {type(token).__name__}")
+        found = self.model.bytes_id(token)
+        return self.added_ids.get(token.decode("utf-8", "replace")) if found is None else found
+
+    # Which added tokens are meant.
+
+    def _sought(self, wanted: Iterable[bool]) -> Sought:
+        added = self.values.added_tokens
+        either = bytes(wanted)
+        raw, normalized = (
+            bytes(
+                want and token.normalized == phase
+                for want, token in zip(either, added, strict=True)
             )
-        if disallowed_special:
-            self._refuse_special(text, allowed_special, disallowed_special)
-        ids = self.encode_batch(
-            [text], allowed_special=allowed_special, threads=1, dropout=dropout, seed=seed
-        ).ids
-        if out is None:
-            return ids
-        return into(out, ids)
+            for phase in (False, True)
+        )
+        return Sought(*(flags if any(flags) else None for flags in (raw, normalized, either)))
+
+    def sought(self, names: Names, argument: str = "allowed_special") -> Sought:
+        """Which added tokens to look for where these special ones are allowed."""
+        if isinstance(names, str):
+            if names != "all":
+                raise ValueError(f"{argument}: expected 'all' or a collection, got {names!r}")
+            return self._all
+        if not names:
+            return self._always
+        added = self.values.added_tokens
+        flags = [bytearray(part or bytes(len(added))) for part in self._always]
+        for name in names:
+            place = self._place.get(name)
+            if place is None:
+                raise ValueError(f"{argument}: {name!r} is not a special token of this tokenizer")
+            flags[2][place] = flags[added[place].normalized][place] = 1
+        return Sought(*(bytes(part) if any(part) else None for part in flags))
+
+    def refuse(self, text: Text, allowed: Names, disallowed: Names) -> None:
+        """ValueError if a text holds a special token that is disallowed."""
+        if isinstance(disallowed, str):
+            self.sought(disallowed, "disallowed_special")
+            allowed_names = set(self._place) if allowed == "all" else set(allowed)
+            disallowed = self._place.keys() - allowed_names
+        flags = bytearray(len(self.values.added_tokens))
+        for name in disallowed:
+            if name not in self._place:
+                raise ValueError(
+                    f"disallowed_special: {name!r} is not a special token of this tokenizer"
+                )
+            flags[self._place[name]] = 1
+        found = self._finder.first(text, bytes(flags)) if any(flags) else -1
+        if found >= 0:
+            name = self.values.added_tokens[found].content
+            raise ValueError(
+                f"text: holds the special token {name!r}; name it in allowed_special to encode it "
+                f"as one, or leave it out of disallowed_special to encode it as text"
+            )
+
+    # Encoding.
+
+    def _encode_ordinary(self, text: Text) -> Ids:
+        return self.encode(text, self._always)
+
+    def encode(self, text: Text, sought: Sought) -> Ids:
+        """The ids of one text."""
+        if not isinstance(text, (str, bytes)):
+            raise TypeError(f"text: expected str or bytes, got {type(text).__name__}")
+        if self._plain or self._goes_as_it_is(text, sought):
+            ready = self._spaced(text)
+            if self._model_finds:
+                return self.model.encode(ready, sought.either)
+            return self.model.encode(ready)
+        return self.encode_batch([text], sought, 1).ids
 
     def encode_batch(
-        self,
-        texts: Iterable[str | bytes],
-        *,
-        allowed_special: str | Collection[str] = (),
-        threads: int | None = None,
-        dropout: float = 0.0,
-        seed: int = 0,
+        self, texts: list[str | bytes], sought: Sought, threads: int | None = None
     ) -> TokenBatch:
-        """The ids of many texts; see :meth:`Tokenizer.encode_batch`."""
-        if self._direct:
-            return super().encode_batch(
-                texts, allowed_special=allowed_special, threads=threads, dropout=dropout, seed=seed
-            )
-        phases = self._phases(allowed_special)
-        segments: list[Segment] = []
-        bounds = [0]
-        for text in _check_texts(texts):
-            segments += self._segments(text, phases)
-            bounds.append(len(segments))
-        plain = None
-        if dropout:
-            streams = np.repeat(text_streams(len(bounds) - 1), np.diff(bounds))
-            streams += np.array([segment.begin for segment in segments], np.uint64)
-            plain = encode_with_dropout(
-                self,
-                [segment.text for segment in segments],
-                None,
-                dropout=dropout,
-                seed=seed,
-                threads=threads,
-                streams=streams,
-            )
-        encoded = self._encode_segments(segments, threads, plain)
-        return TokenBatch(encoded.ids, encoded.offsets[bounds])
+        """The ids of many texts."""
+        count = check_threads(threads)
+        given = sought.either if self._model_finds else None
+        if self._plain:
+            return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
+        check_texts(texts)
+        if all(self._goes_as_it_is(text, sought) for text in texts):
+            if self.values.prefix_space:
+                texts = [self._spaced(text) for text in texts]
+            return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
+        segments, bounds = self._all_segments(texts, sought)
+        plain = self.model.encode_batch(
+            [segment.text for segment in segments], None, count, _inner(segments)
+        )
+        return _with_added(segments, bounds, *plain)
 
-    def encode_with_offsets(
+    def encode_with_dropout(
         self,
-        text: str | bytes,
+        texts: list[str | bytes],
+        sought: Sought,
         *,
-        unit: str = "char",
-        allowed_special: str | Collection[str] = (),
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        """The ids of a text, and where in it each begins and ends: ``(n, 2)`` int64."""
-        ids, spans = self.encode_spans(text, allowed_special=allowed_special)
-        return ids, in_unit(text, spans, unit)
-
-    def truncate(self, text: str | bytes, max_tokens: int) -> Any:
-        """The longest beginning of a text, by whole tokens, that has at most so many."""
-        return beginning_of(self, text, max_tokens)
-
-    def _encode_segments(
-        self,
-        segments: list[Segment],
+        dropout: float,
+        seed: int,
         threads: int | None = None,
-        plain: TokenBatch | None = None,
     ) -> TokenBatch:
-        """The ids of segments; ``plain``: those of their texts, where they are known."""
-        if plain is None:
-            plain = super().encode_batch([segment.text for segment in segments], threads=threads)
-        added = np.array([segment.id for segment in segments], np.int64)
-        places = np.flatnonzero(added >= 0)
-        ids = np.insert(plain.ids, plain.offsets[places], added[places].astype(np.uint32))
-        return TokenBatch(ids, plain.offsets + np.concatenate([[0], np.cumsum(added >= 0)]))
+        """The ids of many texts, merges passed over at random.
+
+        What a text becomes depends on its place among the texts: the piece at byte ``b`` of text
+        ``i`` draws from stream ``(i << 40) + b``.
+        """
+        try:
+            possible = 0 <= dropout <= 1
+        except TypeError:
+            raise TypeError(f"dropout: got {dropout!r}, takes a number") from None
+        if not possible:
+            raise ValueError(f"dropout: got {dropout!r}, takes 0 to 1")
+        seed = check_count("seed", seed, 0, 2**64 - 1)
+        check_texts(texts)
+        segments, bounds = self._all_segments(texts, sought)
+        streams = np.arange(0, len(texts) << 40, 1 << 40, dtype=np.uint64)
+        streams = np.repeat(streams, np.diff(bounds))
+        streams += np.array([segment.begin for segment in segments], np.uint64)
+        plain = self.model.encode_with_dropout(
+            [segment.text for segment in segments],
+            streams,
+            float(dropout),
+            seed,
+            check_threads(threads),
+        )
+        return _with_added(segments, bounds, *plain)
 
     def encode_spans(
-        self, text: str | bytes, *, allowed_special: str | Collection[str] = ()
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        self, text: Text, sought: Sought, limit: int | None = None
+    ) -> tuple[Ids, Offsets]:
         """The ids of a text, and ``(n, 2)`` int64: the bytes of the text that each stands for.
+
+        With ``limit``, as many ids are enough.
 
         Raises
         ------
         ValueError
-            Normalisation changes the text, so that tokens stand for no bytes of it.
+            Unicode normalisation changes the text, so that tokens stand for no bytes of it.
         """
-        utf8 = replace_surrogates(text).encode() if isinstance(text, str) else text
-        segments = self._segments(utf8, self._phases(allowed_special))
-        encoded = self._encode_segments(segments)
-        spans = np.empty((len(encoded.ids), 2), np.int64)
-        for segment, ids, place in zip(segments, encoded, encoded.offsets, strict=False):
+        if self._plain:
+            return self.model.encode_spans(text, sought.either, limit=limit)
+        check_texts([text])
+        utf8 = _utf8(text)
+        segments = self._segments(utf8, sought)
+        parts = [(np.empty(0, np.uint32), np.empty((0, 2), np.int64))]
+        for segment in segments:
             if segment.id >= 0:
-                spans[place] = segment.begin, segment.end
+                spans = np.array([[segment.begin, segment.end]], np.int64)
+                parts.append((np.array([segment.id], np.uint32), spans))
                 continue
-            if len(segment.text) - segment.spaced != segment.end - segment.begin or (
-                segment.text[segment.spaced :] != utf8[segment.begin : segment.end]
-            ):
-                forms = " and ".join(self._pipeline.normalizers)
+            if segment.text[segment.spaced :] != utf8[segment.begin : segment.end]:
+                forms = " and ".join(self.values.normalizers)
                 raise ValueError(
                     f"text: is not in form {forms}, so that tokens have no offsets in it"
                 )
-            ends = self._model.offsets(segment.text, ids, False)[:, 1]
-            ends = ends - segment.spaced + segment.begin
-            begins = np.concatenate([[segment.begin], ends[:-1]])[: len(ids)]
-            # A space that was put there stands for the character that it was put before.
-            ends = np.maximum(ends, segment.begin + 1)
-            spans[place : place + len(ids)] = np.stack([begins, ends], axis=1)
-        return encoded.ids, spans
+            ids, spans = self.model.encode_spans(segment.text, inner=segment.begin > 0)
+            spans = spans + (segment.begin - segment.spaced)
+            if segment.spaced:
+                # A space that was put there stands for the character that it was put before.
+                spans = np.maximum(spans, [segment.begin, segment.begin + 1])
+            parts.append((ids, spans))
+        ids, spans = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return ids, spans
 
-    def count(
-        self, texts: str | bytes | Iterable[str | bytes], *, threads: int | None = None
-    ) -> Any:
-        """How many tokens a text has, or each of many; see :meth:`Tokenizer.count`."""
-        if self._direct:
-            return super().count(texts, threads=threads)
-        if isinstance(texts, (str, bytes)):
-            return len(self.encode(texts))
-        return self.encode_batch(texts, threads=threads).lengths
+    def encode_with_offsets(self, text: Text, sought: Sought, unit: str) -> tuple[Ids, Offsets]:
+        """The ids of a text, and where in it each begins and ends."""
+        ids, spans = self.encode_spans(text, sought)
+        return ids, in_unit(text, spans, unit)
+
+    def count_batch(
+        self, texts: list[str | bytes], sought: Sought, threads: int | None = None
+    ) -> NDArray[np.int64]:
+        """How many tokens each text has."""
+        if self._plain and sought.either is None:
+            return self.model.count_batch(texts, check_threads(threads))
+        return self.encode_batch(texts, sought, threads).lengths
 
     # How a text is prepared.
 
-    def _phases(self, allowed_special: str | Collection[str]) -> tuple[bytes | None, bytes | None]:
-        """Which tokens to look for in the text as it is, and in the normalised text."""
-        if isinstance(allowed_special, str) and allowed_special != "all":
-            raise ValueError(
-                f"allowed_special: expected 'all' or a collection, got {allowed_special!r}"
-            )
-        known = self.special_tokens
-        allowed = set(known) if allowed_special == "all" else set(allowed_special)
-        for name in allowed - set(known):
-            raise ValueError(f"allowed_special: {name!r} is not a special token of this tokenizer")
-        sought = [not token.special or token.content in allowed for token in self._found]
-        raw, normalized = (
-            bytes(
-                wanted and token.normalized == phase
-                for wanted, token in zip(sought, self._found, strict=True)
-            )
-            for phase in (False, True)
-        )
-        return (raw if any(raw) else None), (normalized if any(normalized) else None)
+    def _goes_as_it_is(self, text: Text, sought: Sought) -> bool:
+        """Whether there is nothing to be done to a text but to put a space before it."""
+        forms = self.values.normalizers
+        if forms and not text.isascii() and not (isinstance(text, str) and is_normal(text, forms)):
+            return False
+        if self._model_finds or sought.either is None:
+            return True
+        return self._finder.first(text, sought.either) < 0
 
-    def _segments(
-        self, text: str | bytes, phases: tuple[bytes | None, bytes | None]
-    ) -> list[Segment]:
-        """Cut a text at its added tokens, and normalise what is between."""
-        raw, normalized = phases
-        forms = self._pipeline.normalizers
-        utf8 = replace_surrogates(text).encode() if isinstance(text, str) else text
+    def _spaced(self, text: Any) -> Any:
+        """The text with a space before it, if it is to have one and has none."""
+        space = " " if isinstance(text, str) else b" "
+        if not self.values.prefix_space or not text or text.startswith(space):
+            return text
+        return space + text
+
+    def _all_segments(
+        self, texts: list[str | bytes], sought: Sought
+    ) -> tuple[list[Segment], list[int]]:
         segments: list[Segment] = []
-        for outer in self._cut(utf8, raw):
+        bounds = [0]
+        for text in texts:
+            segments += self._segments(_utf8(text), sought)
+            bounds.append(len(segments))
+        return segments, bounds
+
+    def _segments(self, utf8: bytes, sought: Sought) -> list[Segment]:
+        """Cut a text at its added tokens, and normalise what is between."""
+        forms = self.values.normalizers
+        segments: list[Segment] = []
+        for outer in self._cut(utf8, sought.raw):
             if outer.id >= 0:
                 segments.append(outer)
                 continue
@@ -273,28 +352,27 @@ class PreparedTokenizer(Tokenizer):
             if forms:
                 decoded = part.decode("utf-8", "surrogateescape")
                 part = normalize(decoded, forms).encode("utf-8", "surrogateescape")
-            for inner in self._cut(part, normalized):
-                text = inner.text
-                spaced = self._pipeline.prefix_space and bool(text) and not text.startswith(b" ")
+            for inner in self._cut(part, sought.normalized):
+                text = self._spaced(inner.text)
                 segments.append(
                     Segment(
-                        b" " + text if spaced else text,
+                        text,
                         inner.id,
                         outer.begin + inner.begin,
                         outer.begin + inner.end,
-                        spaced,
+                        len(text) > len(inner.text),
                     )
                 )
         return segments
 
-    def _cut(self, text: bytes, flags: bytes | None) -> Sequence[Segment]:
+    def _cut(self, text: bytes, wanted: bytes | None) -> Sequence[Segment]:
         """The parts of a text: those tokens, and what is between."""
-        if flags is None:
+        if wanted is None:
             return [Segment(text, -1, 0, len(text))]
         segments: list[Segment] = []
         done = 0
-        for begin, end, index in self._model.all_special(text, flags):
-            token = self._found[index]
+        for begin, end, index in self._finder.all(text, wanted).tolist():
+            token = self.values.added_tokens[index]
             if token.single_word and _touches_word(text, begin, end):
                 continue
             if token.lstrip:
@@ -312,25 +390,33 @@ class PreparedTokenizer(Tokenizer):
             segments.append(Segment(text[done:], -1, done, len(text)))
         return segments
 
-    def _refuse_special(
-        self,
-        text: str | bytes,
-        allowed: str | Collection[str],
-        disallowed: str | Collection[str],
-    ) -> None:
-        if disallowed == "all":
-            names = set(self.special_tokens)
-            disallowed = names - (names if allowed == "all" else set(allowed))
-        for name in disallowed if not isinstance(disallowed, str) else (disallowed,):
-            if name not in self.special_tokens:
-                raise ValueError(
-                    f"disallowed_special: {name!r} is not a special token of this tokenizer"
-                )
-            if (name if isinstance(text, str) else name.encode()) in text:  # type: ignore[operator]
-                raise ValueError(
-                    f"text: holds the special token {name!r}; name it in allowed_special to encode"
-                    " it as one, or leave it out of disallowed_special to encode it as text"
-                )
+
+def check_texts(texts: Iterable[object]) -> None:
+    """TypeError names the first that is no text."""
+    for index, text in enumerate(texts):
+        if not isinstance(text, (str, bytes)):
+            raise TypeError(
+                f"texts: item {index} is a {type(text).__name__}, expected str or bytes"
+            )
+
+
+def _utf8(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else replace_surrogates(text).encode()
+
+
+def _inner(segments: list[Segment]) -> bytes:
+    return bytes(segment.begin > 0 for segment in segments)
+
+
+def _with_added(
+    segments: list[Segment], bounds: list[int], ids: Ids, offsets: Offsets
+) -> TokenBatch:
+    """The ids of the texts: those of their segments, and of the added tokens among these."""
+    added = np.array([segment.id for segment in segments], np.int64)
+    places = np.flatnonzero(added >= 0)
+    whole = np.insert(ids, offsets[places], added[places].astype(np.uint32))
+    ends = offsets + np.concatenate([[0], np.cumsum(added >= 0)])
+    return TokenBatch(whole, ends[bounds])
 
 
 def _touches_word(text: bytes, begin: int, end: int) -> bool:
@@ -341,16 +427,4 @@ def _touches_word(text: bytes, begin: int, end: int) -> bool:
     return any(regex.match(_WORD, character) is not None for character in (before, after))
 
 
-def _check_texts(texts: Iterable[str | bytes]) -> Iterable[str | bytes]:
-    if isinstance(texts, (str, bytes)):
-        raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
-    for index, text in enumerate(texts):
-        if not isinstance(text, (str, bytes)):
-            raise TypeError(
-                f"texts: item {index} is a {type(text).__name__}, expected str or bytes"
-            )
-        yield text
-
-
-def _restore(make: Any, arguments: tuple[Any, ...], pipeline: Pipeline) -> Tokenizer:
-    return PreparedTokenizer.around(make(*arguments), pipeline)
+__all__ = ["Piped", "Segment", "Sought", "TextPipeline"]

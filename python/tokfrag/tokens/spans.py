@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.tokens.contracts import Model
 from tokfrag.tokens.patterns import replace_surrogates
 from tokfrag.tokens.specification import Pipeline
-
-if TYPE_CHECKING:
-    from tokfrag.tokens.pipeline import PreparedTokenizer
-    from tokfrag.tokens.prepared_wordpiece import PreparedWordPiece
-    from tokfrag.tokens.tokenizer import Tokenizer
 
 # What Rust's \s and \w match.
 SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -34,40 +28,8 @@ def in_unit(text: str | bytes, spans: NDArray[np.int64], unit: str) -> NDArray[n
     return np.stack([before[begins] - 1, before[spans[:, 1]]], axis=1)
 
 
-def beginning_of(
-    tokenizer: PreparedTokenizer | PreparedWordPiece, text: str | bytes, max_tokens: int
-) -> str | bytes:
-    """What is left of a text that may have only so many tokens."""
-    if max_tokens < 0:
-        raise ValueError(f"max_tokens: got {max_tokens}, takes 0 or more")
-    ids, spans = tokenizer.encode_spans(text)
-    if len(ids) <= max_tokens:
-        return text
-    utf8 = replace_surrogates(text).encode() if isinstance(text, str) else text
-    # What is cut off can change how the end of the rest is encoded.
-    for kept in range(max_tokens, 0, -1):
-        end = int(spans[kept - 1, 1])
-        while 0 < end < len(utf8) and utf8[end] & 0xC0 == 0x80:
-            end -= 1
-        beginning = utf8[:end].decode() if isinstance(text, str) else utf8[:end]
-        if tokenizer.count(beginning) <= max_tokens:
-            return beginning
-    return text[:0]
-
-
-def char_spans(
-    tokenizer: Tokenizer, text: str, allowed_special: str | tuple[str, ...]
-) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """The ids of a text, and the characters of the text that each stands for, in whole or part."""
-    encode_spans = getattr(tokenizer, "encode_spans", None)
-    if encode_spans is None:
-        return tokenizer.encode_with_offsets(text, unit="char", allowed_special=allowed_special)
-    ids, spans = encode_spans(text, allowed_special=allowed_special)
-    return ids, in_unit(text, spans, "char")
-
-
 def trim_spans(
-    tokenizer: Tokenizer,
+    model: Model,
     texts: list[str],
     ids: NDArray[np.uint32],
     spans: NDArray[np.int64],
@@ -85,7 +47,9 @@ def trim_spans(
         for place in range(first, int(offsets[row + 1])):
             begin, end = spans[place].tolist()
             id = int(ids[place])
-            token = text[begin:end] if id in added else tokenizer.id_to_token(id).decode("latin-1")
+            token = (
+                text[begin:end] if id in added else (model.token_bytes(id) or b"").decode("latin-1")
+            )
             spaces = SPACES if id in added else " "
             leading = len(token) - len(token.lstrip(spaces))
             trailing = len(token) - len(token.rstrip(spaces))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,19 @@ class AddedToken:
         return not (self.single_word or self.lstrip or self.rstrip)
 
 
+def special_added(special_tokens: Mapping[str, int]) -> tuple[AddedToken, ...]:
+    """Special tokens that are found wherever their text is, by text and id."""
+    return tuple(AddedToken(text, id) for text, id in special_tokens.items())
+
+
+class ModelDescription(Protocol):
+    """What a model is, as plain values: a frozen dataclass with its tokens and their ids."""
+
+    @property
+    def tokens(self) -> tuple[tuple[Any, int], ...]:
+        """``(token, id)`` in the order of ids; tokens as ``bytes``, or as ``str``."""
+
+
 @dataclass(frozen=True)
 class BpeModel:
     """Byte-level byte-pair encoding.
@@ -59,12 +74,16 @@ class BpeModel:
         What the text is cut by: a family, an expression, or None for one piece.
     whole_pieces
         Whether a piece that is a token is that token without any merging.
+    spaced_decoding
+        Whether decoding gives tokens as ``tokenizer.json`` spells them, parted by blanks: what
+        Hugging Face does with a file that names no decoder.
     """
 
     tokens: tuple[tuple[bytes, int], ...]
     merges: NDArray[np.int64] | None
     pattern: str | None
     whole_pieces: bool
+    spaced_decoding: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,10 @@ class WordPieceModel:
         Longer words, in characters, are unknown.
     clean_text, split_chinese, lowercase, strip_accents
         What the normaliser does.
+    clean_up_decoding
+        Whether decoding removes the spaces before punctuation.
+    spaced_decoding
+        As in :class:`BpeModel`.
     """
 
     tokens: tuple[tuple[str, int], ...]
@@ -93,6 +116,8 @@ class WordPieceModel:
     split_chinese: bool = True
     lowercase: bool = True
     strip_accents: bool = True
+    clean_up_decoding: bool = field(default=True, repr=False)
+    spaced_decoding: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,29 @@ class CallDefaults:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """What a library keeps beside a tokenizer, of no effect on the ids of a text.
+
+    Attributes
+    ----------
+    name
+        What the tokenizer is called.
+    roles
+        ``(role, token)``: which tokens are ``"pad"``, ``"eos"``, ``"bos"``, ``"unk"``, ``"cls"``,
+        ``"sep"`` and ``"mask"``. None: not known, so that usual names count.
+    model_max_length
+        What a call that truncates cuts to.
+    token_type_ids
+        Whether a call gives them unasked. None: not known, so that the template counts.
+    """
+
+    name: str | None = None
+    roles: tuple[tuple[str, str], ...] | None = None
+    model_max_length: int | None = None
+    token_type_ids: bool | None = None
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """What is done to a text before its model sees it, and to the ids after.
 
@@ -151,10 +199,10 @@ class Pipeline:
         Whether offsets leave out the white space at both ends of a token.
     trim_prefix_space
         Whether such trimming takes one leading space of the first token to be its own.
-    clean_up_decoding
-        Whether decoding removes the spaces before punctuation (WordPiece).
     call
         Truncation and padding.
+    profile
+        Name, roles and the like.
     """
 
     added_tokens: tuple[AddedToken, ...] = ()
@@ -163,8 +211,8 @@ class Pipeline:
     template: Template = field(default_factory=Template)
     trim_offsets: bool = False
     trim_prefix_space: bool = True
-    clean_up_decoding: bool = True
     call: CallDefaults = field(default_factory=CallDefaults)
+    profile: Profile = field(default_factory=Profile, repr=False)
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -176,5 +224,5 @@ class Pipeline:
 class Specification:
     """A tokenizer: its model, and what is done around it."""
 
-    model: BpeModel | WordPieceModel
+    model: ModelDescription
     pipeline: Pipeline = field(default_factory=Pipeline)

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
-if TYPE_CHECKING:
-    from tokfrag.tokens.tokenizer import Tokenizer
+from tokfrag.tokens.contracts import Joiner
 
 
 class StreamDecoder:
-    """Text from ids that come one by one; a character split over tokens waits for its end."""
+    """Text from ids that come one by one; a character split over tokens waits for its end.
 
-    __slots__ = ("_decoder", "_tokenizer")
+    What it gives out, joined, is what decoding all the ids at once gives.
 
-    def __init__(self, tokenizer: Tokenizer, errors: str) -> None:
-        self._tokenizer = tokenizer
+    Parameters
+    ----------
+    joiner
+        What decodes id by id, to bytes.
+    errors
+        As in ``bytes.decode``.
+    skipped
+        Ids to pass over.
+    """
+
+    __slots__ = ("_decoder", "_joiner", "_skipped")
+
+    def __init__(self, joiner: Joiner, errors: str, skipped: Collection[int] = ()) -> None:
+        self._joiner = joiner
+        self._skipped = frozenset(skipped)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
 
     def push(self, id: int) -> str:
         """Takes an id, returns the text that it completes (often its own, perhaps none)."""
-        return self._decoder.decode(self._tokenizer.id_to_token(id))
+        if id in self._skipped:
+            return ""
+        return self._decoder.decode(self._joiner.push(id))
 
     def finish(self) -> str:
         """What is left, by the ``errors`` policy; the decoder is then as new."""
-        rest = self._decoder.decode(b"", True)
+        rest = self._decoder.decode(self._joiner.finish(), True)
         self._decoder.reset()
         return rest
 

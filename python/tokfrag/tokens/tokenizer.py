@@ -2,231 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Collection, Iterable
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tokfrag._core import tokens as _native
-from tokfrag.tokens.arguments import id_array, into, text_list, thread_count
+from tokfrag.tokens.arguments import id_array, into, text_list
 from tokfrag.tokens.batch import TokenBatch
-from tokfrag.tokens.conversions import Conversions
-from tokfrag.tokens.dropout import encode_with_dropout
-from tokfrag.tokens.patterns import RegexPattern, native_name, replace_surrogates
+from tokfrag.tokens.calling import call
+from tokfrag.tokens.formats.huggingface_writer import write_huggingface
+from tokfrag.tokens.formats.tiktoken_writer import write_tiktoken
+from tokfrag.tokens.models.byte_pair import BytePair
+from tokfrag.tokens.origins import FilePath, Origins
+from tokfrag.tokens.patterns import replace_surrogates
+from tokfrag.tokens.shards.writing import encode_files
+from tokfrag.tokens.specification import AddedToken, Specification
+from tokfrag.tokens.standins.huggingface import HuggingFaceTokenizer
+from tokfrag.tokens.standins.tiktoken import Encoding
 from tokfrag.tokens.stream_decoder import StreamDecoder
+from tokfrag.tokens.token_lists import added_to
+from tokfrag.tokens.training.byte_pair import extend_vocabulary
+from tokfrag.tokens.training.word_counts import Source, count_words
+from tokfrag.tokens.vocabulary import CompressionCurve, Vocabulary
 
-if TYPE_CHECKING:
-    from tokfrag.tokens.training.byte_pair import CompressionCurve
+Names = str | Collection[str]
 
 
-class Tokenizer(Conversions):
-    """A byte-pair tokenizer: immutable, shared freely between threads, picklable.
+class Tokenizer(Origins):
+    """A tokenizer: immutable, shared freely between threads, picklable.
 
-    Made by :meth:`from_tiktoken`, :meth:`from_file` and the other readers. Ids are exactly those of
-    the tokenizer whose vocabulary it reads. Text is ``str`` or UTF-8 ``bytes``; bytes outside
-    well-formed UTF-8 are kept (``decode_bytes`` gives them back), and lone surrogates in a ``str``
-    are read as U+FFFD, as tiktoken reads them.
+    It holds a model (byte pairs, WordPiece, ...) and what is done to the text around it. Ids are
+    exactly those of the tokenizer whose vocabulary it reads. Text is ``str`` or UTF-8 ``bytes``; a
+    byte-pair model keeps bytes outside well-formed UTF-8 (``decode_bytes`` gives them back), and
+    reads lone surrogates in a ``str`` as U+FFFD, as tiktoken reads them.
+
+    Parameters
+    ----------
+    tokens : {bytes: id} or list of bytes
+        The tokens of a byte-pair vocabulary and their ids, which are also their ranks; of a list,
+        the places.
+    pattern : str, optional
+        How text is cut before merging: ``"gpt2"`` (also ``"r50k"``, ``"p50k"``), ``"cl100k"``,
+        ``"o200k"``, ``"llama3"``, ``"qwen2"``, a regular expression of the ``regex`` package, or
+        None for no cutting.
+    special_tokens : {str: id}, optional
+        Tokens that text stands for only where ``allowed_special`` says so.
+    merges : sequence of (bytes, bytes), optional
+        The pairs that merge, the first merging first. Without, any two neighbours whose joined
+        bytes are a token merge, the lowest rank first, and a piece that is a token is that token:
+        tiktoken's rule.
+
+    Raises
+    ------
+    ValueError
+        A token is empty or there twice, a byte has none, ids collide, a pair joins to no token, or
+        the pattern is neither a name nor a regular expression.
 
     Examples
     --------
-    >>> tok = Tokenizer._from_tokens([bytes([b]) for b in range(256)] + [b"ab"], pattern="gpt2")
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)] + [b"ab"], pattern="gpt2")
     >>> tok.encode("abc").tolist()
     [256, 99]
     >>> tok.decode([256, 99])
     'abc'
     """
 
-    __slots__ = (
-        "_curve",
-        "_merges",
-        "_model",
-        "_pattern",
-        "_regex",
-        "_special",
-        "_special_order",
-        "_whole",
-    )
-
-    _curve: CompressionCurve | None
-    _model: _native.Model
-    _pattern: str | None
-    _regex: RegexPattern | None
-    _special: dict[str, int]
-    _special_order: dict[str, int]
-    _merges: NDArray[np.uint32] | None
-    _whole: bool
-
-    def __init__(self) -> None:
-        raise TypeError("use Tokenizer.from_tiktoken, Tokenizer.from_gpt2 or another reader")
-
-    # How one is made.
-
-    @classmethod
-    def _build(
-        cls,
-        blob: bytes,
-        offsets: NDArray[np.int64],
-        ids: NDArray[np.uint32],
-        *,
-        pattern: str | None,
-        special_tokens: Mapping[str, int] | None = None,
-        merges: NDArray[np.uint32] | None = None,
-        whole_pieces: bool = True,
-    ) -> Tokenizer:
-        """A tokenizer from arrays: token ``i`` is ``blob[offsets[i]:offsets[i + 1]]``, ``ids[i]``.
-
-        Without ``merges``, any two neighbours whose joined bytes are token ``i`` merge at rank
-        ``i`` (tiktoken's rule); with them, ``merges[rank]`` is a pair of token indices, and only
-        those merge. ``whole_pieces``: a piece that is a token becomes it without merging.
-        """
-        starts = np.ascontiguousarray(offsets, dtype=np.int64)
-        numbers = np.ascontiguousarray(ids, dtype=np.uint32)
-        return cls._assemble(
-            lambda name, special: _native.Model(
-                blob, starts, numbers, merges, whole_pieces, name, special
-            ),
-            pattern,
-            special_tokens,
-            merges,
-            whole_pieces,
-        )
-
-    @classmethod
-    def _restore(
-        cls,
-        archive: bytes | memoryview,
-        *,
-        pattern: str | None,
-        special_tokens: Mapping[str, int] | None = None,
-        merges: NDArray[np.uint32] | None = None,
-        whole_pieces: bool = True,
-    ) -> Tokenizer:
-        """The same from the tables that ``_model.archive()`` has given."""
-        return cls._assemble(
-            lambda name, special: _native.Model.from_archive(archive, whole_pieces, name, special),
-            pattern,
-            special_tokens,
-            merges,
-            whole_pieces,
-        )
-
-    @classmethod
-    def _assemble(
-        cls,
-        make_model: Callable[[str, list[tuple[bytes, int]]], _native.Model],
-        pattern: str | None,
-        special_tokens: Mapping[str, int] | None,
-        merges: NDArray[np.uint32] | None,
-        whole_pieces: bool,
-    ) -> Tokenizer:
-        special = dict(special_tokens or {})
-        for text, number in special.items():
-            if not isinstance(text, str) or not isinstance(number, (int, np.integer)):
-                raise TypeError(f"special_tokens: expected str: int, got {text!r}: {number!r}")
-            if not 0 <= number < 1 << 24:
-                raise ValueError(
-                    f"special_tokens: {text!r} has id {number}, outside 0 to {(1 << 24) - 1}"
-                )
-        if len(set(special.values())) != len(special):
-            raise ValueError("special_tokens: two have the same id")
-        if pattern is not None and not isinstance(pattern, str):
-            raise TypeError(f"pattern: expected str or None, got {type(pattern).__name__}")
-        name = "" if pattern is None else native_name(pattern)
-        self = cls.__new__(cls)
-        self._curve = None
-        self._pattern = pattern
-        self._regex = None
-        if name is None:
-            assert pattern is not None
-            self._regex = RegexPattern(pattern)
-        self._special = special
-        self._special_order = {text: i for i, text in enumerate(special)}
-        self._merges = merges
-        self._whole = whole_pieces
-        self._model = make_model(
-            name or "", [(text.encode("utf-8"), int(number)) for text, number in special.items()]
-        )
-        return self
-
-    @classmethod
-    def _from_tokens(
-        cls,
-        tokens: Sequence[bytes],
-        *,
-        ids: Sequence[int] | None = None,
-        pattern: str | None,
-        special_tokens: Mapping[str, int] | None = None,
-        merges: NDArray[np.uint32] | None = None,
-        whole_pieces: bool = True,
-    ) -> Tokenizer:
-        """The same from a list of tokens in the order of their ranks; ids are ranks by default."""
-        offsets = np.zeros(len(tokens) + 1, np.int64)
-        np.cumsum([len(token) for token in tokens], out=offsets[1:])
-        return cls._build(
-            b"".join(tokens),
-            offsets,
-            np.arange(len(tokens), dtype=np.uint32) if ids is None else np.asarray(ids, np.uint32),
-            pattern=pattern,
-            special_tokens=special_tokens,
-            merges=merges,
-            whole_pieces=whole_pieces,
-        )
+    __slots__ = ()
 
     # What it holds.
 
     @property
+    def specification(self) -> Specification:
+        """What it is, as plain values."""
+        return self.text_pipeline.specification
+
+    @property
     def pattern(self) -> str | None:
-        """The pattern it was made with."""
-        return self._pattern
+        """What a byte-pair model cuts text by; None for no cutting, and for other models."""
+        model = self.text_pipeline.model
+        return model.pattern if isinstance(model, BytePair) else None
 
     @property
     def special_tokens(self) -> dict[str, int]:
         """The special tokens and their ids."""
-        return dict(self._special)
+        return dict(self.text_pipeline.special_tokens)
 
     @property
     def vocab_size(self) -> int:
         """One more than the largest id, so that an embedding of this size has a row for each."""
-        return self._model.id_count
+        return self.text_pipeline.id_count
 
     def __len__(self) -> int:
         return self.vocab_size
 
     def __repr__(self) -> str:
+        model = self.text_pipeline.model
+        if not isinstance(model, BytePair):
+            return f"Tokenizer(vocab_size={self.vocab_size}, {type(model).__name__})"
         return (
-            f"Tokenizer(vocab_size={self.vocab_size}, pattern={self._pattern!r}, "
-            f"special_tokens={len(self._special)})"
+            f"Tokenizer(vocab_size={self.vocab_size}, pattern={model.pattern!r}, "
+            f"special_tokens={len(self.special_tokens)})"
         )
 
     def token_to_id(self, token: bytes | str) -> int | None:
         """The id of a token, ordinary or special; None if there is none."""
-        if isinstance(token, str):
-            if token in self._special:
-                return self._special[token]
-            token = token.encode("utf-8", "surrogatepass")
-        elif not isinstance(token, bytes):
-            raise TypeError(f"token: expected bytes or str, got {type(token).__name__}")
-        found = self._model.token_id(token)
-        if found is None:
-            return self._special.get(token.decode("utf-8", "replace"))
-        return found
+        return self.text_pipeline.id_of(token)
 
     def id_to_token(self, id: int) -> bytes:
         """The bytes of a token; ``IndexError`` if no token has this id."""
-        found = self._model.token_bytes(id)
+        found = self.text_pipeline.model.token_bytes(id)
         if found is None:
             raise IndexError(f"id: no token has id {id}")
         return found
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (
-            *self._model.vocabulary(),
-            self._pattern,
-            self._special,
-            self._merges,
-            self._whole,
-        )
+    def add_tokens(
+        self, tokens: str | AddedToken | Iterable[str | AddedToken], *, special: bool = False
+    ) -> Tokenizer:
+        """A tokenizer with more tokens, which are found in the text before anything else is done.
+
+        Parameters
+        ----------
+        tokens
+            Their text. A token of the vocabulary keeps its id, the others get the next ones; one
+            that was added before is passed over. An :class:`AddedToken` says more, and its id
+            counts where it is not negative.
+        special
+            Special tokens are found where ``allowed_special`` names them, the others always.
+
+        Returns
+        -------
+        Tokenizer
+            A new one; this one stays as it is.
+
+        Examples
+        --------
+        >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+        >>> more = tok.add_tokens(["<tool>"])
+        >>> more.encode("a<tool>").tolist(), len(tok)
+        ([97, 256], 256)
+        """
+        return Tokenizer.from_specification(added_to(self.text_pipeline, tokens, special))
 
     # Encoding.
 
@@ -234,8 +151,8 @@ class Tokenizer(Conversions):
         self,
         text: str | bytes,
         *,
-        allowed_special: str | Collection[str] = (),
-        disallowed_special: str | Collection[str] = (),
+        allowed_special: Names = (),
+        disallowed_special: Names = (),
         out: NDArray[np.uint32] | None = None,
         dropout: float = 0.0,
         seed: int = 0,
@@ -262,28 +179,24 @@ class Tokenizer(Conversions):
         -------
         array (tokens,), uint32
         """
+        if not allowed_special and not disallowed_special and not dropout:
+            ids = self._encode_plain(text)
+            return ids if out is None else into(out, ids)
+        way = self.text_pipeline
+        if disallowed_special:
+            way.refuse(text, allowed_special, disallowed_special)
+        sought = way.sought(allowed_special)
         if dropout:
-            if disallowed_special:
-                self._refuse_special(text, allowed_special, disallowed_special)
-            allowed = self._flags(allowed_special, "allowed_special")
-            ids = encode_with_dropout(self, [text], allowed, dropout=dropout, seed=seed).ids
-        elif not allowed_special and not disallowed_special and self._regex is None:
-            ids = self._model.encode(text)
+            ids = way.encode_with_dropout([text], sought, dropout=dropout, seed=seed).ids
         else:
-            allowed = self._flags(allowed_special, "allowed_special")
-            if disallowed_special:
-                self._refuse_special(text, allowed_special, disallowed_special)
-            if self._regex is None:
-                ids = self._model.encode(text, allowed)
-            else:
-                ids = self._encode_by_regex(text, allowed)
+            ids = way.encode(text, sought)
         return ids if out is None else into(out, ids)
 
     def encode_batch(
         self,
         texts: Iterable[str | bytes],
         *,
-        allowed_special: str | Collection[str] = (),
+        allowed_special: Names = (),
         threads: int | None = None,
         dropout: float = 0.0,
         seed: int = 0,
@@ -293,40 +206,47 @@ class Tokenizer(Conversions):
         With ``dropout``, as in :meth:`encode`, what a text becomes depends on its place in the
         batch.
         """
+        way = self.text_pipeline
         items = text_list(texts)
-        allowed = self._flags(allowed_special, "allowed_special")
+        sought = way.sought(allowed_special)
         if dropout:
-            return encode_with_dropout(
-                self, items, allowed, dropout=dropout, seed=seed, threads=threads
+            return way.encode_with_dropout(
+                items, sought, dropout=dropout, seed=seed, threads=threads
             )
-        if self._regex is None:
-            return TokenBatch._trusted(
-                *self._model.encode_batch(items, allowed, thread_count(threads))
-            )
-        parts = [self._encode_by_regex(text, allowed) for text in items]
-        offsets = np.zeros(len(parts) + 1, np.int64)
-        np.cumsum([len(part) for part in parts], out=offsets[1:])
-        return TokenBatch(np.concatenate([np.empty(0, np.uint32), *parts]), offsets)
+        return way.encode_batch(items, sought, threads)
 
     def count(
-        self, texts: str | bytes | Iterable[str | bytes], *, threads: int | None = None
+        self,
+        texts: str | bytes | Iterable[str | bytes],
+        *,
+        allowed_special: Names = (),
+        threads: int | None = None,
     ) -> Any:
-        """How many tokens a text has (int), or each of many (array (texts,), int64)."""
+        """How many tokens a text has (int), or each of many (array (texts,), int64).
+
+        Parameters
+        ----------
+        texts : str, bytes, or iterable of them
+        allowed_special : "all" or collection of str
+            As in :meth:`encode`.
+        threads : int, optional
+            By default as many as there are processors.
+        """
+        way = self.text_pipeline
+        sought = way.sought(allowed_special)
         if isinstance(texts, (str, bytes)):
-            if self._regex is None:
-                return self._model.count(texts)
-            return len(self.encode(texts))
-        items = text_list(texts)
-        if self._regex is None:
-            return self._model.count_batch(items, thread_count(threads))
-        return np.asarray([len(self.encode(text)) for text in items], dtype=np.int64)
+            # Ids that are few are made in less time than many texts are got ready.
+            if len(texts) < 4096:
+                return len(way.encode(texts, sought))
+            return int(way.count_batch([texts], sought, threads)[0])
+        return way.count_batch(text_list(texts), sought, threads)
 
     def encode_with_offsets(
         self,
         text: str | bytes,
         *,
         unit: str = "char",
-        allowed_special: str | Collection[str] = (),
+        allowed_special: Names = (),
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """The ids of a text and where each lies in it.
 
@@ -346,136 +266,194 @@ class Tokenizer(Conversions):
             Begin and end.
         """
         if unit not in ("char", "byte"):
-            raise ValueError(f"unit: expected 'char' or 'byte', got {unit!r}")
-        ids = self.encode(text, allowed_special=allowed_special)
-        return ids, self._model.offsets(text, ids, unit == "char")
+            raise ValueError(f"unit: got {unit!r}, takes 'char' or 'byte'")
+        sought = self.text_pipeline.sought(allowed_special)
+        return self.text_pipeline.encode_with_offsets(text, sought, unit)
 
-    def truncate(self, text: str | bytes, max_tokens: int) -> Any:
+    def truncate(self, text: str | bytes, max_tokens: int, *, allowed_special: Names = ()) -> Any:
         """The longest beginning of a text found to have at most ``max_tokens`` tokens.
 
         It ends at the end of a token and of a character; the text itself if it is short enough.
-        No more of the text is encoded than that takes.
+        No more of the text is encoded than that takes. ``allowed_special`` is that of
+        :meth:`encode`.
         """
         if max_tokens < 0:
-            raise ValueError(f"max_tokens: expected at least 0, got {max_tokens}")
-        if self._regex is None:
-            ids = self._model.encode(text, None, max_tokens + 1)
-        else:
-            ids = self.encode(text)
+            raise ValueError(f"max_tokens: got {max_tokens}, takes 0 or more")
+        way = self.text_pipeline
+        sought = way.sought(allowed_special)
+        ids, spans = way.encode_spans(text, sought, max_tokens + 1)
         if len(ids) <= max_tokens:
             return text
-        utf8 = text if isinstance(text, bytes) else replace_surrogates(text).encode("utf-8")
-        ends = self._model.offsets(text, ids[:max_tokens], False)[:, 1]
+        utf8 = text if isinstance(text, bytes) else replace_surrogates(text).encode()
         # Alone, a beginning may have more tokens than it has in the text: then less of it is taken.
         kept, step = max_tokens, 1
         while kept > 0:
-            end = int(ends[kept - 1])
-            while end > 0 and utf8[end] & 0xC0 == 0x80:
+            end = int(spans[kept - 1, 1])
+            while 0 < end < len(utf8) and utf8[end] & 0xC0 == 0x80:
                 end -= 1
-            part = utf8[:end] if isinstance(text, bytes) else utf8[:end].decode("utf-8")
-            if self.count(part) <= max_tokens:
+            part = utf8[:end] if isinstance(text, bytes) else utf8[:end].decode()
+            if len(way.encode(part, sought)) <= max_tokens:
                 return part
             kept, step = kept - step, 2 * step
         return text[:0]
 
-    def _flags(self, names: str | Collection[str], argument: str) -> bytes | None:
-        """Which special tokens a collection names: a byte each; None: none; empty: all."""
-        if isinstance(names, str):
-            if names != "all":
-                raise ValueError(f"{argument}: expected 'all' or a collection, got {names!r}")
-            return b"" if self._special else None
-        if not names:
-            return None
-        flags = bytearray(len(self._special))
-        for name in names:
-            if name not in self._special_order:
-                raise ValueError(f"{argument}: {name!r} is not a special token of this tokenizer")
-            flags[self._special_order[name]] = 1
-        return bytes(flags)
-
-    def _refuse_special(
-        self,
-        text: str | bytes,
-        allowed: str | Collection[str],
-        disallowed: str | Collection[str],
-    ) -> None:
-        if disallowed == "all":
-            allowed_names = set(self._special) if allowed == "all" else set(allowed)
-            disallowed = set(self._special) - allowed_names
-        flags = self._flags(disallowed, "disallowed_special")
-        found = None if flags is None else self._model.find_special(text, flags)
-        if found is not None:
-            name = list(self._special)[found]
-            raise ValueError(
-                f"text: holds the special token {name!r}; name it in allowed_special to encode it "
-                f"as one, or leave it out of disallowed_special to encode it as text"
-            )
-
-    def _encode_by_regex(self, text: str | bytes, allowed: bytes | None) -> NDArray[np.uint32]:
-        assert self._regex is not None
-        parts = []
-        for part, special in self._split_special(text, allowed):
-            if special is not None:
-                parts.append(np.asarray([special], dtype=np.uint32))
-            else:
-                parts.append(self._model.encode_pieces(*self._regex.ends(part)))
-        return np.concatenate(parts) if parts else np.empty(0, np.uint32)
-
-    def _split_special(
-        self, text: str | bytes, allowed: bytes | None
-    ) -> Iterable[tuple[str | bytes, int | None]]:
-        if allowed is None or not self._special:
-            return [(text, None)]
-        if isinstance(text, str):
-            text = replace_surrogates(text).encode("utf-8")
-        numbers = list(self._special.values())
-        parts: list[tuple[str | bytes, int | None]] = []
-        at = 0
-        for begin, end, token in self._model.all_special(text, allowed):
-            parts += [(text[at:begin], None), (text[begin:end], numbers[token])]
-            at = end
-        return [*parts, (text[at:], None)]
+    __call__ = call
 
     # Decoding.
 
-    def decode(self, ids: ArrayLike, *, errors: str = "replace") -> str:
-        """The text of ids (array, tensor or sequence of int).
+    def decode(
+        self,
+        ids: ArrayLike,
+        *,
+        errors: str = "replace",
+        unknown: str = "error",
+        skip_special_tokens: bool = False,
+    ) -> str:
+        """The text of ids.
 
-        Bytes that are not UTF-8, such as half a character, go by ``errors`` as in
-        ``bytes.decode``. An id that no token has raises ``IndexError`` with its position.
+        Parameters
+        ----------
+        ids : array, tensor or sequence of int
+        errors : str
+            What to do with bytes that are not UTF-8, such as half a character: as in
+            ``bytes.decode``.
+        unknown : "error" or "skip"
+            An id that no token has raises ``IndexError`` with its position, or is passed over.
+        skip_special_tokens : bool
+            Whether special tokens are left out.
         """
-        return self.decode_bytes(ids).decode("utf-8", errors)
+        known = self._to_decode(ids, unknown, skip_special_tokens)
+        return self.text_pipeline.model.decode(known).decode("utf-8", errors)
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
-        """The bytes of ids: exactly those that were encoded."""
-        return self._model.decode(id_array(ids))
+        """The bytes of ids: of a byte-pair tokenizer exactly those that were encoded."""
+        return self.text_pipeline.model.decode(id_array(ids))
 
     def decode_batch(
-        self, batch: TokenBatch | Iterable[ArrayLike], *, errors: str = "replace"
+        self,
+        batch: TokenBatch | Iterable[ArrayLike],
+        *,
+        errors: str = "replace",
+        unknown: str = "error",
+        skip_special_tokens: bool = False,
     ) -> list[str]:
-        """The texts of many rows of ids."""
-        return [self.decode(row, errors=errors) for row in batch]
+        """The texts of many rows of ids; the options are those of :meth:`decode`."""
+        return [
+            self.decode(
+                row, errors=errors, unknown=unknown, skip_special_tokens=skip_special_tokens
+            )
+            for row in batch
+        ]
 
-    def stream_decoder(self, *, errors: str = "replace") -> StreamDecoder:
+    def stream_decoder(
+        self, *, errors: str = "replace", skip_special_tokens: bool = False
+    ) -> StreamDecoder:
         """Decodes id by id, giving text out as soon as its characters are whole."""
-        return StreamDecoder(self, errors)
+        way = self.text_pipeline
+        skipped = way.special_tokens.values() if skip_special_tokens else ()
+        return StreamDecoder(way.model.joiner(), errors, skipped)
+
+    def _to_decode(self, ids: ArrayLike, unknown: str, skip_special: bool) -> NDArray[Any]:
+        if unknown not in ("error", "skip"):
+            raise ValueError(f"unknown: got {unknown!r}, takes 'error' or 'skip'")
+        numbers = id_array(ids)
+        way = self.text_pipeline
+        if skip_special:
+            numbers = numbers[~np.isin(numbers, list(way.special_tokens.values()))]
+        if unknown == "skip":
+            kinds, places = np.unique(numbers, return_inverse=True)
+            known = [way.model.token_bytes(id) is not None for id in kinds.tolist()]
+            numbers = numbers[np.array(known, bool)[places]]
+        return np.ascontiguousarray(numbers)
+
+    # Training goes on.
+
+    def extend(
+        self,
+        source: Source,
+        vocab_size: int,
+        *,
+        min_frequency: int = 0,
+        max_token_length: int | None = None,
+        threads: SupportsIndex | None = None,
+        progress: bool = False,
+    ) -> Tokenizer:
+        """Continue training on other text: ids and merges stay, new ones come after them.
+
+        The arguments are those of `train`.
+
+        Raises
+        ------
+        ValueError
+            It is no byte-pair tokenizer.
+        """
+        model = self.text_pipeline.model
+        if not isinstance(model, BytePair):
+            raise ValueError(
+                f"extend: {self!r} is no byte-pair tokenizer, the only kind that training continues"
+            )
+        counts = count_words(source, pattern=model.pattern, threads=threads, progress=progress)
+        extended = extend_vocabulary(
+            Vocabulary.of_model(model, self.special_tokens),
+            counts,
+            vocab_size,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            progress=progress,
+        )
+        return self._of_vocabulary(extended, model.pattern, whole_pieces=model.whole_pieces)
+
+    def compression_curve(self) -> CompressionCurve:
+        """Tokens of the training text against vocabulary size, from the one training run.
+
+        Raises
+        ------
+        ValueError
+            The tokenizer was not trained in this process: files and pickles do not hold the curve.
+        """
+        if self._curve is None:
+            raise ValueError("the curve is known only to a tokenizer fresh from training")
+        return self._curve
+
+    # Files and stand-ins.
+
+    def save(self, path: FilePath) -> None:
+        """Write a ``tokenizer.json`` that Hugging Face's ``tokenizers`` reads."""
+        write_huggingface(self.specification, os.fspath(path))
+
+    def save_tiktoken(self, path: FilePath) -> None:
+        """Write the ranks in tiktoken's format; with ``.gz`` at the end, packed."""
+        write_tiktoken(self.specification, path)
+
+    def as_tiktoken(self, name: str | None = None) -> Encoding:
+        """An object that is called as ``tiktoken.Encoding`` is; by default of the same name."""
+        return Encoding(self, name)
+
+    def as_huggingface(
+        self,
+        *,
+        pad_token: str | None = None,
+        eos_token: str | None = None,
+        bos_token: str | None = None,
+        model_max_length: int | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
+    ) -> HuggingFaceTokenizer:
+        """An object that is called as a fast tokenizer of ``transformers`` is.
+
+        The arguments are those of :class:`tokfrag.compat.huggingface.HuggingFaceTokenizer`.
+        """
+        return HuggingFaceTokenizer(
+            self,
+            pad_token=pad_token,
+            eos_token=eos_token,
+            bos_token=bos_token,
+            model_max_length=model_max_length,
+            padding_side=padding_side,
+            truncation_side=truncation_side,
+        )
+
+    encode_files = encode_files
 
 
-def _rebuild(
-    blob: bytes,
-    offsets: NDArray[np.int64],
-    ids: NDArray[np.uint32],
-    pattern: str | None,
-    special_tokens: dict[str, int],
-    merges: NDArray[np.uint32] | None,
-    whole_pieces: bool,
-) -> Tokenizer:
-    return Tokenizer._build(
-        blob,
-        offsets,
-        ids,
-        pattern=pattern,
-        special_tokens=special_tokens,
-        merges=merges,
-        whole_pieces=whole_pieces,
-    )
+__all__ = ["Tokenizer"]

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from tokfrag import _core
 from tokfrag._core import tokens as _native
 from tokfrag._files import whole_file
-from tokfrag.tokens.specification import AddedToken, CallDefaults, Pipeline, Template
+from tokfrag.tokens.specification import AddedToken, CallDefaults, Pipeline, Profile, Template
 
 _SUFFIX = ".tokfrag"
 _HEAD = struct.Struct("<8sQQ")  # magic, length and checksum of the settings
 _MAGIC = b"tokfrag\0"
+_SETTINGS_VERSION = 2  # of what the settings hold
 
 
 class Stored(NamedTuple):
@@ -50,6 +51,7 @@ class VocabularyCache:
             "source": hashlib.sha256(content).hexdigest(),
             "version": _core.__version__,
             "archive": _native.ARCHIVE_VERSION,
+            "settings": _SETTINGS_VERSION,
             "byteorder": sys.byteorder,
         }
 
@@ -138,11 +140,16 @@ def pipeline_from_json(values: dict[str, Any]) -> Pipeline:
         name: tuple((item, kind) for item, kind in items)
         for name, items in values["template"].items()
     }
+    profile = values["profile"]
+    roles = profile["roles"]
+    if roles is not None:
+        profile = {**profile, "roles": tuple((role, token) for role, token in roles)}
     made = {
         "added_tokens": tuple(AddedToken(**token) for token in values["added_tokens"]),
         "normalizers": tuple(values["normalizers"]),
         "template": Template(**template),
         "call": CallDefaults(**values["call"]),
+        "profile": Profile(**profile),
     }
     return Pipeline(**{**values, **made})
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from tokfrag.tokens.models.wordpiece import read_vocab
+from tokfrag import _bert_characters as tables
+from tokfrag._bert_tables import code_points
 from tokfrag.tokens.specification import (
     AddedToken,
     Pipeline,
@@ -39,3 +41,23 @@ def read_bert(path: str | os.PathLike[str], *, lowercase: bool = True) -> Specif
         strip_accents=lowercase,
     )
     return Specification(model, Pipeline(added, template=template))
+
+
+def read_vocab(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Read a ``vocab.txt``; ValueError names a line that is not UTF-8 or repeats a token."""
+    spaces = "".join(map(chr, code_points(tables.WHITE_SPACE)))
+    lines = Path(path).read_bytes().split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    vocab: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        try:
+            token = line.decode().rstrip(spaces)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{os.fspath(path)}, line {number + 1}: {error}") from None
+        if token in vocab:
+            raise ValueError(
+                f"{os.fspath(path)}, line {number + 1}: {token!r} is on line {vocab[token] + 1} too"
+            )
+        vocab[token] = number
+    return vocab

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tokfrag.tokens.byte_alphabet import to_text
 from tokfrag.tokens.formats.tiktoken_file import read_file
-
-
-def byte_to_character() -> dict[int, str]:
-    """GPT-2's printable character for each byte: itself where printable, else one from U+0100 on.
-
-    >>> byte_to_character()[ord(" ")]
-    'Ġ'
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {byte: chr(byte) for byte in printable}
-    for byte in range(256):
-        if byte not in table:
-            table[byte] = chr(0x100 + len(table) - len(printable))
-    return table
+from tokfrag.tokens.specification import BpeModel, Pipeline, Specification, special_added
 
 
 def _bytes_of(token: str, table: dict[str, int], where: str) -> bytes:
@@ -34,13 +23,18 @@ def _bytes_of(token: str, table: dict[str, int], where: str) -> bytes:
 
 
 def read_gpt2(
-    merges_path: str | os.PathLike[str], ids_path: str | os.PathLike[str]
-) -> tuple[list[bytes], list[int], NDArray[np.uint32], dict[str, int]]:
-    """The tokens, their ids, the merges (n, 2) as indices into the tokens, and what is special.
+    merges_path: str | os.PathLike[str],
+    ids_path: str | os.PathLike[str],
+    *,
+    pattern: str | None,
+    special_tokens: Mapping[str, int] | None,
+) -> Specification:
+    """Describe the tokenizer of both files.
 
-    An entry of ``encoder.json`` that is no byte and that no merge makes is a special token.
+    An entry of ``encoder.json`` that is no byte and that no merge makes is a special token, beside
+    those given.
     """
-    table = {character: byte for byte, character in byte_to_character().items()}
+    table = {to_text(bytes([byte])): byte for byte in range(256)}
     try:
         ids = json.loads(read_file(ids_path))
     except (ValueError, RecursionError) as error:
@@ -80,5 +74,13 @@ def read_gpt2(
     ordinary = set(names)
     special = {name: id for name, id in ids.items() if name not in ordinary}
     tokens = sorted(index, key=index.__getitem__)
-    merges = np.asarray(pairs, dtype=np.uint32).reshape(-1, 2)
-    return tokens, [ids[name] for name in names], merges, special
+    numbers = np.array([ids[name] for name in names], np.int64)
+    merges = numbers[np.array(pairs, np.int64).reshape(-1, 2)]
+    special |= special_tokens or {}
+    model = BpeModel(
+        tuple(sorted(zip(tokens, numbers.tolist(), strict=True), key=operator.itemgetter(1))),
+        merges,
+        pattern,
+        False,
+    )
+    return Specification(model, Pipeline(special_added(special)))

@@ -32,6 +32,9 @@ from tokfrag.tokens.specification import (
 
 _FORMS: dict[str, Form] = {"NFC": "NFC", "NFD": "NFD", "NFKC": "NFKC", "NFKD": "NFKD"}
 _MAX_ID = 2**32 - 1
+# The flags in the order of AddedToken's.
+_ADDED_FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")
+_ADDED = {"id", "content", *_ADDED_FLAGS}
 
 
 def parse_huggingface(
@@ -100,7 +103,7 @@ def _read_bpe(root: Place, model: Place, live: bool) -> Specification:
     tokens = _read_byte_tokens(model.at("vocab"), vocab, merges, added)
     decoder = _optional(root, "decoder")
     if decoder is not None and not _is_byte_level_decoder(decoder):
-        raise decoder.refusal(f"got {shorten(decoder.value)}, takes ByteLevel")
+        raise decoder.refusal(f"got {shorten(decoder.value)}, takes ByteLevel or null")
     template, trim = read_post_processor(_optional(root, "post_processor"))
     pipeline = Pipeline(
         added_tokens=added,
@@ -111,7 +114,8 @@ def _read_bpe(root: Place, model: Place, live: bool) -> Specification:
         trim_prefix_space=bool(trim),
         call=_read_call(root),
     )
-    return Specification(BpeModel(tokens, merges, pattern, whole_pieces), pipeline)
+    read = BpeModel(tokens, merges, pattern, whole_pieces, spaced_decoding=decoder is None)
+    return Specification(read, pipeline)
 
 
 def _nullable(root: Place, key: str) -> Place:
@@ -166,11 +170,15 @@ def _read_byte_tokens(
 ) -> tuple[tuple[bytes, int], ...]:
     """The tokens that text can be encoded to: those of the vocabulary but the added ones."""
     apart = {token.content for token in added}
-    merged = set(merges.ravel().tolist()) if apart else set()
+    merged = _ids_of_merges(vocab, merges) if apart else set()
     tokens: list[tuple[bytes, int]] = []
     for (text, id), token in zip(vocab.items(), byte_level.all_to_bytes(vocab), strict=True):
         if text in apart and id not in merged and (token is None or len(token) > 1):
             continue
+        if text in apart and token is not None and token != text.encode():
+            raise place.refusal(
+                f"{shorten(text)} is an added token, and the byte-level spelling of {token!r} too"
+            )
         if token is None:
             raise place.refusal(
                 f"token {shorten(text)} is no byte-level spelling, and no added token either"
@@ -185,6 +193,13 @@ def _read_byte_tokens(
             f" ({len(missing)} bytes are missing)"
         )
     return tuple(sorted(tokens, key=operator.itemgetter(1)))
+
+
+def _ids_of_merges(vocab: dict[str, int], merges: NDArray[np.int64]) -> set[int]:
+    """The ids of all that is merged, and of what merging makes."""
+    names = {id: text for text, id in vocab.items()}
+    made = {vocab[names[left] + names[right]] for left, right in merges.tolist()}
+    return made | set(merges.ravel().tolist())
 
 
 def _is_byte_level_decoder(place: Place) -> bool:
@@ -214,43 +229,59 @@ def _read_added_tokens(root: Place, vocab: dict[str, int], live: bool) -> tuple[
     """The added tokens, each with the id that loading gives it, which must be the stated one."""
     added: dict[str, AddedToken] = {}
     given = root.get("added_tokens", list, [])
-    for place in Place(given, root.source, "added_tokens").items():
-        place.only("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
-        content = place.get("content", str)
-        if not content:
-            raise place.refusal("content is empty")
-        if content in added:
-            raise place.refusal(f"content {shorten(content)} is there twice")
-        _check_text(place, content)
-        id = place.get("id", int)
-        highest = max((token.id for token in added.values()), default=-1)
-        expected = vocab.get(content, max(highest + 1, len(vocab)))
-        if id != expected and not live:
+    free = len(vocab)  # the next id that none has
+    for index, entry in enumerate(given):
+        place = Place(entry, root.source, f"added_tokens[{index}]")
+        token = _plainly_read(entry) or _read_added_token(place)
+        if token.content in added:
+            raise place.refusal(f"content {shorten(token.content)} is there twice")
+        expected = vocab.get(token.content, free)
+        if token.id != expected and not live:
             raise place.refusal(
-                f"{shorten(content)} has id {id}, but loading gives it {expected}: its id in the"
-                " vocabulary, or else the next free one"
+                f"{shorten(token.content)} has id {token.id}, but loading gives it {expected}: its"
+                " id in the vocabulary, or else the next free one"
             )
-        added[content] = AddedToken(
-            content,
-            id,
-            special=place.get("special", bool, False),
-            normalized=place.get("normalized", bool, True),
-            single_word=place.get("single_word", bool, False),
-            lstrip=place.get("lstrip", bool, False),
-            rstrip=place.get("rstrip", bool, False),
-        )
+        free = max(free, token.id + 1)
+        added[token.content] = token
     return tuple(added.values())
+
+
+def _plainly_read(entry: object) -> AddedToken | None:
+    """An added token that is written as they mostly are; None: to be read with care.
+
+    There may be ten thousands of them.
+    """
+    if type(entry) is not dict or len(entry) != len(_ADDED) or entry.keys() != _ADDED:
+        return None
+    content, id = entry["content"], entry["id"]
+    flags = [entry[name] for name in _ADDED_FLAGS]
+    if type(content) is not str or type(id) is not int or not content.isascii() or not content:
+        return None
+    return AddedToken(content, id, *flags) if all(type(flag) is bool for flag in flags) else None
+
+
+def _read_added_token(place: Place) -> AddedToken:
+    place.only(*_ADDED)
+    content = place.get("content", str)
+    if not content:
+        raise place.refusal("content is empty")
+    _check_text(place, content)
+    return AddedToken(
+        content,
+        place.get("id", int),
+        special=place.get("special", bool, False),
+        normalized=place.get("normalized", bool, True),
+        single_word=place.get("single_word", bool, False),
+        lstrip=place.get("lstrip", bool, False),
+        rstrip=place.get("rstrip", bool, False),
+    )
 
 
 def _check_text(place: Place, content: str) -> None:
     try:
-        spelled = content.encode()
+        content.encode()
     except UnicodeEncodeError:
         raise place.refusal(f"content {shorten(content)} has half a surrogate pair") from None
-    if byte_level.to_bytes(content) not in (None, spelled):
-        raise place.refusal(
-            f"content {shorten(content)} would be decoded as other bytes than its own"
-        )
 
 
 def _read_call(root: Place) -> CallDefaults:
@@ -308,11 +339,18 @@ def _read_wordpiece(root: Place, model: Place, live: bool) -> Specification:
         split_chinese=normalizer.get("handle_chinese_chars", bool),
         lowercase=lowercase,
         strip_accents=normalizer.get("strip_accents", bool) if strips else lowercase,
-    )
-    pipeline = Pipeline(
-        added_tokens=_read_added_tokens(root, vocab, live),
-        template=template,
         clean_up_decoding=clean_up,
+        spaced_decoding=decoder is None,
+    )
+    added = _read_added_tokens(root, vocab, live)
+    for token in added:
+        if token.normalized and not token.special:
+            raise root.at("added_tokens").refusal(
+                f"{shorten(token.content)} is looked for normalised, which WordPiece does not do"
+            )
+    pipeline = Pipeline(
+        added_tokens=added,
+        template=template,
         call=_read_call(root),
     )
     return Specification(read, pipeline)

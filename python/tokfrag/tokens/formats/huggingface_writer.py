@@ -44,7 +44,12 @@ def write_huggingface(specification: Specification, path: str | os.PathLike[str]
 def describe(specification: Specification) -> Json:
     """The content of a ``tokenizer.json``."""
     model, pipeline = specification.model, specification.pipeline
-    parts = _bpe(model, pipeline) if isinstance(model, BpeModel) else _wordpiece(model, pipeline)
+    if isinstance(model, BpeModel):
+        parts = _bpe(model, pipeline)
+    elif isinstance(model, WordPieceModel):
+        parts = _wordpiece(model)
+    else:
+        raise ValueError(f"tokenizer.json: cannot describe a {type(model).__name__}")
     vocab: dict[str, int] = parts["model"]["vocab"]
     added = [_added_token(token) for token in pipeline.added_tokens]
     _place_added_tokens(vocab, pipeline.added_tokens)
@@ -69,7 +74,7 @@ def _bpe(model: BpeModel, pipeline: Pipeline) -> Json:
     return {
         "normalizer": _normalizer(pipeline.normalizers),
         "pre_tokenizer": _pre_tokenizer(model.pattern, pipeline.prefix_space),
-        "decoder": _byte_level(),
+        "decoder": None if model.spaced_decoding else _byte_level(),
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -142,11 +147,6 @@ def _pairs_of_ranks(ids: Mapping[bytes, int]) -> Iterator[tuple[int, int]]:
 
 
 def _added_token(token: AddedToken) -> Json:
-    spelled = token.content.encode()
-    if byte_level.to_bytes(token.content) not in (None, spelled):
-        raise ValueError(
-            f"tokenizer.json: {token.content!r} would be decoded as other bytes than its own"
-        )
     return {
         "id": token.id,
         "content": token.content,
@@ -237,7 +237,7 @@ def _padding(call: CallDefaults, names: dict[int, str]) -> Json | None:
 # WordPiece
 
 
-def _wordpiece(model: WordPieceModel, pipeline: Pipeline) -> Json:
+def _wordpiece(model: WordPieceModel) -> Json:
     return {
         "normalizer": {
             "type": "BertNormalizer",
@@ -247,10 +247,12 @@ def _wordpiece(model: WordPieceModel, pipeline: Pipeline) -> Json:
             "lowercase": model.lowercase,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "decoder": {
+        "decoder": None
+        if model.spaced_decoding
+        else {
             "type": "WordPiece",
             "prefix": model.prefix,
-            "cleanup": pipeline.clean_up_decoding,
+            "cleanup": model.clean_up_decoding,
         },
         "model": {
             "type": "WordPiece",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tokfrag._files import whole_file
+from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.specification import BpeModel, Specification
 
 
@@ -45,8 +47,6 @@ def _check_ranks(model: BpeModel) -> None:
         if not model.whole_pieces:
             raise ValueError("tiktoken: a piece that is a token is always that token there")
         return
-    from tokfrag.tokens.tokenizer import Tokenizer
-
     ids = dict(model.tokens)
     tokens = {id: token for token, id in model.tokens}
     made = [ids[tokens[left] + tokens[right]] for left, right in model.merges.tolist()]
@@ -54,15 +54,9 @@ def _check_ranks(model: BpeModel) -> None:
     if made != longer:
         raise ValueError("tiktoken: the merges are not one a token, in the order of ids")
     order = np.array([id for _, id in model.tokens])
-    merging = Tokenizer._from_tokens(
-        list(ids),
-        ids=order.tolist(),
-        pattern=None,
-        merges=np.searchsorted(order, model.merges).astype(np.uint32),
-        whole_pieces=False,
-    )
-    encoded = merging.encode_batch(list(ids))
-    if len(encoded.ids) != len(order) or (encoded.ids != order).any():
-        lengths = encoded.lengths
+    merging = BytePair.make(replace(model, pattern=None, whole_pieces=False), ())
+    encoded, offsets = merging.encode_batch(list(ids), None, 0)
+    if len(encoded) != len(order) or (encoded != order).any():
+        lengths = np.diff(offsets)
         token = list(ids)[int(np.flatnonzero(lengths != 1)[0])]
         raise ValueError(f"tiktoken: merging does not make {token!r}, which tiktoken would use")

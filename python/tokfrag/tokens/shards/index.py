@@ -119,6 +119,15 @@ def _read_shard(place: Place) -> Shard:
     )
 
 
+def remove_shards(folder: Path) -> None:
+    """Remove the index of a folder and the shards that it names, and nothing else."""
+    index = ShardIndex.read(folder)
+    (folder / INDEX).unlink()
+    for shard in index.shards:
+        for suffix in (".bin", ".ends"):
+            (folder / f"{shard.name}{suffix}").unlink(missing_ok=True)
+
+
 def shard_digest(folder: Path, shard: Shard) -> str:
     """The SHA-256 of a shard's files as they are."""
     digest = hashlib.sha256()

@@ -9,13 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
-from tokfrag.tokens.patterns import native_name
-from tokfrag.tokens.specification import Specification, WordPieceModel
-
-if TYPE_CHECKING:
-    from tokfrag.tokens.tokenizer import Tokenizer
+from tokfrag.tokens.pipeline import Piped
 
 _READ = 1 << 20
 _WINDOW = 1 << 10
@@ -50,26 +46,21 @@ class Piece(NamedTuple):
     position: int
 
 
-def cut_rule(tokenizer: Tokenizer) -> re.Pattern[bytes] | None:
+def cut_rule(tokenizer: Piped) -> re.Pattern[bytes] | None:
     """What ends where a text may be cut without changing its ids; None: it may not be cut."""
-    from tokfrag.tokens.pipeline import PreparedTokenizer
-
-    given = getattr(tokenizer, "specification", None)
-    if isinstance(given, Specification) and isinstance(given.model, WordPieceModel):
-        return _CUT_PLAIN
-    pattern = tokenizer.pattern
-    if pattern is None or native_name(pattern) is None:
+    pipeline = tokenizer.text_pipeline.values
+    allowed = tokenizer.text_pipeline.model.cuts
+    if allowed is None:
         return None
-    if not isinstance(tokenizer, PreparedTokenizer):
-        return _CUT_ANYWHERE
-    pipeline = tokenizer.pipeline
     always = [token for token in pipeline.added_tokens if not token.special]
     for token in always:
         if not token.plain or any(character.isspace() for character in token.content):
             return None
-    if pipeline.prefix_space:
+    if pipeline.prefix_space or allowed == "space":
         return _CUT_SPACE
-    return _CUT_PLAIN if always or pipeline.normalizers else _CUT_ANYWHERE
+    if always or pipeline.normalizers or allowed == "plain":
+        return _CUT_PLAIN
+    return _CUT_ANYWHERE
 
 
 def read_pieces(

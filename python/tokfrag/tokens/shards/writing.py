@@ -7,18 +7,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._files import HashedFile, remove_partial_files, whole_file
 from tokfrag._progress import progress_bar
+from tokfrag.tokens.pipeline import Piped, TextPipeline
+from tokfrag.tokens.shards.fingerprint import earlier_fingerprints, fingerprint, is_fingerprint
 from tokfrag.tokens.shards.index import INDEX, Shard, ShardIndex, Source
 from tokfrag.tokens.shards.pieces import Piece, cut_rule, read_pieces
-
-if TYPE_CHECKING:
-    from tokfrag.tokens.tokenizer import Tokenizer
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -26,7 +24,7 @@ _BATCH = 16 << 20
 
 
 def encode_files(
-    tokenizer: Tokenizer,
+    tokenizer: Piped,
     paths: Paths,
     out: str | os.PathLike[str],
     *,
@@ -86,7 +84,7 @@ def encode_files(
     --------
     >>> import tempfile
     >>> from tokfrag import Tokenizer, TokenShards
-    >>> tok = Tokenizer._from_tokens([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "a.txt").write_text("ab")
     >>> shards = TokenShards(encode_files(tok, folder / "a.txt", folder / "ids", end_of_text=0))
@@ -95,8 +93,8 @@ def encode_files(
     """
     sources = [Source.of(path) for path in _path_list(paths)]
     out = Path(out)
-    kind = _id_type(tokenizer, dtype)
-    end = _end_id(tokenizer, end_of_text)
+    kind = _id_type(tokenizer.text_pipeline, dtype)
+    end = _end_id(tokenizer.text_pipeline, end_of_text)
     if shard_bytes < 1:
         raise ValueError(f"shard_bytes: got {shard_bytes}, takes 1 or more")
     encode = _Encoder(tokenizer, end, field, threads)
@@ -107,8 +105,8 @@ def encode_files(
         elif layout == "tokfrag":
             index = ShardIndex(
                 kind.name,
-                tokenizer.vocab_size,
-                fingerprint(tokenizer),
+                tokenizer.text_pipeline.id_count,
+                fingerprint(tokenizer.text_pipeline),
                 end,
                 field,
                 tuple(_plan(sources, shard_bytes)),
@@ -119,35 +117,11 @@ def encode_files(
     return out
 
 
-def fingerprint(tokenizer: Tokenizer) -> str:
-    """A hash of all that ids depend on."""
-    _, state = tokenizer.__reduce__()[:2]
-    digest = hashlib.sha256()
-    for part in _leaves(state):
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).data)
-        else:
-            data = part if isinstance(part, bytes) else repr(part).encode()
-            digest.update(f"{type(part).__name__}{len(data)}:".encode() + data)
-    return digest.hexdigest()
-
-
-def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif not callable(value):
-        yield value
-
-
 class _Encoder:
     """Documents to arrays of ids, some megabytes of text at a time."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, end: int | None, field: str, threads: int | None
-    ) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Piped, end: int | None, field: str, threads: int | None) -> None:
+        self.way = tokenizer.text_pipeline
         self._end = end
         self._field = field
         self._threads = threads
@@ -173,8 +147,8 @@ class _Encoder:
             advance(batch[-1].position - before)
 
     def _encode(self, pieces: list[Piece]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        encoded = self._tokenizer.encode_batch(
-            [piece.text for piece in pieces], threads=self._threads
+        encoded = self.way.encode_batch(
+            [piece.text for piece in pieces], self.way.sought(()), self._threads
         )
         last = np.array([piece.is_last for piece in pieces])
         ends = encoded.offsets[1:][last]
@@ -190,7 +164,7 @@ def _write_shards(
     out.mkdir(parents=True, exist_ok=True)
     remove_partial_files(out)
     if (out / INDEX).exists():
-        index = _resumed(index, ShardIndex.read(out), out)
+        index = _resumed(index, _renewed(ShardIndex.read(out), index, encode.way), out)
     index.write(out)
     for number, shard in enumerate(index.shards):
         if shard.done:
@@ -253,6 +227,14 @@ def _plan(sources: list[Source], shard_bytes: int) -> Iterator[Shard]:
         yield Shard(f"{number:05d}", tuple(group))
 
 
+def _renewed(before: ShardIndex, index: ShardIndex, way: TextPipeline) -> ShardIndex:
+    """An index whose tokenizer an earlier release has hashed, with the hash of today."""
+    earlier = not is_fingerprint(before.tokenizer)
+    if earlier and before.tokenizer in earlier_fingerprints(way):
+        return replace(before, tokenizer=index.tokenizer)
+    return before
+
+
 def _resumed(index: ShardIndex, before: ShardIndex, out: Path) -> ShardIndex:
     """The index with the shards that are there already, if they are of the same making."""
     for setting in ("tokenizer", "dtype", "end_of_text", "field"):
@@ -295,28 +277,26 @@ def _path_list(paths: Paths) -> list[Path]:
     return listed
 
 
-def _id_type(tokenizer: Tokenizer, dtype: str) -> np.dtype[np.unsignedinteger]:
-    fits = tokenizer.vocab_size <= 1 << 16
+def _id_type(way: TextPipeline, dtype: str) -> np.dtype[np.unsignedinteger]:
+    fits = way.id_count <= 1 << 16
     if dtype not in ("auto", "uint16", "uint32"):
         raise ValueError(f"dtype: got {dtype!r}, takes 'auto', 'uint16' or 'uint32'")
     if dtype == "uint16" and not fits:
-        raise ValueError(f"dtype: 'uint16' has no room for {tokenizer.vocab_size} ids")
+        raise ValueError(f"dtype: 'uint16' has no room for {way.id_count} ids")
     return np.dtype(np.uint16 if dtype == "uint16" or (dtype == "auto" and fits) else np.uint32)
 
 
-def _end_id(tokenizer: Tokenizer, end_of_text: str | int | None) -> int | None:
+def _end_id(way: TextPipeline, end_of_text: str | int | None) -> int | None:
     if end_of_text is None:
         return None
     if isinstance(end_of_text, str):
-        found = tokenizer.token_to_id(end_of_text)
+        found = way.id_of(end_of_text)
         if found is None:
             raise ValueError(f"end_of_text: {end_of_text!r} is no token")
         return found
-    try:
-        tokenizer.id_to_token(end_of_text)
-    except IndexError:
-        raise ValueError(f"end_of_text: {end_of_text!r} is the id of no token") from None
+    if way.model.token_bytes(end_of_text) is None:
+        raise ValueError(f"end_of_text: {end_of_text!r} is the id of no token")
     return int(end_of_text)
 
 
-__all__ = ["encode_files", "fingerprint"]
+__all__ = ["encode_files"]

@@ -1,21 +1,17 @@
-"""Stand in for a fast tokenizer of ``transformers``, and adopt a ``tokenizers.Tokenizer``."""
+"""Stand in for a fast tokenizer of ``transformers``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tokfrag.tokens import byte_alphabet as byte_level
+from tokfrag.tokens.arguments import id_array
 from tokfrag.tokens.calling import BatchEncoding, call, default_pad_id
-from tokfrag.tokens.description import pipeline_of, vocabulary_of
-from tokfrag.tokens.formats.huggingface import parse_huggingface
-from tokfrag.tokens.pipeline import PreparedTokenizer
-from tokfrag.tokens.specification import Specification
-from tokfrag.tokens.tokenizer import Tokenizer
+from tokfrag.tokens.pipeline import Piped
+from tokfrag.tokens.specification import Pipeline, Template
+from tokfrag.tokens.standins.padding import as_kind, pad_rows
 
 # What transformers says where a model has no limit.
 NO_LIMIT = int(1e30)
@@ -31,17 +27,6 @@ _USUAL = {
 }
 
 
-def adopt_huggingface(tokenizer: Any) -> Tokenizer:
-    """Make the tokenizer of a ``tokenizers.Tokenizer``; ValueError names what cannot be."""
-    data = tokenizer.to_str().encode()
-    specification = parse_huggingface(data, "tokenizer", live=True)
-    if getattr(tokenizer, "encode_special_tokens", False):
-        pipeline = specification.pipeline
-        pipeline = replace(pipeline, call=replace(pipeline.call, special_in_text=False))
-        specification = Specification(specification.model, pipeline)
-    return PreparedTokenizer.from_specification(specification)
-
-
 class HuggingFaceTokenizer:
     """A :class:`Tokenizer` with the methods of a fast tokenizer of ``transformers``.
 
@@ -50,15 +35,17 @@ class HuggingFaceTokenizer:
     tokenizer
         What encodes and decodes.
     pad_token, eos_token, bos_token
-        Text of these tokens; by default a special token with a usual name, if there is one.
+        Text of these tokens; by default those of what was adopted, or, where it told none, a
+        special token with a usual name.
     model_max_length
         What ``truncation=True`` cuts to.
     padding_side, truncation_side
-        ``"right"`` or ``"left"``.
+        ``"right"`` or ``"left"``; by default as adopted.
 
     Examples
     --------
-    >>> tok = Tokenizer._from_tokens([bytes([b]) for b in range(256)], pattern="gpt2",
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2",
     ...     special_tokens={"<pad>": 256})
     >>> hf = HuggingFaceTokenizer(tok)
     >>> hf(["abc", "d"], padding=True, return_tensors="np")["input_ids"].tolist()
@@ -69,7 +56,7 @@ class HuggingFaceTokenizer:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: Piped,
         *,
         pad_token: str | None = None,
         eos_token: str | None = None,
@@ -79,9 +66,14 @@ class HuggingFaceTokenizer:
         truncation_side: str | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self._by_bytes = not hasattr(tokenizer, "specification")
-        defaults = pipeline_of(tokenizer).call
-        self.model_max_length = model_max_length or defaults.max_length or NO_LIMIT
+        self._way = tokenizer.text_pipeline
+        pipeline = self._way.values
+        profile, defaults = pipeline.profile, pipeline.call
+        self._specials = frozenset(self._way.special_tokens.values())
+        self._kinds_by_default = _gives_token_type_ids(pipeline)
+        self.model_max_length = (
+            model_max_length or profile.model_max_length or defaults.max_length or NO_LIMIT
+        )
         self.padding_side = padding_side or defaults.padding_side
         self.truncation_side = truncation_side or defaults.truncation_side
         self.pad_token = self._named("pad", pad_token)
@@ -93,19 +85,22 @@ class HuggingFaceTokenizer:
         self.mask_token = self._named("mask", None)
 
     def _named(self, role: str, given: str | None) -> str | None:
-        specials = self._tokenizer.special_tokens
         if given is not None:
-            if self._tokenizer.token_to_id(given) is None:
+            if self._way.id_of(given) is None:
                 raise ValueError(f"{role}_token: {given!r} is no token")
             return given
+        roles = self._way.values.profile.roles
+        if roles is not None:
+            return dict(roles).get(role)
+        specials = self._way.special_tokens
         return next((name for name in _USUAL[role] if name in specials), None)
 
     def __repr__(self) -> str:
-        return f"HuggingFaceTokenizer({self._tokenizer!r})"
+        return f"HuggingFaceTokenizer(vocab_size={len(self)})"
 
     def __len__(self) -> int:
         """The highest id, and one."""
-        return self._tokenizer.vocab_size
+        return self._way.id_count
 
     # Encoding.
 
@@ -151,14 +146,12 @@ class HuggingFaceTokenizer:
             return_tensors=return_tensors,
             return_attention_mask=return_attention_mask,
             return_token_type_ids=(
-                self.cls_token is not None
-                if return_token_type_ids is None
-                else return_token_type_ids
+                self._kinds_by_default if return_token_type_ids is None else return_token_type_ids
             ),
             return_offsets_mapping=return_offsets_mapping,
         )
         if return_special_tokens_mask:
-            encoded["special_tokens_mask"] = _mask_of(encoded["input_ids"], self.all_special_ids)
+            encoded["special_tokens_mask"] = _mask_of(encoded["input_ids"], self._specials)
         return encoded
 
     def encode(
@@ -192,32 +185,34 @@ class HuggingFaceTokenizer:
         padding: bool | str = True,
         max_length: int | None = None,
         pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool = True,
         return_tensors: str | None = None,
     ) -> BatchEncoding:
-        """Pad rows that are encoded already, as data collators do."""
-        if isinstance(encoded_inputs, Mapping):
-            columns = {key: list(value) for key, value in encoded_inputs.items()}
-        else:
-            columns = {key: [row[key] for row in encoded_inputs] for key in encoded_inputs[0]}
-        rows = [list(row) for row in columns["input_ids"]]
-        columns.setdefault("attention_mask", [[1] * len(row) for row in rows])
-        if self.pad_token_id is None:
+        """Pad one row or several that are encoded already, as data collators do.
+
+        ``input_ids``, ``attention_mask``, ``token_type_ids`` and ``special_tokens_mask`` are
+        filled; whatever else goes with the rows, such as labels, stays as it is.
+        """
+        if self.pad_token_id is None and padding not in (False, "do_not_pad"):
             raise ValueError("padding: there is no padding token; set pad_token")
-        width = max((len(row) for row in rows), default=0)
-        if padding == "max_length":
-            width = max(width, max_length or 0)
-        multiple = pad_to_multiple_of or 1
-        width = -(-width // multiple) * multiple if padding else 0
-        result = BatchEncoding()
-        for key, values in columns.items():
-            fill = self.pad_token_id if key == "input_ids" else 0
-            padded = []
-            for value in values:
-                missing = [fill] * (width - len(value))
-                row = [int(item) for item in value]
-                padded.append(row + missing if self.padding_side == "right" else missing + row)
-            result[key] = _as_kind(padded, return_tensors)
-        return result
+        if padding == "max_length" and max_length is None and self.model_max_length < NO_LIMIT:
+            max_length = self.model_max_length
+        return pad_rows(
+            encoded_inputs,
+            fillers={
+                "input_ids": self.pad_token_id or 0,
+                "attention_mask": 0,
+                "token_type_ids": self._way.values.call.pad_type_id,
+                "special_tokens_mask": 1,
+            },
+            padding=padding,
+            max_length=max_length,
+            multiple=pad_to_multiple_of or 1,
+            side=padding_side or self.padding_side,
+            with_mask=return_attention_mask,
+            return_tensors=return_tensors,
+        )
 
     # Decoding.
 
@@ -227,11 +222,15 @@ class HuggingFaceTokenizer:
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool = False,
     ) -> str:
-        """The text of ids; half a character is U+FFFD."""
-        ids = np.atleast_1d(np.asarray(token_ids, np.int64))
-        if skip_special_tokens:
-            ids = ids[~np.isin(ids, self.all_special_ids)]
-        text = self._tokenizer.decode(ids)
+        """The text of ids; half a character is U+FFFD, an id that no token has is nothing."""
+        model = self._way.model
+        kept = [
+            id
+            for id in id_array(np.atleast_1d(np.asarray(token_ids))).tolist()
+            if not (skip_special_tokens and id in self._specials)
+            and model.token_bytes(id) is not None
+        ]
+        text = model.decode(np.array(kept, np.int64)).decode("utf-8", "replace")
         return _without_spaces(text) if clean_up_tokenization_spaces else text
 
     def batch_decode(
@@ -253,40 +252,36 @@ class HuggingFaceTokenizer:
         """Tokens as they are spelled in a ``tokenizer.json``; of one id, one."""
         if isinstance(ids, (int, np.integer)):
             return self._spelled(int(ids))
-        skipped = set(self.all_special_ids) if skip_special_tokens else ()
+        skipped = self._specials if skip_special_tokens else ()
         return [self._spelled(int(id)) for id in ids if int(id) not in skipped]
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """Ids of tokens so spelled; None for what is no token."""
         if isinstance(tokens, str):
-            added = self.get_added_vocab()
-            if tokens in added:
-                return added[tokens]
-            return self._tokenizer.token_to_id(self._bytes_of(tokens))
+            return self._way.model.token_id(tokens)
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
         """The text of tokens so spelled."""
-        if not self._by_bytes:
-            ids = [self.convert_tokens_to_ids(token) for token in tokens]
-            return self._tokenizer.decode(ids)
-        parts = [self._bytes_of(token) for token in tokens]
-        joined = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
-        return joined.decode("utf-8", "replace")
+        ids = []
+        for token in tokens:
+            id = self._way.model.token_id(token)
+            if id is None:
+                raise ValueError(f"tokens: {token!r} is no token")
+            ids.append(id)
+        return self._way.model.decode(np.array(ids, np.int64)).decode("utf-8", "replace")
 
     def _spelled(self, id: int) -> str:
-        token = self._tokenizer.id_to_token(id)
-        if not self._by_bytes or id in self.get_added_vocab().values():
-            return token.decode()
-        return byte_level.to_text(token)
-
-    def _bytes_of(self, token: str) -> bytes | str:
-        spelled = byte_level.to_bytes(token) if self._by_bytes else None
-        return token if spelled is None else spelled
+        token = self._way.model.spelling(id)
+        if token is None:
+            raise IndexError(f"id: no token has id {id}")
+        return token
 
     def get_vocab(self) -> dict[str, int]:
         """Every token and its id."""
-        return vocabulary_of(self._tokenizer) | self.get_added_vocab()
+        model = self._way.model
+        own = {model.spelling(id) or "": id for _, id in model.description.tokens}
+        return own | self.get_added_vocab()
 
     @property
     def vocab_size(self) -> int:
@@ -295,28 +290,27 @@ class HuggingFaceTokenizer:
 
     def get_added_vocab(self) -> dict[str, int]:
         """The added tokens and their ids."""
-        return {token.content: token.id for token in pipeline_of(self._tokenizer).added_tokens}
+        return dict(self._way.added_ids)
 
     @property
     def all_special_tokens(self) -> list[str]:
         """The special tokens."""
-        return list(self._tokenizer.special_tokens)
+        return list(self._way.special_tokens)
 
     @property
     def all_special_ids(self) -> list[int]:
         """The ids of the special tokens."""
-        return list(self._tokenizer.special_tokens.values())
+        return list(self._way.special_tokens.values())
 
     def _id_of(self, token: str | None) -> int | None:
-        return None if token is None else self._tokenizer.token_to_id(token)
+        return None if token is None else self._way.id_of(token)
 
     @property
     def pad_token_id(self) -> int | None:
         """The id of ``pad_token``; without one, that of the file's padding."""
         found = self._id_of(self.pad_token)
-        pipeline = pipeline_of(self._tokenizer)
-        if found is None and pipeline.call.pad_id is not None:
-            return default_pad_id(pipeline)
+        if found is None and self._way.values.call.pad_id is not None:
+            return default_pad_id(self._way)
         return found
 
     @property
@@ -350,28 +344,21 @@ class HuggingFaceTokenizer:
         return self._id_of(self.mask_token)
 
 
-def _mask_of(ids: Any, specials: list[int]) -> Any:
+def _mask_of(ids: Any, specials: Collection[int]) -> Any:
     if isinstance(ids, list):
         if ids and isinstance(ids[0], list):
             return [[int(id in specials) for id in row] for row in ids]
         return [int(id in specials) for id in ids]
-    mask = np.isin(np.asarray(ids), specials).astype(np.int64)
-    return mask if isinstance(ids, np.ndarray) else _as_tensor(mask)
+    mask = np.isin(np.asarray(ids), list(specials)).astype(np.int64)
+    return mask if isinstance(ids, np.ndarray) else as_kind(mask, "pt")
 
 
-def _as_kind(rows: list[list[int]], kind: str | None) -> Any:
-    if kind is None:
-        return rows
-    if kind not in ("np", "pt"):
-        raise ValueError(f"return_tensors: got {kind!r}, takes None, 'np' or 'pt'")
-    array = np.array(rows, np.int64)
-    return array if kind == "np" else _as_tensor(array)
-
-
-def _as_tensor(array: NDArray[np.int64]) -> Any:
-    import torch
-
-    return torch.from_numpy(array)
+def _gives_token_type_ids(pipeline: Pipeline) -> bool:
+    """Whether a call gives types unasked: as adopted, else if the template tells texts apart."""
+    if pipeline.profile.token_type_ids is not None:
+        return pipeline.profile.token_type_ids
+    template = pipeline.template
+    return template != Template() and any(kind for _, kind in template.pair)
 
 
 def _without_spaces(text: str) -> str:
@@ -382,3 +369,6 @@ def _without_spaces(text: str) -> str:
     ):
         text = text.replace(before, after)
     return text
+
+
+__all__ = ["NO_LIMIT", "HuggingFaceTokenizer"]

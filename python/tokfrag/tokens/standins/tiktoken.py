@@ -1,36 +1,18 @@
-"""Stand in for ``tiktoken.Encoding``, and adopt one."""
+"""Stand in for ``tiktoken.Encoding``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tokfrag.tokens.description import tokens_of
-from tokfrag.tokens.formats.huggingface_patterns import portable
-from tokfrag.tokens.patterns import native_name
-from tokfrag.tokens.tokenizer import Tokenizer
+from tokfrag.tokens.arguments import id_array
+from tokfrag.tokens.models.byte_pair import BytePair
+from tokfrag.tokens.patterns import REGEX
+from tokfrag.tokens.pipeline import Piped, Sought
 
 Special = str | Collection[str]
-
-
-def adopt_tiktoken(encoding: Any) -> Tokenizer:
-    """Make the tokenizer of a ``tiktoken.Encoding``; ValueError if its pattern cannot be."""
-    pattern: str = encoding._pat_str
-    unsure = None if native_name(pattern) else portable(pattern, braces_possess=True)
-    if unsure is not None:
-        raise ValueError(
-            f"pattern: {unsure!r} in {pattern!r} may mean something else outside tiktoken"
-        )
-    ranked = sorted(encoding._mergeable_ranks.items(), key=lambda entry: entry[1])
-    return Tokenizer._from_tokens(
-        [token for token, _ in ranked],
-        ids=[rank for _, rank in ranked],
-        pattern=pattern,
-        special_tokens=encoding._special_tokens,
-    )
 
 
 class Encoding:
@@ -41,19 +23,20 @@ class Encoding:
     tokenizer
         What encodes and decodes.
     name
-        Its name.
+        Its name; by default that of what was adopted, or ``"tokfrag"``.
 
     Examples
     --------
-    >>> tok = Tokenizer._from_tokens([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
     >>> encoding = Encoding(tok)
     >>> encoding.decode(encoding.encode("hello"))
     'hello'
     """
 
-    def __init__(self, tokenizer: Tokenizer, name: str = "tokfrag") -> None:
-        self.name = name
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Piped, name: str | None = None) -> None:
+        self._way = tokenizer.text_pipeline
+        self.name = name or self._way.values.profile.name or "tokfrag"
 
     def __repr__(self) -> str:
         return f"<Encoding {self.name!r}>"
@@ -75,7 +58,7 @@ class Encoding:
 
     def encode_ordinary(self, text: str) -> list[int]:
         """The ids of a text in which special tokens are plain text."""
-        ids: list[int] = self._tokenizer.encode(text).tolist()
+        ids: list[int] = self._way.encode_plain(text).tolist()
         return ids
 
     def encode_to_numpy(
@@ -86,11 +69,8 @@ class Encoding:
         disallowed_special: Special = "all",
     ) -> NDArray[np.uint32]:
         """The same as :meth:`encode`, as an array."""
-        return self._tokenizer.encode(
-            text,
-            allowed_special=self._known(allowed_special),
-            disallowed_special=self._disallowed(allowed_special, disallowed_special),
-        )
+        sought = self._sought(text, allowed_special, disallowed_special)
+        return self._way.encode(text, sought)
 
     def encode_batch(
         self,
@@ -102,29 +82,22 @@ class Encoding:
     ) -> list[list[int]]:
         """The ids of several texts."""
         texts = list(text)
-        disallowed = self._disallowed(allowed_special, disallowed_special)
-        if disallowed:
-            for item in texts:
-                if any(name in item for name in disallowed):
-                    self._tokenizer.encode(
-                        item,
-                        allowed_special=self._known(allowed_special),
-                        disallowed_special=disallowed,
-                    )
-        batch = self._tokenizer.encode_batch(
-            texts, allowed_special=self._known(allowed_special), threads=num_threads
-        )
+        sought = self._way.sought(self._known(allowed_special))
+        for item in texts:
+            self._sought(item, allowed_special, disallowed_special)
+        batch = self._way.encode_batch([*texts], sought, num_threads)
         return [ids.tolist() for ids in batch]
 
     def encode_ordinary_batch(
         self, text: Sequence[str], *, num_threads: int = 8
     ) -> list[list[int]]:
         """The ids of several texts in which special tokens are plain text."""
-        return [ids.tolist() for ids in self._tokenizer.encode_batch(text, threads=num_threads)]
+        batch = self._way.encode_batch([*text], self._way.sought(()), num_threads)
+        return [ids.tolist() for ids in batch]
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of a token; KeyError if it is none."""
-        found = self._tokenizer.token_to_id(text_or_bytes)
+        found = self._way.id_of(text_or_bytes)
         if found is None:
             raise KeyError(text_or_bytes)
         return found
@@ -133,11 +106,13 @@ class Encoding:
         # Names that are no special token mean nothing there.
         return names if isinstance(names, str) else self.special_tokens_set & set(names)
 
-    def _disallowed(self, allowed: Special, disallowed: Special) -> Collection[str]:
-        if disallowed == "all":
-            allowed_names = self.special_tokens_set if allowed == "all" else set(allowed)
-            return self.special_tokens_set - allowed_names
-        return self.special_tokens_set & set(disallowed)
+    def _sought(self, text: str, allowed: Special, disallowed: Special) -> Sought:
+        """What to look for in a text, which holds nothing that is disallowed."""
+        known = self._known(allowed)
+        if disallowed:
+            refused = disallowed if isinstance(disallowed, str) else self._known(disallowed)
+            self._way.refuse(text, known, refused)
+        return self._way.sought(known)
 
     # Decoding.
 
@@ -148,16 +123,16 @@ class Encoding:
     def decode_bytes(self, tokens: ArrayLike) -> bytes:
         """The bytes of ids."""
         try:
-            return self._tokenizer.decode_bytes(tokens)
+            return self._way.model.decode(id_array(tokens))
         except IndexError as error:
             raise KeyError(str(error)) from None
 
     def decode_single_token_bytes(self, token: int) -> bytes:
         """The bytes of a token; KeyError if it is none."""
-        try:
-            return self._tokenizer.id_to_token(token)
-        except IndexError:
-            raise KeyError(token) from None
+        found = self._way.model.token_bytes(token)
+        if found is None:
+            raise KeyError(token)
+        return found
 
     def decode_tokens_bytes(self, tokens: Iterable[int]) -> list[bytes]:
         """The bytes of each id."""
@@ -190,28 +165,56 @@ class Encoding:
 
     def token_byte_values(self) -> list[bytes]:
         """The bytes of every token that is not special, sorted."""
-        return sorted(token for token, _ in tokens_of(self._tokenizer))
+        return sorted(self._mergeable_ranks)
 
     @property
     def eot_token(self) -> int:
         """The id of ``<|endoftext|>``; KeyError if there is none."""
-        return self._tokenizer.special_tokens["<|endoftext|>"]
+        return self._way.special_tokens["<|endoftext|>"]
 
     @property
     def special_tokens_set(self) -> set[str]:
         """The special tokens."""
-        return set(self._tokenizer.special_tokens)
+        return set(self._way.special_tokens)
 
     def is_special_token(self, token: int) -> bool:
         """Whether an id is that of a special token."""
-        return token in self._tokenizer.special_tokens.values()
+        return token in self._way.special_tokens.values()
 
     @property
     def max_token_value(self) -> int:
         """The highest id."""
-        return self._tokenizer.vocab_size - 1
+        return self._way.id_count - 1
 
     @property
     def n_vocab(self) -> int:
         """The highest id, and one."""
-        return self._tokenizer.vocab_size
+        return self._way.id_count
+
+    # What converters read, though it is private there.
+
+    @property
+    def _special_tokens(self) -> dict[str, int]:
+        return dict(self._way.special_tokens)
+
+    @property
+    def _mergeable_ranks(self) -> dict[bytes, int]:
+        return dict(self._bytes_model().tokens)
+
+    @property
+    def _pat_str(self) -> str:
+        pattern = self._bytes_model().pattern
+        return r"[\s\S]+" if pattern is None else REGEX.get(pattern, pattern)
+
+    def _encode_bytes(self, text: bytes) -> list[int]:
+        ids: list[int] = self._way.encode_plain(text).tolist()
+        return ids
+
+    def _bytes_model(self) -> BytePair:
+        model = self._way.model
+        if not isinstance(model, BytePair):
+            raise ValueError(f"tiktoken: a {type(model).__name__} model has no ranks")
+        return model
+
+
+__all__ = ["Encoding"]

@@ -2,147 +2,20 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core import training as _native
 from tokfrag._progress import progress_bar
-from tokfrag.reference.bpe_training import first_tokens
-from tokfrag.tokens.checks import check_count
+from tokfrag.tokens import byte_alphabet
+from tokfrag.tokens.arguments import check_count
 from tokfrag.tokens.training.word_counts import WordCounts
+from tokfrag.tokens.vocabulary import CompressionCurve, Vocabulary
 
 _NO_LIMIT = 2**63 - 1
 _MERGES_A_STEP = 64  # between two looks at the progress bar: well under 0.1 s
-
-
-@dataclass(frozen=True)
-class CompressionCurve:
-    """How far a training text shrinks as the vocabulary grows; see :attr:`Vocabulary.curve`.
-
-    Attributes
-    ----------
-    vocab_sizes
-        ``(n,)`` int64: tokens in the vocabulary, from the bytes alone to the whole.
-    token_counts
-        ``(n,)`` int64: tokens that the training text has under each, exactly.
-    n_bytes
-        Bytes of the training text.
-    """
-
-    vocab_sizes: NDArray[np.int64]
-    token_counts: NDArray[np.int64]
-    n_bytes: int
-
-    @property
-    def bytes_per_token(self) -> NDArray[np.float64]:
-        """``(n,)`` float64: ``n_bytes / token_counts`` (1 where there is no text)."""
-        return np.where(self.n_bytes == 0, 1.0, self.n_bytes / np.maximum(self.token_counts, 1))
-
-    def vocab_size_for(self, bytes_per_token: float) -> int | None:
-        """Return the smallest vocabulary that reaches ``bytes_per_token``, or None."""
-        reached = np.flatnonzero(self.bytes_per_token >= bytes_per_token)
-        return int(self.vocab_sizes[reached[0]]) if len(reached) else None
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What byte-pair training gives, and continues from.
-
-    Attributes
-    ----------
-    ids
-        The id of each token that is spelled in bytes: the 256 bytes, and what is merged from them.
-    merges
-        ``(n, 3)`` uint32: ids of the left part, the right part and the result, in order of rank.
-    special_tokens
-        The id of each special token.
-    curve
-        Tokens of the training text against vocabulary size.
-    """
-
-    ids: dict[bytes, int]
-    merges: NDArray[np.uint32]
-    special_tokens: dict[str, int] = field(default_factory=dict)
-    curve: CompressionCurve | None = None
-
-    def __repr__(self) -> str:
-        return f"Vocabulary: {self.size} tokens, {len(self.merges)} merges"
-
-    @classmethod
-    def from_ranks(
-        cls, ranks: Mapping[bytes, int], special_tokens: Mapping[str, int] | None = None
-    ) -> Vocabulary:
-        """Return the vocabulary of a table of ranks, as tiktoken has it.
-
-        Any two tokens that together spell a third may merge to it, the lowest rank first.
-        """
-        merges = [
-            (ranks[token[:cut]], ranks[token[cut:]], id)
-            for token, id in sorted(ranks.items(), key=operator.itemgetter(1))
-            for cut in range(1, len(token))
-            if token[:cut] in ranks and token[cut:] in ranks
-        ]
-        table = np.array(merges, np.uint32).reshape(-1, 3)
-        return cls(dict(ranks), table, dict(special_tokens or {}))
-
-    @classmethod
-    def from_ranked(
-        cls,
-        tokens: Sequence[bytes],
-        ids: Sequence[int],
-        merges: NDArray[np.uint32],
-        special_tokens: Mapping[str, int] | None = None,
-    ) -> Vocabulary:
-        """Return the vocabulary that :meth:`ranked` gives as lists."""
-        known = dict(zip(tokens, ids, strict=True))
-        rows = [
-            (ids[left], ids[right], known[tokens[left] + tokens[right]])
-            for left, right in merges.tolist()
-        ]
-        return cls(known, np.array(rows, np.uint32).reshape(-1, 3), dict(special_tokens or {}))
-
-    @property
-    def size(self) -> int:
-        """The number of ids, special tokens and gaps included: the highest id, and one."""
-        return 1 + max([-1, *self.ids.values(), *self.special_tokens.values()])
-
-    @property
-    def tokens(self) -> list[bytes]:
-        """Bytes by id; special tokens in UTF-8, ids that nothing has as ``b""``."""
-        tokens = [b""] * self.size
-        for text, id in self.special_tokens.items():
-            tokens[id] = text.encode()
-        for token, id in self.ids.items():
-            tokens[id] = token
-        return tokens
-
-    def ranked(self) -> tuple[list[bytes], list[int], NDArray[np.uint32]]:
-        """Return the tokens, their ids, and the merges as indices into the tokens.
-
-        Returns
-        -------
-        tokens, ids
-            The tokens that are spelled in bytes, by ascending id.
-        merges
-            ``(n, 2)`` uint32: the two tokens of each merge, in order of rank; of a pair that is
-            listed twice, the last.
-        """
-        tokens = sorted(self.ids, key=self.ids.__getitem__)
-        ids = [self.ids[token] for token in tokens]
-        index = np.zeros(self.size, np.uint32)
-        index[ids] = np.arange(len(ids), dtype=np.uint32)
-        last = {pair: rank for rank, pair in enumerate(map(tuple, self.merges[:, :2].tolist()))}
-        return tokens, ids, index[self.merges[sorted(last.values()), :2]]
-
-    @property
-    def merge_pairs(self) -> list[tuple[bytes, bytes]]:
-        """The merges as pairs of byte strings, in order of rank."""
-        token = {id: spelling for spelling, id in self.ids.items()}
-        return [(token[left], token[right]) for left, right, _ in self.merges.tolist()]
 
 
 def train_vocabulary(
@@ -264,6 +137,34 @@ def extend_vocabulary(
     )
 
 
+def first_tokens(special_tokens: Sequence[str]) -> tuple[list[bytes], list[int], dict[str, int]]:
+    """The vocabulary before the first merge: specials, then bytes by their character's code point.
+
+    A special token spelled like a byte-level string is that string's token too, as it is in
+    Hugging Face's trainer.
+
+    Returns
+    -------
+    tokens
+        Spelling by id; ``b""`` for a special token that no byte or merge can spell.
+    byte_ids
+        The id of each of the 256 bytes.
+    special_ids
+        The id of each special token.
+    """
+    special_ids = {text: id for id, text in enumerate(dict.fromkeys(special_tokens))}
+    tokens = [byte_alphabet.to_bytes(text) or b"" for text in special_ids]
+    known = {token: id for id, token in enumerate(tokens) if len(token) == 1}
+    byte_ids = [0] * 256
+    for byte in sorted(range(256), key=lambda byte: byte_alphabet.to_text(bytes([byte]))):
+        token = bytes([byte])
+        if token not in known:
+            known[token] = len(tokens)
+            tokens.append(token)
+        byte_ids[byte] = known[token]
+    return tokens, byte_ids, special_ids
+
+
 def _trainer(
     spellings: list[bytes],
     what: str,
@@ -329,49 +230,3 @@ def check_special_tokens(special_tokens: Sequence[str]) -> list[str]:
             raise ValueError(f"special_tokens: got {token!r} {'twice' if token else 'among them'}")
         checked.append(token)
     return checked
-
-
-def encode_words(
-    words: Sequence[bytes],
-    vocabulary: Vocabulary,
-    *,
-    dropout: float = 0.0,
-    seed: int = 0,
-) -> list[NDArray[np.uint32]]:
-    """Encode words with a list of merges, by choice with seeded BPE-dropout.
-
-    The same seed gives the same ids, whatever else is encoded beside a word at the same index.
-
-    Parameters
-    ----------
-    words
-        Pieces of text, already cut by the pattern.
-    vocabulary
-        The merges; it must have a token for every byte in ``words``.
-    dropout
-        The probability, 0 to 1, with which a merge is passed over each time it comes up
-        (arXiv 1910.13267).
-    seed
-        0 to ``2**64 - 1``; word ``i`` draws from stream ``i`` of it.
-
-    Examples
-    --------
-    >>> vocabulary = Vocabulary.from_ranks({b"a": 0, b"b": 1, b"ab": 2})
-    >>> encode_words([b"abab"], vocabulary)
-    [array([2, 2], dtype=uint32)]
-    >>> encode_words([b"abab"], vocabulary, dropout=1.0)
-    [array([0, 1, 0, 1], dtype=uint32)]
-    """
-    if not 0 <= dropout <= 1:
-        raise ValueError(f"dropout: got {dropout!r}, takes 0 to 1")
-    seed = check_count("seed", seed, 0, 2**64 - 1)
-    text = np.frombuffer(b"".join(words), np.uint8)
-    byte_ids = np.zeros(256, np.uint32)
-    for byte in np.unique(text).tolist():
-        if bytes([byte]) not in vocabulary.ids:
-            raise ValueError(f"words: byte {byte:#04x} has no token in the vocabulary")
-        byte_ids[byte] = vocabulary.ids[bytes([byte])]
-    offsets = np.cumsum([0, *map(len, words)], dtype=np.int64)
-    rules = _native.MergeRules(vocabulary.merges)
-    ids, ends = rules.apply(byte_ids[text], offsets, float(dropout), seed)
-    return np.split(ids, ends[1:-1]) if len(words) else []

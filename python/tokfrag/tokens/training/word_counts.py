@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tokfrag._core import training as _native
 from tokfrag._progress import progress_bar
-from tokfrag.tokens.checks import check_count, check_threads
+from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.patterns import native_name
 
 Text: TypeAlias = str | bytes

@@ -1,7 +1,9 @@
-#include "tokens/byte_pair/special_tokens.hpp"
+#include "tokens/text/special_tokens.hpp"
 
 #include <algorithm>
 #include <stdexcept>
+
+#include "core/interrupt.hpp"
 
 namespace tokfrag {
 
@@ -84,12 +86,23 @@ void SpecialTokens::link() {
 
 SpecialTokens::Match SpecialTokens::find(const std::uint8_t* text, std::int64_t size,
                                          std::int64_t from, const std::uint8_t* wanted) const {
+  constexpr std::int64_t kPoll = 1 << 20;
   Match best{0, 0, -1};
   State state = kRoot;
+  std::int64_t next_poll = from + kPoll;
   for (std::int64_t i = from; i < size; ++i) {
+    if (i >= next_poll) {
+      next_poll = i + kPoll;
+      poll_interrupt();
+    }
     if (state == kRoot) {
-      while (i < size && first_bytes_[text[i]] == 0) ++i;
+      const std::int64_t stop = std::min(size, next_poll);
+      while (i < stop && first_bytes_[text[i]] == 0) ++i;
       if (i == size) break;
+      if (i == stop) {
+        --i;  // look at it once the poll is done
+        continue;
+      }
     }
     State next = child(state, text[i]);
     while (next == kRoot && state != kRoot) {

@@ -1,0 +1,289 @@
+"""Where tokenizers come from: lists of tokens, files, objects of other libraries, training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from tokfrag.tokens.formats.bert_vocab import read_bert
+from tokfrag.tokens.formats.objects import read_object
+from tokfrag.tokens.formats.tiktoken_names import ENCODINGS, cached_file
+from tokfrag.tokens.loading import load_gpt2, load_huggingface, load_tiktoken
+from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.specification import Profile, Specification
+from tokfrag.tokens.token_lists import specification_of_tokens
+from tokfrag.tokens.training.byte_pair import train_vocabulary
+from tokfrag.tokens.training.word_counts import Source, WordCounts, count_words
+from tokfrag.tokens.vocabulary import CompressionCurve, Vocabulary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FilePath = str | os.PathLike[str]
+
+
+class Origins:
+    """The constructors of :class:`~tokfrag.tokens.tokenizer.Tokenizer`, which is the class to use.
+
+    Parameters
+    ----------
+    tokens : {bytes: id} or list of bytes
+        The tokens of a byte-pair vocabulary and their ids, which are also their ranks; of a list,
+        the places.
+    pattern : str, optional
+        How text is cut before merging: ``"gpt2"`` (also ``"r50k"``, ``"p50k"``), ``"cl100k"``,
+        ``"o200k"``, ``"llama3"``, ``"qwen2"``, a regular expression of the ``regex`` package, or
+        None for no cutting.
+    special_tokens : {str: id}, optional
+        Tokens that text stands for only where ``allowed_special`` says so.
+    merges : sequence of (bytes, bytes), optional
+        The pairs that merge, the first merging first. Without, any two neighbours whose joined
+        bytes are a token merge, the lowest rank first, and a piece that is a token is that token:
+        tiktoken's rule.
+
+    Raises
+    ------
+    ValueError
+        A token is empty or there twice, a byte has none, ids collide, a pair joins to no token, or
+        the pattern is neither a name nor a regular expression.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)] + [b"ab"], pattern="gpt2")
+    >>> tok.encode("abc").tolist()
+    [256, 99]
+    >>> tok.decode([256, 99])
+    'abc'
+    """
+
+    __slots__ = ("_curve", "_encode_plain", "text_pipeline")
+
+    #: The whole way from text to ids.
+    text_pipeline: TextPipeline
+
+    def __init__(
+        self,
+        tokens: Mapping[bytes, int] | Sequence[bytes],
+        *,
+        pattern: str | None,
+        special_tokens: Mapping[str, int] | None = None,
+        merges: Sequence[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        self._hold(
+            TextPipeline.of(specification_of_tokens(tokens, pattern, special_tokens, merges))
+        )
+
+    def _hold(self, way: TextPipeline, curve: CompressionCurve | None = None) -> None:
+        self.text_pipeline = way
+        self._encode_plain = way.encode_plain
+        self._curve = curve
+
+    @classmethod
+    def _around(cls, way: TextPipeline, curve: CompressionCurve | None = None) -> Self:
+        self = cls.__new__(cls)
+        self._hold(way, curve)
+        return self
+
+    @classmethod
+    def from_specification(cls, specification: Specification) -> Self:
+        """Make the tokenizer that plain values (:mod:`.specification`) describe."""
+        return cls._around(TextPipeline.of(specification))
+
+    @classmethod
+    def _of_vocabulary(
+        cls, vocabulary: Vocabulary, pattern: str | None, *, whole_pieces: bool
+    ) -> Self:
+        specification = vocabulary.specification(pattern, whole_pieces=whole_pieces)
+        return cls._around(TextPipeline.of(specification), vocabulary.curve)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._around, (self.text_pipeline,)
+
+    # Training.
+
+    @classmethod
+    def train(
+        cls,
+        source: Source,
+        vocab_size: int,
+        *,
+        pattern: str | None = "cl100k",
+        special_tokens: Sequence[str] = (),
+        min_frequency: int = 0,
+        max_token_length: int | None = None,
+        threads: SupportsIndex | None = None,
+        progress: bool = False,
+        max_memory: SupportsIndex | None = None,
+    ) -> Self:
+        """Train byte-level BPE; the result is that of Hugging Face's ``BpeTrainer``.
+
+        Parameters
+        ----------
+        source
+            Path(s) of text files, whose lines are units of text with their newline; or an iterable
+            of texts.
+        vocab_size
+            Tokens wanted, special ones and the 256 bytes included.
+        pattern, special_tokens, min_frequency, max_token_length, progress
+            As in :func:`tokfrag.tokens.training.byte_pair.train_vocabulary`.
+        threads
+            For counting words; the result does not depend on it.
+        max_memory
+            Bytes that counting may hold, about, beside the text it is at; the rest goes to
+            temporary files (:class:`WordCounts`). The result does not depend on it.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> tok = Tokenizer.train(["low lower lowest"] * 9, 260, pattern="gpt2")
+        >>> [tok.id_to_token(id) for id in tok.encode("slow lower")]
+        [b's', b'low', b' lowe', b'r']
+        """
+        counts = count_words(
+            source, pattern=pattern, threads=threads, progress=progress, max_memory=max_memory
+        )
+        vocabulary = train_vocabulary(
+            counts,
+            vocab_size,
+            special_tokens=special_tokens,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            progress=progress,
+            keep_counts=False,
+        )
+        return cls._of_vocabulary(vocabulary, pattern, whole_pieces=False)
+
+    @classmethod
+    def train_from_counts(
+        cls,
+        counts: WordCounts,
+        vocab_size: int,
+        *,
+        special_tokens: Sequence[str] = (),
+        min_frequency: int = 0,
+        max_token_length: int | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Train from :class:`WordCounts`, however and wherever they were counted; see `train`."""
+        vocabulary = train_vocabulary(
+            counts,
+            vocab_size,
+            special_tokens=special_tokens,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            progress=progress,
+        )
+        return cls._of_vocabulary(vocabulary, counts.pattern, whole_pieces=False)
+
+    # From files and objects.
+
+    @classmethod
+    def from_tiktoken(
+        cls,
+        path: FilePath,
+        *,
+        pattern: str | None,
+        special_tokens: Mapping[str, int] | None = None,
+        cache: bool | FilePath = False,
+    ) -> Self:
+        """Read a vocabulary of tiktoken's format, plain or gzip.
+
+        Parameters
+        ----------
+        path
+            A line a token: its bytes in base64, a space, its rank, which is also its id.
+        pattern
+            How text is cut before merging: ``"gpt2"`` (also ``"r50k"``, ``"p50k"``),
+            ``"cl100k"``, ``"o200k"``, ``"llama3"``, ``"qwen2"``, a regular expression of the
+            ``regex`` package, or None for no cutting.
+        special_tokens
+            Tokens that text stands for only where ``allowed_special`` says so.
+        cache
+            Where to keep what loading makes, so that the next time takes milliseconds: True for a
+            file in ``TOKFRAG_CACHE_DIR`` (where that is not set, beside ``path``), or a path. It
+            is used only where it is whole and made from just this content, and replaced where not.
+            It is as much to be trusted as a program: keep it where nobody else writes.
+
+        Raises
+        ------
+        ValueError
+            For a file that is not exactly of this format, with the line; for a pattern that is
+            neither a name nor a regular expression; for special tokens whose ids collide.
+        """
+        return cls._around(load_tiktoken(path, pattern, special_tokens, cache))
+
+    @classmethod
+    def from_gpt2(
+        cls,
+        merges: FilePath,
+        ids: FilePath,
+        *,
+        pattern: str | None = "gpt2",
+        special_tokens: Mapping[str, int] | None = None,
+    ) -> Self:
+        """Read GPT-2's pair of files, ``vocab.bpe`` (merges) and ``encoder.json`` (ids).
+
+        Entries of ``encoder.json`` that no merge makes, such as ``<|endoftext|>``, are special
+        tokens, beside those given.
+        """
+        return cls._around(load_gpt2(merges, ids, pattern, special_tokens))
+
+    @classmethod
+    def from_file(cls, path: FilePath, *, cache: bool | FilePath = False) -> Self:
+        """Read a Hugging Face ``tokenizer.json``: byte-level BPE or WordPiece, plain or ``.gz``.
+
+        ``cache`` is that of :meth:`from_tiktoken`; WordPiece, quick to load, has none.
+
+        Raises
+        ------
+        ValueError
+            The file is malformed, or asks for what cannot be reproduced exactly; says where.
+        """
+        return cls._around(load_huggingface(path, cache))
+
+    @classmethod
+    def from_wordpiece(cls, path: FilePath, lowercase: bool = True) -> Self:
+        """Read BERT's ``vocab.txt``: a token a line, its number its id."""
+        return cls.from_specification(read_bert(path, lowercase=lowercase))
+
+    @classmethod
+    def get_encoding(cls, name: str, *, cache: bool | FilePath = False) -> Self:
+        """Read a vocabulary of tiktoken by its name, from tiktoken's own cache folder.
+
+        Parameters
+        ----------
+        name
+            ``"r50k_base"``, ``"p50k_base"``, ``"p50k_edit"``, ``"cl100k_base"``, ``"o200k_base"``
+            or ``"o200k_harmony"``.
+        cache
+            As in :meth:`from_tiktoken`.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is not in the folder (``TIKTOKEN_CACHE_DIR``): nothing is ever downloaded.
+        ValueError
+            The name is none of these, or the file is not what tiktoken would accept.
+        """
+        path = cached_file(name)
+        named = ENCODINGS[name]
+        way = load_tiktoken(path, named.pattern, named.special_tokens, cache)
+        profile = Profile(name=name)
+        return cls._around(TextPipeline(way.model, replace(way.values, profile=profile)))
+
+    @classmethod
+    def adopt(cls, tokenizer: object) -> Self:
+        """Make a tokenizer with the ids of another library's.
+
+        `tokenizer` is a ``tiktoken.Encoding``, a ``tokenizers.Tokenizer`` or a fast tokenizer of
+        ``transformers``; what cannot be reproduced exactly is refused with a ``ValueError``.
+        """
+        if isinstance(tokenizer, cls):
+            return tokenizer
+        return cls.from_specification(read_object(tokenizer))
+
+
+__all__ = ["Origins"]
