@@ -16,16 +16,6 @@ void bind_segments(pybind11::module_& module);      // tokfrag._core.segments
 void bind_stitching(pybind11::module_& module);     // tokfrag._core.stitching
 void bind_sparse(pybind11::module_& module);        // tokfrag._core.sparse
 void bind_stream(pybind11::module_& module);        // tokfrag._core.stream
-void bind_core(pybind11::module_& module);          // threads, instruction set, memory
 void bind_added_tokens(pybind11::module_& module);  // tokfrag._core.added_tokens
-void bind_tokens(pybind11::module_& module);        // tokfrag._core.tokens
-void bind_formats(pybind11::module_& module);       // tokfrag._core.formats
-void bind_training(pybind11::module_& module);      // tokfrag._core.training
-void bind_wordpiece(pybind11::module_& module);     // tokfrag._core.wordpiece
-void bind_fragments(pybind11::module_& module);     // tokfrag._core.fragments
-void bind_features(pybind11::module_& module);      // tokfrag._core.features
-void bind_segments(pybind11::module_& module);      // tokfrag._core.segments
-void bind_stitching(pybind11::module_& module);     // tokfrag._core.stitching
-void bind_sparse(pybind11::module_& module);        // tokfrag._core.sparse
 
 }  // namespace tokfrag
