@@ -186,7 +186,7 @@ def unfold_backward(case: Case, fragments: Any) -> Callable[[], Any]:
 
 def python_loop(case: Case, fragments: Any, window: str) -> Callable[[], Any]:
     """One addition a window, and one to a map of weights: what most code does."""
-    from tokfrag.fragments.merging import axis_window
+    from tokfrag.fragments.windows import axis_window
 
     grid = case.grid
     if grid.n > 2000:

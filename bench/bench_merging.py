@@ -9,12 +9,13 @@ import pytest
 
 from peers import describe, need
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.merging import axis_window
+from tokfrag.fragments.windows import axis_window
 
 torch = need("torch")
 
-from tokfrag.fragments._op_arguments import window_arguments  # noqa: E402
-from tokfrag.fragments._weighted_ops import composed, extract_weighted  # noqa: E402
+from tokfrag.fragments.engines.composed import extract_weighted as composed  # noqa: E402
+from tokfrag.fragments.operators.adjoint import extract_weighted  # noqa: E402
+from tokfrag.fragments.operators.arguments import window_arguments  # noqa: E402
 
 # name: (batch and channels, space-time, size, stride, type, window)
 CASES: dict[str, tuple[tuple[int, int], tuple[int, ...], Any, Any, str, str]] = {

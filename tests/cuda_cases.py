@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from tokfrag import FragmentGrid
-from tokfrag.fragments.features import FEATURES
+from tokfrag.fragments.shapes import FEATURES
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

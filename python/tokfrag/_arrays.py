@@ -68,6 +68,80 @@ def dtype_code(dtype: Any) -> int:
     return code
 
 
+def wider(dtype: Any) -> Any:
+    """A type of the same kind that kernels know and that holds all of `dtype`, if they do not.
+
+    uint16 is computed as int32, uint32 as float64, a foreign byte order as the native one. None:
+    there is nothing to widen, or nothing wide enough.
+    """
+    if dtype_code(dtype) >= 0:
+        return None
+    name = dtype_name(dtype)
+    if not isinstance(dtype, np.dtype):
+        import torch
+
+        return {"uint16": torch.int32, "uint32": torch.float64}.get(name)
+    native = dtype.newbyteorder("=")
+    if native.name in ("uint16", "uint32"):
+        return np.dtype(np.int32 if native.name == "uint16" else np.float64)
+    return None if dtype.isnative or native.name not in KERNEL_DTYPES else native
+
+
+def converted(x: Any, dtype: Any) -> Any:
+    """`x` in another type of its kind."""
+    return x.to(dtype) if is_tensor(x) else x.astype(dtype)
+
+
+def kernel_array(x: ArrayT) -> ArrayT:
+    """`x` in a type that kernels know, where one holds all of its values; see `wider`."""
+    wide = wider(x.dtype)
+    made: ArrayT = x if wide is None else converted(x, wide)
+    return made
+
+
+def narrowed(x: Any, dtype: Any) -> Any:
+    """`x` in a type that may hold less: for integers rounded half to even and saturated, NaN 0."""
+    kind = dtype_name(dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype)
+    if "int" not in kind:
+        return converted(x, dtype)
+    limits = np.iinfo(kind)
+    made: Any
+    if not is_tensor(x):
+        if x.dtype.kind == "f":
+            # The limits themselves may not be floats of x's type: what reaches them is set apart.
+            whole = np.rint(x)
+            low, high = whole <= limits.min, whole >= limits.max
+            made = np.where(low | high | np.isnan(whole), 0, whole).astype(dtype)
+            made[low], made[high] = limits.min, limits.max
+            return made
+        if x.dtype.kind in "iu" and x.dtype != dtype:
+            own = np.iinfo(x.dtype)
+            x = x.clip(max(limits.min, own.min), min(limits.max, own.max))
+        return x.astype(dtype)
+    import torch
+
+    if x.is_floating_point():
+        whole = x.round()
+        low, high = whole <= limits.min, whole >= limits.max
+        made = whole.masked_fill(low | high | whole.isnan(), 0).to(torch.int64)
+        made = made.masked_fill(low, int(limits.min))
+        return made.masked_fill(high, min(int(limits.max), 2**63 - 1)).to(dtype)
+    if x.dtype != torch.bool:
+        held = torch.iinfo(x.dtype)
+        x = x.clamp(max(int(limits.min), held.min), min(int(limits.max), held.max))
+    return x.to(dtype)
+
+
+def sums_to_a_number(x: Any) -> bool:
+    """Whether no NaN and no infinity can be in `x`: one pass, and no memory."""
+    if is_tensor(x):
+        return not x.is_floating_point() or bool(x.sum().isfinite())
+    if x.dtype.kind != "f":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(x.sum()))
+
+
 def thread_count(threads: int | None) -> int:
     """`threads` as the kernels take it: 0 for the default."""
     if threads is None:
@@ -84,24 +158,34 @@ def thread_count(threads: int | None) -> int:
 def number_bytes(value: complex, dtype: Any, name: str) -> bytes:
     """`value` as one number of `dtype` (either kind), refused if the type cannot hold it."""
     kind = dtype_name(dtype)
+    own = isinstance(dtype, np.dtype)
     try:
-        number: complex = value
+        number: Any = value
         if "int" in kind or kind == "bool":
-            number = int(value)  # type: ignore[call-overload]  # complex raises, as it should
-            if number != value or (kind == "bool" and number not in (0, 1)):
+            number = int(number)  # complex raises, as it should
+            limits = np.iinfo(dtype if own else kind) if kind != "bool" else None
+            low, high = (0, 1) if limits is None else (limits.min, limits.max)
+            if number != value or not low <= number <= high:
                 raise ValueError
-        if isinstance(dtype, np.dtype):
-            with np.errstate(over="ignore"):
-                return np.array([number], dtype).tobytes()
-        import torch
-
-        if isinstance(number, int) and "int" in kind:
-            limits = torch.iinfo(dtype)
-            if not limits.min <= number <= limits.max:
-                raise ValueError
-        return torch.tensor([number], dtype=dtype).view(torch.uint8).numpy().tobytes()
-    except (OverflowError, RuntimeError, TypeError, ValueError):
+        with np.errstate(over="ignore"):
+            if kind == "bfloat16":
+                held = np.array([number], np.float32)
+                if np.isfinite(number) and not np.isfinite(held[0]):
+                    raise ValueError
+                return _bfloat16_bytes(held)
+            held = np.array([number], dtype if own else kind)
+        if not own and np.isfinite(number) and not np.isfinite(held[0]):
+            raise ValueError
+        return held.tobytes()
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"{name}: got {value!r}, which {kind} cannot hold") from None
+
+
+def _bfloat16_bytes(numbers: NDArray[np.float32]) -> bytes:
+    """The upper halves of float32 numbers, rounded half to even."""
+    bits = numbers.view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(numbers), 0x7FC0, rounded).astype(np.uint16).tobytes()
 
 
 def empty_tensor(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -162,7 +246,7 @@ def check_apart(out: Any, other: Any, name: str) -> None:
         return
     if is_tensor(out) and not out.is_cpu:
         return
-    (begin, end), (first, last) = _bounds(out), _bounds(other)
+    (begin, end), (first, last) = bounds(out), bounds(other)
     if begin < last and first < end:
         raise ValueError(f"out: shares memory with {name}, takes an array apart from it")
 
@@ -176,11 +260,11 @@ def _bounds_overlap(a: Any, b: Any) -> bool:
         return False  # traced tensors have no address; the compiler knows which are aliases
     if a.device.type != "cpu" and a.device.type != "cuda":
         return False
-    (a_begin, a_end), (b_begin, b_end) = _bounds(a), _bounds(b)
+    (a_begin, a_end), (b_begin, b_end) = bounds(a), bounds(b)
     return a_begin < b_end and b_begin < a_end
 
 
-def _bounds(x: Any) -> tuple[int, int]:
+def bounds(x: Any) -> tuple[int, int]:
     """The addresses between which an array's numbers lie."""
     if is_tensor(x):
         begin, steps = x.data_ptr(), [step * x.itemsize for step in x.stride()]

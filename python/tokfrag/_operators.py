@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from tokfrag._core import default_threads
+
 _library: Any = torch.library.Library("tokfrag", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
@@ -45,42 +47,41 @@ def implement(name: str, device: str, function: Callable[..., Any]) -> None:
 
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
-# What tells that somebody watches; a torch that names it otherwise takes the operator always.
-_CAN_TELL = all(
-    hasattr(torch._C, name)
-    for name in (
-        "_len_torch_dispatch_stack",
-        "_is_torch_function_mode_enabled",
-        "_are_functorch_transforms_active",
-        "_get_tracing_state",
-        "_DisableFuncTorch",
-    )
-) and all(
-    hasattr(owner, name)
-    for owner, name in (
-        (torch.autograd.forward_ad, "_current_level"),
-        (torch._C._functorch, "is_legacy_batchedtensor"),
-    )
-)
+_forward_ad: Any = torch.autograd.forward_ad
+_is_compiling = torch.compiler.is_compiling
+
+try:
+    # Who may be watching. Bound once: a small call spends a third of its time on these questions.
+    _count_modes = torch._C._len_torch_dispatch_stack
+    _is_function_mode = torch._C._is_torch_function_mode_enabled
+    _is_functorch: Callable[[], bool] = torch._C._are_functorch_transforms_active
+    _trace: Callable[[], object] = torch._C._get_tracing_state
+    _is_legacy_batched: Callable[[torch.Tensor], bool] = torch._C._functorch.is_legacy_batchedtensor
+    _CAN_TELL = hasattr(torch._C, "_DisableFuncTorch") and hasattr(_forward_ad, "_current_level")
+except AttributeError:  # a torch that names them otherwise: every call takes the operator
+    _CAN_TELL = False
+
+
+def thread_limit(threads: int) -> int:
+    """The most threads a call may use; 0 stands for as many as torch may."""
+    return threads or min(default_threads(), torch.get_num_threads())
 
 
 def nobody_watches() -> bool:
     """Whether no compiler, tracer, mode or transformation must see the operator itself."""
     return _CAN_TELL and not (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._is_torch_function_mode_enabled()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._get_tracing_state() is not None
-        or torch.autograd.forward_ad._current_level >= 0
+        _is_compiling()
+        or _count_modes()
+        or _is_function_mode()
+        or _is_functorch()
+        or _trace() is not None
+        or _forward_ad._current_level >= 0
     )
 
 
 def transformed() -> bool:
     """Whether torch.func or forward-mode differentiation is at work, which see no operator."""
-    return _CAN_TELL and (
-        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-    )
+    return _CAN_TELL and (_is_functorch() or _forward_ad._current_level >= 0)
 
 
 def is_memory(x: torch.Tensor) -> bool:
@@ -89,6 +90,7 @@ def is_memory(x: torch.Tensor) -> bool:
         type(x) in _PLAIN
         and x.layout is torch.strided
         and not x.is_neg()
+        and not x.is_conj()
         and not x._is_zerotensor()
-        and not torch._C._functorch.is_legacy_batchedtensor(x)
+        and not _is_legacy_batched(x)
     )

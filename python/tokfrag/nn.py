@@ -12,17 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from tokfrag.fragments.axes import Edge, PadMode
+from tokfrag.fragments.engines import composed
+from tokfrag.fragments.engines.composed import FreeGrid
 from tokfrag.fragments.extraction import extract
-from tokfrag.fragments.grid import Edge, FragmentGrid, PadMode, PerAxis
-from tokfrag.fragments.merging import Reduce, Window, merge
+from tokfrag.fragments.grid import FragmentGrid, PerAxis, window_spec
+from tokfrag.fragments.merging import merge
+from tokfrag.fragments.windows import Reduce, Window, window_weights
+
+# A torch without this question exports fixed lengths only.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 __all__ = ["FragmentExtract", "FragmentMerge"]
 
 
 class _OnGrid(nn.Module):
-    """A module that holds the windows of a grid, whatever the shape they come to lie on."""
+    """A module that holds the windows of a grid, whatever the shape they come to lie on.
+
+    ``torch.export`` with free lengths makes of it a graph of torch's own operators.
+    """
 
     def __init__(
         self,
@@ -40,6 +51,15 @@ class _OnGrid(nn.Module):
         self.pad_mode: PadMode = pad_mode
         self.pad_value = pad_value
         self.channels_last = channels_last
+
+    def free_grid(self, shape: Sequence[int]) -> FreeGrid | None:
+        """The grid on lengths that an export leaves open; None if they are all known."""
+        if not any(isinstance(length, torch.SymInt) for length in shape):
+            return None
+        options = (self.edge, self.pad_mode, self.pad_value, self.dilation)
+        spec = window_spec(len(shape), self.size, self.stride, *options)
+        size, stride, edge, pad_mode, pad_value, dilation = spec
+        return FreeGrid(tuple(shape), size, stride, dilation, edge, pad_mode, pad_value)
 
     def grid(self, shape: Sequence[int]) -> FragmentGrid:
         """The grid on space-time axes of these lengths."""
@@ -98,7 +118,11 @@ class FragmentExtract(_OnGrid):
     def forward(self, x: Tensor) -> Tensor:
         """The fragments of ``x``; differentiable."""
         shape = x.shape[1:-1] if self.channels_last else x.shape[2:]
-        fragments = extract(x, self.grid(shape), channels_last=self.channels_last)
+        free = self.free_grid(shape) if _is_exporting() else None
+        if free is not None:
+            fragments = composed.extract(x, free, self.channels_last)
+        else:
+            fragments = extract(x, self.grid(shape), channels_last=self.channels_last)
         return fragments.flatten(0, 1) if self.flatten else fragments
 
 
@@ -144,6 +168,9 @@ class FragmentMerge(_OnGrid):
 
         ``fragments`` are ``(batch, n, channels, *size)``, or with batch and n flattened.
         """
+        free = self.free_grid(shape) if _is_exporting() else None
+        if free is not None:
+            return self._merge_free(fragments, free)
         grid = self.grid(shape)
         if fragments.ndim == 2 + len(grid.shape):
             if grid.n == 0 or fragments.shape[0] % grid.n:
@@ -159,3 +186,12 @@ class FragmentMerge(_OnGrid):
             channels_last=self.channels_last,
             fill_value=self.fill_value,
         )
+
+    def _merge_free(self, fragments: Tensor, grid: FreeGrid) -> Tensor:
+        """The same on lengths that an export leaves open; every window has the same weights."""
+        if fragments.ndim == 2 + len(grid.shape):
+            fragments = fragments.reshape(-1, grid.n, *fragments.shape[1:])
+        single = FragmentGrid(grid.size, grid.size)
+        weights = None if self.reduce == "max" else window_weights(single, self.window)
+        options = (self.reduce, self.channels_last, self.fill_value)
+        return composed.merge_free(fragments, grid, weights, *options)

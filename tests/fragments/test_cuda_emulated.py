@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.features import column_codes, fragment_features
+from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.segments import segment_merge, unmerge
+from tokfrag.fragments.shapes import cut_of, feature_table, merging_of
 
 torch = pytest.importorskip("torch")
 
@@ -39,19 +40,19 @@ several = settings(max_examples=50, suppress_health_check=[HealthCheck.function_
 @pytest.fixture
 def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """tokfrag's CUDA backend, taking CPU tensors to the emulated kernels."""
-    from tokfrag.fragments.engines import cuda as _cuda_backend
+    from tokfrag.fragments.engines import cuda
 
     @contextmanager
     def launch(x: Any) -> Iterator[tuple[int, int]]:
         yield 0, 0
 
-    plans = (_cuda_backend._grid_plan, _cuda_backend._window_plan, _cuda_backend._window_tables)
+    plans = (cuda._grid_plan, cuda._window_plan, cuda._window_tables)
     for plan in plans:
         plan.cache_clear()
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", emulated_cuda)
-    monkeypatch.setattr(_cuda_backend, "kernels", lambda device: emulated_cuda)
-    monkeypatch.setattr(_cuda_backend, "_launch", launch)
-    yield _cuda_backend
+    monkeypatch.setattr(cuda, "kernels", lambda device: emulated_cuda)
+    monkeypatch.setattr(cuda, "_launch", launch)
+    yield cuda
     for plan in plans:
         plan.cache_clear()
 
@@ -62,7 +63,7 @@ def test_extract(backend: Any, grid: FragmentGrid, channels_last: bool, dtype: A
     x = image(grid, channels_last, dtype)
     expected = extract(x, grid, channels_last=channels_last)
     out = torch.empty_like(expected)
-    backend.run_extract(x, grid, channels_last, out)
+    backend.extract(x, cut_of(grid, channels_last, dtype), out)
     assert torch.equal(out, expected)
 
 
@@ -73,7 +74,7 @@ def test_merge(backend: Any, case: MergeCase) -> None:
     options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
     expected = merge(fragments, grid, fill_value=7, **options)
     out = torch.empty_like(expected)
-    backend.run_merge(fragments, grid, window, reduce, channels_last, 7, out)
+    backend.merge(fragments, merging_of(grid, window, reduce, channels_last, 7, out.dtype), out)
     tolerance = TOLERANCE.get(fragments.dtype, 0)
     torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
 
@@ -86,8 +87,7 @@ def test_features(backend: Any, grid: FragmentGrid, dtype: Any) -> None:
     names, lags = feature_names(grid, axis)
     expected = fragment_features(x, grid, names, lags=lags, axis=axis)
     out = torch.empty_like(expected)
-    codes = column_codes(names, lags)
-    backend.run_features(x, grid, codes, lags, axis, float(grid.pad_value), out)
+    backend.features(x, feature_table(grid, names, lags, axis), out)
     tolerance = TOLERANCE.get(dtype, 1e-5)
     torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
@@ -121,13 +121,13 @@ def test_segments(
     weight = numbers(lead, precise) if weighted else None
     expected, expected_sums = segment_merge(x, index, n, weight=weight)
     y, sums = torch.empty_like(expected), torch.empty_like(expected_sums)
-    backend.run_reduce(x, index, weight, y, sums, True)
+    backend.reduce(x, index, weight, y, sums, True)
     assert torch.equal(y, expected)
     assert torch.equal(sums, expected_sums)
     back = torch.empty((*lead, columns), dtype=dtype)
-    backend.run_gather(y, index, None, back)
+    backend.gather(y, index, None, back)
     assert torch.equal(back, unmerge(y, index))
-    backend.run_gather(y, index, weight, back)
+    backend.gather(y, index, weight, back)
     if weight is not None:
         scaled = unmerge(y, index).to(precise) * weight[..., None]
         assert torch.equal(back, scaled.to(dtype))
@@ -138,7 +138,11 @@ def test_bad_weights_and_indices_are_refused(backend: Any) -> None:
     fragments = torch.ones(1, 2, 1, 4)
     window = np.array([[1.0, 0, 1, 1], [1, 1, 1, 1]])
     with pytest.raises(ValueError, match="window: the weights of some positions"):
-        backend.run_merge(fragments, grid, window, "mean", False, 0, torch.empty(1, 1, 8))
+        backend.merge(
+            fragments,
+            merging_of(grid, window, "mean", False, 0, fragments.dtype),
+            torch.empty(1, 1, 8),
+        )
     y = torch.ones(5, 2)
     with pytest.raises(IndexError, match=r"index: got values from 0 to 5, takes \[0, 5\)"):
-        backend.run_gather(y, torch.tensor([0, 5]), None, torch.empty(2, 2))
+        backend.gather(y, torch.tensor([0, 5]), None, torch.empty(2, 2))

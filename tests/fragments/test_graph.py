@@ -116,3 +116,29 @@ def test_bad_input_gets_one_clear_exception(call, error, message):
 
 
 GRID = FragmentGrid((8,), 2)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 17, 40]), st.sampled_from([0.0, 5e6, 1e200]))
+def test_far_clusters_keep_their_neighbours(seed, features, distance):
+    rng = np.random.default_rng(seed)
+    cluster = np.round(rng.random((12, features)), 1 if features == 1 else 6)
+    points = np.concatenate([cluster, cluster[:5], cluster + distance])
+    exponent = -np.frexp(np.abs(points).max())[1]
+    want = np.array(reference.knn_graph(np.ldexp(points, exponent), 3)).T
+    got = knn_graph(points, 3)
+    order = np.lexsort((got[0], got[1])), np.lexsort((want[0], want[1]))
+    away = [
+        np.ldexp(points, exponent)[e[0]] - np.ldexp(points, exponent)[e[1]] for e in (got, want)
+    ]
+    np.testing.assert_allclose(*[(d**2).sum(-1) for d in away], rtol=1e-13)
+    if features <= 3:  # sums of few squares round alike
+        np.testing.assert_array_equal(got[:, order[0]], want[:, order[1]])
+
+
+def test_equally_near_neighbours_come_by_number():
+    rows = np.tile(np.random.default_rng(0).standard_normal((50, 17)), (6, 1))
+    want = [[j for j in range(i % 50, 300, 50) if j != i] for i in range(300)]
+    assert knn_graph(rows, 5)[0].reshape(300, 5).tolist() == want
+    assert knn_graph(np.array([[0.0], [1], [3], [1e9], [1e9 + 1], [1e9 + 3]]), 1)[0].tolist() == [
+        1, 0, 1, 4, 3, 4,
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from support import run_python
 from tokfrag import FragmentGrid, extract, merge, reference
 from tokfrag._core import supported_isas
 from tokfrag.fragments import UncoveredWarning
-from tokfrag.fragments.merging import prepare
+from tokfrag.fragments.shapes import merging_of
 
 DTYPES = ["u1", "i1", "i2", "i4", "f2", "f4", "f8"]
 PAD_MODES = ["constant", "reflect", "replicate", "circular"]
@@ -143,7 +143,8 @@ def test_weighted_extract_twin(data: st.DataObject) -> None:
     expected = reference.extract_weighted(
         x, grid, window=plain, reduce=reduce, channels_last=channels_last
     )
-    plan, code, _ = prepare(grid, window, reduce, 0, x.dtype)
+    merging = merging_of(grid, window, reduce, False, 0, x.dtype)
+    plan, code = merging.plan, merging.code
     got = plan.extract(x, code, channels_last, data.draw(st.sampled_from([0, 1, 2])))
     assert got.dtype == x.dtype
     assert got.shape == expected.shape
@@ -207,7 +208,7 @@ LARGE = r"""
 import zlib
 import numpy as np
 from tokfrag import FragmentGrid, merge
-from tokfrag.fragments.merging import prepare
+from tokfrag.fragments.shapes import merging_of
 rng = np.random.default_rng(0)
 checksum = 0
 for shape, size, stride, options in [
@@ -242,7 +243,8 @@ for shape, size, stride, options in [
                     checksum = zlib.crc32(first.tobytes(), checksum)
                     if reduce == "max" or np.dtype(dtype).kind != "f":
                         continue
-                    plan, code, _ = prepare(grid, window, reduce, 0, first.dtype)
+                    merging = merging_of(grid, window, reduce, False, 0, first.dtype)
+                    plan, code = merging.plan, merging.code
                     cut = [plan.extract(first, code, channels_last, n) for n in (1, 2, 5)]
                     assert cut[0].tobytes() == cut[1].tobytes() == cut[2].tobytes()
                     checksum = zlib.crc32(cut[0].tobytes(), checksum)
@@ -367,7 +369,7 @@ FRAGMENTS = np.zeros((1, 4, 1, 3, 3))
         (TypeError, "fragments: got int64", FRAGMENTS.astype("i8"), {}),
         (TypeError, "fragments: got bool", FRAGMENTS.astype("?"), {"reduce": "sum"}),
         (TypeError, "fragments: got complex128", FRAGMENTS.astype("c16"), {"reduce": "max"}),
-        (TypeError, "fragments: got >f8", FRAGMENTS.astype(">f8"), {}),
+        (TypeError, "fragments: got >c8", FRAGMENTS.astype(">c8"), {}),
         (ValueError, "reduce: got 'min'", FRAGMENTS, {"reduce": "min"}),
         (ValueError, "window: got 'kaiser'", FRAGMENTS, {"window": "kaiser"}),
         (ValueError, "window: got 1 vectors", FRAGMENTS, {"window": [np.ones(3)]}),

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.planning import calibration as calibrating
 from tokfrag.fragments.planning.plan import plan_fragments
-from tokfrag.fragments.streams import device as _device_stitching, sliding
+from tokfrag.fragments.streams import device as _device_stitching, results
 from tokfrag.fragments.streams.sliding import map_fragments
 from tokfrag.fragments.streams.stitching import lost_positions
 
@@ -80,7 +80,7 @@ def test_a_plan_gives_the_whole_models_results(shape, on_device, monkeypatch):
         def stitcher(*options):
             return _device_stitching.DeviceStitcher(*options[:-1])
 
-        monkeypatch.setattr(sliding, "_stitcher", stitcher)
+        monkeypatch.setattr(results, "_stitcher", stitcher)
     rank = len(shape)
     layer = (torch.nn.Conv1d, torch.nn.Conv2d)[rank - 1]
     torch.manual_seed(0)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tokfrag import _core
+from tokfrag.fragments.operators import segments as operators
 from tokfrag.fragments.segments import segment_merge, unmerge
 from tokfrag.reference import segments as reference
 
@@ -164,6 +165,7 @@ def test_gradients_of_first_and_second_order():
 
 
 def test_operators_pass_opcheck():
+    assert operators.check  # defines them
     x, index, weight = inputs()
     for mean in (True, False):
         torch.library.opcheck(
@@ -187,23 +189,23 @@ def test_compiles_as_one_graph_with_dynamic_shapes():
 
 
 def test_the_torch_fallback_agrees():
-    from tokfrag.fragments.operators.segments import gather_in_torch, reduce_in_torch
+    from tokfrag.fragments.engines import rows
 
     x, index, weight = (t.detach() for t in inputs())
     both, twice = torch.stack([x, 2 * x]), torch.stack([index, index.flip(0)])
     for mean in (True, False):
         for w in (weight, None):
             ours = torch.ops.tokfrag.segment_reduce(x, index, w, 6, mean, 0)
-            torch.testing.assert_close(reduce_in_torch(x, index, w, 6, mean), ours)
+            torch.testing.assert_close(rows.reduce_in_order(x, index, w, 6, mean), ours)
         ours = torch.ops.tokfrag.segment_reduce(both, twice, None, 6, mean, 0)
-        torch.testing.assert_close(reduce_in_torch(both, twice, None, 6, mean), ours)
+        torch.testing.assert_close(rows.reduce_in_order(both, twice, None, 6, mean), ours)
     for scale in (weight, None):
         ours = torch.ops.tokfrag.segment_gather(x, index, scale, 0)
-        torch.testing.assert_close(gather_in_torch(x, index, scale), ours)
+        torch.testing.assert_close(rows.gather(x, index, scale), ours)
     ours = torch.ops.tokfrag.segment_gather(both, twice, None, 0)
-    torch.testing.assert_close(gather_in_torch(both, twice, None), ours)
+    torch.testing.assert_close(rows.gather(both, twice, None), ours)
     with pytest.raises(IndexError, match="index: got values from 0 to 4"):
-        reduce_in_torch(x, index, None, 3, True)
+        rows.reduce_in_order(x, index, None, 3, True)
 
 
 @pytest.mark.parametrize(

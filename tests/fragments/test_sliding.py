@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from tokfrag.fragments import extract, merge
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.streams import device as _device_stitching, sliding, stitching
+from tokfrag.fragments.streams import device as _device_stitching, results, stitching
 from tokfrag.fragments.streams.sliding import OutOfMemoryWarning, map_fragments
 
 torch = pytest.importorskip("torch")
@@ -65,17 +65,17 @@ def test_equals_extract_model_merge(problem, window, reduce, slab, large, tensor
     # Under "sum", merge gives padding that copies data back to where it came from.
     flat = FragmentGrid(grid.shape, grid.size, grid.stride, edge=grid.edge)
     want = merge(whole, flat, window=window, reduce=reduce)
-    before = stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT, sliding._stitcher
+    before = stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT, results._stitcher
     stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT = slab, large
     if on_device and tensors:  # what stitches on a device, here on the CPU
-        sliding._stitcher = lambda *options: _device_stitching.DeviceStitcher(*options[:-1])
+        results._stitcher = lambda *options: _device_stitching.DeviceStitcher(*options[:-1])
     try:
         given_x = torch.from_numpy(x) if tensors else x
         got = map_fragments(
             affine, given_x, grid, batch_size=batch_size, window=window, reduce=reduce
         )
     finally:
-        stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT, sliding._stitcher = before
+        stitching._SLAB_VALUES, _device_stitching._LARGE_FRAGMENT, results._stitcher = before
     assert isinstance(got, torch.Tensor) == tensors
     got = np.asarray(got)
     assert got.dtype == want.dtype

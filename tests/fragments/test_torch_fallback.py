@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.engines import composed as _torch_fallback
+from tokfrag.fragments.engines import composed
+from tokfrag.fragments.shapes import merging_of
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -47,7 +48,7 @@ def test_extract_equals_the_kernel(
     shape = (2, *grid.shape, 3) if channels_last else (2, 3, *grid.shape)
     x = numbers(shape, dtype)
     expected = extract(x, grid, channels_last=channels_last)
-    got = _torch_fallback.extract(x, grid, channels_last)
+    got = composed.extract(x, grid, channels_last)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
@@ -70,7 +71,8 @@ def test_merge_equals_the_kernel(
         window = "uniform"
     options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
     expected = merge(fragments, grid, fill_value=7, **options)
-    got = _torch_fallback.merge(fragments, grid, fill_value=7, **options)
+    merging = merging_of(grid, window, reduce, channels_last, 7, fragments.dtype)
+    got = composed.merge(fragments, merging)
     tolerance = {torch.bfloat16: 2e-2, torch.float32: 1e-6, torch.float64: 1e-12}
     slack = 1 if dtype == torch.uint8 else 0  # a half may be rounded either way
     torch.testing.assert_close(got, expected, rtol=tolerance.get(dtype, 0), atol=slack)
@@ -78,16 +80,16 @@ def test_merge_equals_the_kernel(
 
 def test_a_missing_cuda_module_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
-    from tokfrag.fragments.engines import cuda as _cuda_backend
+    from tokfrag.fragments.engines import cuda
 
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", None)
-    _cuda_backend.kernels.cache_clear()
+    cuda.kernels.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="on cuda:0 are made by torch's operators"):
-            assert _cuda_backend.kernels(0) is None
-        assert _cuda_backend.kernels(0) is None
+            assert cuda.kernels(0) is None
+        assert cuda.kernels(0) is None
     finally:
-        _cuda_backend.kernels.cache_clear()
+        cuda.kernels.cache_clear()
 
 
 def test_every_operator_takes_cuda_tensors() -> None:

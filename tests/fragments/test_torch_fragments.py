@@ -13,8 +13,9 @@ from tokfrag import FragmentGrid, extract, merge
 
 torch = pytest.importorskip("torch")
 
-from tokfrag.fragments._op_arguments import window_arguments  # noqa: E402
-from tokfrag.fragments._weighted_ops import composed, extract_weighted  # noqa: E402
+from tokfrag.fragments.engines.composed import extract_weighted as composed  # noqa: E402
+from tokfrag.fragments.operators.adjoint import extract_weighted  # noqa: E402
+from tokfrag.fragments.operators.arguments import window_arguments  # noqa: E402
 
 GRIDS = [
     FragmentGrid((5, 6), 3, 2),

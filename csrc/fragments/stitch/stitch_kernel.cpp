@@ -20,10 +20,18 @@ inline Sum value_of(BFloat16 number) {
   return static_cast<Sum>(widen(number));
 }
 
+// 0 * NaN is NaN: what has no weight is left out, not multiplied.
+template <class Sum>
+inline Sum weighed(Sum weight, Sum value) {
+  return weight == 0 ? Sum{0} : weight * value;
+}
+
 template <class Sum, class T>
 inline void add_row(Sum* __restrict sums, const T* __restrict from, const Sum* __restrict weights,
                     Sum scale, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) sums[i] += scale * weights[i] * value_of<Sum>(from[i]);
+  for (std::int64_t i = 0; i < count; ++i) {
+    sums[i] += weighed(scale * weights[i], value_of<Sum>(from[i]));
+  }
 }
 
 template <class Sum>
@@ -56,7 +64,7 @@ void add(const StitchRows<Sum>& rows) {
       const Sum value = from == nullptr
                             ? Sum{1}
                             : value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
-      sums[i * rows.step] += weight * value;
+      sums[i * rows.step] += weighed(weight, value);
     }
   }
 }

@@ -18,9 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tokfrag.fragments.grid import FragmentGrid, PadMode
-from tokfrag.fragments.streams.cutting import runs, spans
-from tokfrag.fragments.streams.sliding import WeightedOutputs, map_fragments
+from tokfrag.fragments.axes import PadMode
+from tokfrag.fragments.extraction import extract
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.merging import merge
+from tokfrag.fragments.streams.cutting import Run, run_grid, runs, spans
+from tokfrag.fragments.streams.results import WeightedOutputs, resized
+from tokfrag.fragments.streams.sliding import map_fragments
+from tokfrag.fragments.streams.stitching import output_grid
 
 _LEAST_WEIGHT = 1e-3
 
@@ -50,7 +55,9 @@ def sliding_window_inference(
 
     The arguments are those of ``monai.inferers.sliding_window_inference`` (MONAI 1.6), and so is
     the result, within rounding: sums are kept in float32 whatever the dtype of ``inputs``.
-    Results are merged slab by slab, so ``buffer_steps`` and ``buffer_dim`` change nothing.
+    Results are merged slab by slab, so ``buffer_steps`` and ``buffer_dim`` change nothing. Where
+    gradients are on and the predictor's outputs have one, they are all kept and the result has it
+    too; ``torch.no_grad()`` saves that memory. Metadata of a MetaTensor goes to the result.
 
     Parameters
     ----------
@@ -74,13 +81,15 @@ def sliding_window_inference(
     Returns
     -------
     Tensor, tuple of Tensor, or dict of Tensor
-        On ``device``, in the dtype of ``inputs``.
+        On ``device``, in the dtype of ``inputs`` if that is floating, else of what was merged.
 
     Raises
     ------
     ValueError, TypeError
         An argument that does not fit; the message names it.
     """
+    if not inputs.shape[0]:
+        raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, takes at least one image")
     rank = inputs.ndim - 2
     roi = _roi(roi_size, tuple(inputs.shape[2:]))
     overlaps = _per_axis(overlap, rank, "overlap")
@@ -106,15 +115,8 @@ def sliding_window_inference(
     )
     if process_fn is not None:
         predict = _Processed(predict, process_fn, window, roi, inputs.dtype)
-    outputs = map_fragments(
-        predict,
-        source,
-        grid,
-        batch_size=sw_batch_size,
-        window=window,
-        device=sw_device,
-        progress=progress,
-    )
+    sliding = _Sliding(source, grid, window, sw_batch_size, sw_device, progress)
+    outputs = sliding.run(predict)
     target = inputs.device if device is None else torch.device(device)
 
     def finish(output: Tensor) -> Tensor:
@@ -124,13 +126,133 @@ def sliding_window_inference(
             for (before, _), length, s in zip(pads, inputs.shape[2:], scale, strict=True)
         )
         place = (slice(None), slice(None), *crop)
-        return output[place].to(target, inputs.dtype)
+        # Probabilities of an image of integers stay probabilities.
+        dtype = inputs.dtype if inputs.is_floating_point() else output.dtype
+        return _as_given(output[place].to(target, dtype), inputs)
 
     if isinstance(outputs, Mapping):
         return {key: finish(output) for key, output in outputs.items()}
     if isinstance(outputs, (tuple, list)):
         return tuple(map(finish, outputs))
     return finish(outputs)
+
+
+def _as_given(output: Tensor, inputs: Tensor) -> Tensor:
+    """With the metadata of a MetaTensor, if that is what came in."""
+    if not hasattr(inputs, "copy_meta_from"):
+        return output
+    kept = output.as_subclass(type(inputs))
+    kept.copy_meta_from(inputs)
+    return kept
+
+
+class _Sliding:
+    """Windows through the predictor and back: streamed, or whole where a gradient is wanted."""
+
+    def __init__(
+        self,
+        source: Tensor,
+        grid: FragmentGrid,
+        window: Any,
+        batch_size: int,
+        device: torch.device | str | None,
+        progress: bool,
+    ) -> None:
+        self._source, self._grid, self._window = source, grid, window
+        self._batch_size, self._device, self._progress = batch_size, device, progress
+
+    def run(self, predict: Callable[[Tensor], Any]) -> Any:
+        """The merged outputs."""
+        first = self._first_outputs(predict) if torch.is_grad_enabled() else None
+        if first is not None and any(part.requires_grad for part in _parts(first)):
+            return self._with_gradient(predict, first)
+
+        def resumed(windows: Tensor) -> Any:
+            nonlocal first
+            outputs, first = first, None  # the first batch has been through the predictor
+            return predict(windows) if outputs is None else outputs
+
+        return map_fragments(
+            resumed,
+            self._source,
+            self._grid,
+            batch_size=self._batch_size,
+            window=self._window,
+            reduce="mean",
+            device=self._device,
+            progress=self._progress,
+        )
+
+    def _windows(self, first: int) -> Tensor:
+        """A batch of windows, differentiable in the source."""
+        last = min(first + self._batch_size, self._source.shape[0] * self._grid.n)
+        windows = [
+            extract(
+                self._source[_place(run, spans(grid, run))],
+                run_grid(grid, run.length),
+            )[0]
+            for grid in [self._grid]
+            for run in runs(grid, first, last)
+        ]
+        return torch.cat(windows).to(self._source.device if self._device is None else self._device)
+
+    def _first_outputs(self, predict: Callable[[Tensor], Any]) -> Any:
+        return predict(self._windows(0))
+
+    def _with_gradient(self, predict: Callable[[Tensor], Any], first: Any) -> Any:
+        """Every output kept, for the gradient needs them all, and merged at once."""
+        batches = [first]
+        total = self._source.shape[0] * self._grid.n
+        for begin in range(self._batch_size, total, self._batch_size):
+            batches.append(predict(self._windows(begin)))
+        weights = [b.weights if isinstance(b, WeightedOutputs) else None for b in batches]
+        parts = [_parts(batch) for batch in batches]
+        merged = [
+            self._merged([batch[k] for batch in parts], weights) for k in range(len(parts[0]))
+        ]
+        outputs = first.outputs if isinstance(first, WeightedOutputs) else first
+        if isinstance(outputs, Mapping):
+            return dict(zip(outputs, merged, strict=True))
+        return merged[0] if isinstance(outputs, Tensor) else tuple(merged)
+
+    def _merged(self, batches: list[Tensor], weights: list[Any]) -> Tensor:
+        """The mean of one output over the windows that hold a position."""
+        size = tuple(batches[0].shape[2:])
+        grid = output_grid(self._grid, size)
+        shape = (self._source.shape[0], grid.n, -1, *size)
+        if weights[0] is None:
+            window = resized(self._window, self._grid.size, size)
+            fragments = torch.cat(batches).reshape(shape)
+            return merge(_wide(fragments), grid, window=window)
+        # As the streamed way: each batch by its own weights, over those of the first call.
+        numbers = [
+            torch.from_numpy(np.asarray(resized(own, self._grid.size, size))) for own in weights
+        ]
+        weighed = [
+            _wide(batch) * own.to(batch.device, torch.float32)
+            for batch, own in zip(batches, numbers, strict=True)
+        ]
+        total = merge(torch.cat(weighed).reshape(shape), grid, reduce="sum")
+        ones = np.broadcast_to(np.ones(1), (1, grid.n, 1, *size))
+        held = merge(ones, grid, window=numbers[0].numpy(), reduce="sum")
+        return total / torch.from_numpy(held).to(total)
+
+
+def _place(run: Run, spans: tuple[slice, ...]) -> tuple[slice, ...]:
+    return (slice(run.batch, run.batch + 1), slice(None), *spans)
+
+
+def _parts(outputs: Any) -> list[Tensor]:
+    if isinstance(outputs, WeightedOutputs):
+        outputs = outputs.outputs
+    if isinstance(outputs, Mapping):
+        return list(outputs.values())
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def _wide(fragments: Tensor) -> Tensor:
+    """Sums are kept in float32, or in float64 for float64."""
+    return fragments if fragments.dtype == torch.float64 else fragments.float()
 
 
 class _Predictor:
@@ -208,7 +330,9 @@ class _Processed:
         return WeightedOutputs(outputs, numbers.reshape(self._roi))
 
 
-def _roi(roi_size: Sequence[int] | int, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _roi(roi_size: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(roi_size, (np.ndarray, Tensor)):
+        roi_size = roi_size.tolist()
     if isinstance(roi_size, Sequence):
         if len(roi_size) != len(shape):
             raise ValueError(f"roi_size: got {tuple(roi_size)}, takes {len(shape)} lengths")

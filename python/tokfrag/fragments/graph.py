@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 _BLOCK_DISTANCES = 1 << 22  # held at a time: 32 MiB
+_FEW_FEATURES = 16  # up to here differences cost no more than a product of matrices
 
 
 def fragment_graph(
@@ -97,8 +98,9 @@ def fragment_graph(
 def knn_graph(features: ArrayT, k: int) -> ArrayT:
     """Connect each node with the ``k`` others nearest to it in feature space.
 
-    Euclidean distances, in float64; of equally near nodes those with the lower number are taken.
-    Distances are held a block of rows at a time, never all at once.
+    Euclidean distances from the differences themselves, in float64: clusters far apart keep their
+    neighbours. Of equally near nodes those with the lower number are taken. Distances are held a
+    block of rows at a time, never all at once.
 
     Parameters
     ----------
@@ -140,14 +142,13 @@ def knn_graph(features: ArrayT, k: int) -> ArrayT:
     if n < 2:
         raise ValueError(f"features: got {n} nodes, takes at least 2")
     nearest = np.empty((n, neighbours), np.int64)
-    centred = points - points.mean(axis=0)
-    norms = np.einsum("ij,ij->i", centred, centred)
+    # A power of two changes no digit, and keeps squares of huge and tiny numbers finite.
+    points = np.ldexp(points, -int(np.frexp(np.abs(points).max(initial=0))[1]))
+    squares = _squares if points.shape[1] <= _FEW_FEATURES else _Shortlist(points, neighbours)
     rows = max(1, _BLOCK_DISTANCES // n)
     for begin in range(0, n, rows):
         end = min(begin + rows, n)
-        distances = norms - 2 * (centred[begin:end] @ centred.T)
-        distances[np.arange(end - begin), np.arange(begin, end)] = np.inf
-        nearest[begin:end] = _nearest(distances, neighbours)
+        nearest[begin:end] = _nearest(squares(points, begin, end), neighbours)
     edges = np.stack([nearest.reshape(-1), np.repeat(np.arange(n, dtype=np.int64), neighbours)])
     if _arrays.is_tensor(features):
         import torch
@@ -219,6 +220,47 @@ def aggregate(
         sent, edges[1], moved.shape[0] if n is None else n, weight=weight, threads=threads
     )
     return y.movedim(0, axis) if _arrays.is_tensor(x) else np.moveaxis(y, 0, axis)  # type: ignore[no-any-return]
+
+
+def _squares(points: NDArray[np.float64], begin: int, end: int) -> NDArray[np.float64]:
+    """The squared distances from points [begin, end) to all; infinite to themselves."""
+    squares = np.zeros((end - begin, len(points)))
+    for feature in points.T:
+        difference = feature[begin:end, None] - feature
+        squares += np.square(difference, out=difference)
+    squares[np.arange(end - begin), np.arange(begin, end)] = np.inf
+    return squares
+
+
+class _Shortlist:
+    """The same for many features: exact for those who may be the nearest, infinite to the rest.
+
+    |a|^2 + |b|^2 - 2ab is fast and cancels, so it says only who may be among the nearest, by the
+    bound of its error; their distances are sums of squared differences.
+    """
+
+    def __init__(self, points: NDArray[np.float64], k: int) -> None:
+        self._k = k
+        self._centred = points - points.mean(axis=0)
+        self._norms = np.einsum("ij,ij->i", self._centred, self._centred)
+        # A dot product of d terms is off by d roundings, and so is each square.
+        self._slack = 4 * (points.shape[1] + 4) * np.finfo(np.float64).eps
+
+    def __call__(self, points: NDArray[np.float64], begin: int, end: int) -> NDArray[np.float64]:
+        own = np.arange(end - begin)
+        sums = self._norms[begin:end, None] + self._norms
+        rough = sums - 2 * (self._centred[begin:end] @ self._centred.T)
+        slack = self._slack * sums
+        rough[own, begin + own] = np.inf
+        farthest = np.partition(rough + slack, self._k - 1, axis=1)[:, self._k - 1, None]
+        row, column = np.nonzero(rough - slack <= farthest)
+        squares = np.full(rough.shape, np.inf)
+        step = max(1, _BLOCK_DISTANCES // points.shape[1])
+        for at in range(0, len(row), step):
+            i, j = row[at : at + step], column[at : at + step]
+            difference = points[begin + i] - points[j]
+            squares[i, j] = np.einsum("ij,ij->i", difference, difference)
+        return squares
 
 
 def _nearest(distances: NDArray[np.float64], k: int) -> NDArray[np.int64]:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.fragments.axes import (
+    EDGES,
+    PAD_MODES,
+    Edge,
+    PadMode,
+    axis_count,
+    axis_covered,
+    axis_starts,
+    source_positions,
+)
+
 if TYPE_CHECKING:
     from tokfrag._core.fragments import GridPlan
 
-Edge: TypeAlias = Literal["pad", "drop", "shift"]
-PadMode: TypeAlias = Literal["constant", "reflect", "replicate", "circular"]
 PerAxis: TypeAlias = "int | Sequence[int]"
 
-EDGES: tuple[Edge, ...] = ("pad", "drop", "shift")
-PAD_MODES: tuple[PadMode, ...] = ("constant", "reflect", "replicate", "circular")
 MAX_AXES = 4
 _INT64_MAX = 2**63 - 1
 
@@ -187,7 +195,7 @@ class FragmentGrid:
     def starts(self) -> tuple[NDArray[np.int64], ...]:
         """The windows' first positions on each axis: `counts` integers an axis, ascending."""
         if self._starts is None:
-            object.__setattr__(self, "_starts", tuple(map(_axis_starts, *_columns(self))))
+            object.__setattr__(self, "_starts", tuple(map(axis_starts, *_columns(self))))
         assert self._starts is not None
         return self._starts
 
@@ -222,7 +230,7 @@ class FragmentGrid:
         """How many positions no fragment holds."""
         if self._uncovered is None:
             if all(c == 1 for c in self.dilation):
-                covered = prod(map(_axis_covered, *_columns(self)))
+                covered = prod(map(axis_covered, *_columns(self)))
             else:
                 covered = prod(int(np.count_nonzero(c)) for c in self.axis_coverage())
             object.__setattr__(self, "_uncovered", prod(self.shape) - covered)
@@ -321,16 +329,38 @@ def space_time_shape(shape: Sequence[int], channels_last: bool) -> tuple[int, ..
     return tuple(shape[1:-1] if channels_last else shape[2:])
 
 
-def axis_count(length: int, size: int, stride: int, dilation: int, edge: Edge) -> int:
-    """The number of windows on one axis; plain arithmetic, so symbolic lengths go through."""
-    if length == 0:
-        return 0
-    extent = dilation * (size - 1) + 1
-    if edge == "drop":
-        return max((length - extent) // stride + 1, 0)
-    most = -(-length // stride)  # windows that begin on the axis; 0 on an empty axis
-    reaching = max(-(-(length - extent) // stride), 0) + 1
-    return min(reaching, most) if edge == "pad" else reaching
+def source_table(grid: FragmentGrid, axis: int) -> NDArray[np.int64]:
+    """For each padded position of an axis, the position it is read from; -1 for the pad value."""
+    return source_positions(grid.shape[axis], grid.padded_shape[axis], grid.pad_mode)
+
+
+def kept_grid(
+    shape: tuple[int, ...],
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    edge: Edge,
+    pad_mode: PadMode,
+    pad_value: bool | int | float | complex,
+) -> FragmentGrid:
+    """The grid of an operator's arguments, made once for each."""
+    zero = "" if pad_value else str(pad_value)  # 0.0 and -0.0 are one key, but not one value
+    return _kept_grid(shape, size, stride, dilation, edge, pad_mode, pad_value, zero)
+
+
+@lru_cache(maxsize=256)
+def _kept_grid(
+    shape: tuple[int, ...],
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    edge: Edge,
+    pad_mode: PadMode,
+    pad_value: bool | int | float | complex,
+    zero: str,
+) -> FragmentGrid:
+    # Not through __init__: its warning about uncovered positions belongs to the user's own grid.
+    return FragmentGrid.checked(shape, size, stride, edge, pad_mode, pad_value, dilation)
 
 
 def _fill(
@@ -387,29 +417,6 @@ def _fill(
 def _columns(grid: FragmentGrid) -> tuple[Sequence[Any], ...]:
     rank = len(grid.shape)
     return grid.shape, grid.size, grid.stride, grid.dilation, grid.counts, (grid.edge,) * rank
-
-
-def _axis_starts(
-    length: int, size: int, stride: int, dilation: int, count: int, edge: Edge
-) -> NDArray[np.int64]:
-    starts = np.arange(count, dtype=np.int64) * stride
-    if edge == "shift" and count:
-        starts[-1] = length - (dilation * (size - 1) + 1)
-    starts.flags.writeable = False
-    return starts
-
-
-def _axis_covered(
-    length: int, size: int, stride: int, dilation: int, count: int, edge: Edge
-) -> int:
-    """Positions in at least one window, without dilation: a union of intervals."""
-    if count == 0:
-        return 0
-    last = length - size if edge == "shift" else (count - 1) * stride
-    covered = (count - 1) * min(size, stride)  # each window up to the next one's start
-    if count > 1:
-        covered -= min(size, stride) - min(size, last - (count - 2) * stride)
-    return covered + min(size, length - last)
 
 
 def _integers(value: PerAxis, name: str, *, least: int) -> tuple[int, ...]:

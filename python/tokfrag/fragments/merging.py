@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._arrays import ArrayT
+from tokfrag.fragments.engines import host
 from tokfrag.fragments.grid import FragmentGrid
-
-if TYPE_CHECKING:
-    import torch
-
-    from tokfrag._core.fragments import WindowPlan
-
-Reduce: TypeAlias = Literal["mean", "sum", "max"]
-WindowName: TypeAlias = Literal["uniform", "hann", "gaussian", "triangular"]
-Window: TypeAlias = (
-    "WindowName | Sequence[NDArray[Any] | torch.Tensor | Sequence[float]] | NDArray[Any]"
-    " | torch.Tensor"
-)
-#: One float64 vector an axis (None: ones); or weights of shape size, or (n, *size).
-Weights: TypeAlias = "tuple[list[NDArray[np.float64] | None], NDArray[np.float64] | None]"
-
-#: The first window of a part of a grid, how many, and the first position (from the part's own
-#: first) that no other window holds; an axis each.
-Part: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]"
-
-REDUCES: tuple[Reduce, ...] = ("mean", "sum", "max")
-WINDOW_NAMES: tuple[WindowName, ...] = ("uniform", "hann", "gaussian", "triangular")
-_SUMMED = ("uint8", "int8", "int16", "int32", "float16", "bfloat16", "float32", "float64")
+from tokfrag.fragments.shapes import check_fragments, merging_of
+from tokfrag.fragments.windows import Reduce, Window
 
 
 def merge(
@@ -98,176 +75,17 @@ def merge(
     """
     if type(fragments) is not np.ndarray:
         _arrays.check_array(fragments, "fragments")
-    if not isinstance(fragments, np.ndarray):
-        from tokfrag.fragments.operators import extract_merge as _torch_ops
-
-        count = 0 if threads is None else _arrays.thread_count(threads)
-        return _torch_ops.merge(
-            fragments, grid, window, reduce, channels_last, fill_value, out, count
-        )
-    check_fragments(fragments, grid, channels_last)
-    plan, code, fill = prepare(grid, window, reduce, fill_value, fragments.dtype)
-    if out is not None:
-        _arrays.check_out(out, fragments, "fragments", merged_shape(fragments, grid, channels_last))
-        _arrays.check_apart(out, window, "window")
     count = 0 if threads is None else _arrays.thread_count(threads)
-    return plan.merge(fragments, code, channels_last, fill, out, count)
+    if not isinstance(fragments, np.ndarray):
+        from tokfrag.fragments.operators import extract_merge
 
-
-def axis_window(name: WindowName, size: int) -> NDArray[np.float64]:
-    """The `size` weights of a named window on one axis."""
-    position = np.arange(1, size + 1, dtype=np.float64) / (size + 1)
-    if name == "hann":
-        return np.sin(np.pi * position) ** 2
-    if name == "triangular":
-        return 1 - np.abs(2 * position - 1)
-    if name == "gaussian":
-        distance = (np.arange(size, dtype=np.float64) - (size - 1) / 2) / (size / 8)
-        return np.maximum(np.exp(-0.5 * distance**2), 1e-3)
-    return np.ones(size)
-
-
-def prepare(
-    grid: FragmentGrid, window: Window, reduce: Reduce, fill_value: complex, dtype: Any
-) -> tuple[WindowPlan, int, bytes]:
-    """The native window, the type's code and the fill value's bytes; kept with the grid."""
-    named = isinstance(window, str)
-    key = (window, reduce, fill_value or str(fill_value), dtype)  # 0.0 and -0.0 are equal
-    if named:
-        kept: tuple[WindowPlan, int, bytes] | None = grid._cache.get(key)
-        if kept is not None:
-            return kept
-    check_dtype(dtype, reduce)
-    fill = _arrays.number_bytes(fill_value, dtype, "fill_value")
-    made = (_window_plan(grid, window, reduce), _arrays.dtype_code(dtype), fill)
-    if named and fill_value == fill_value:  # no two NaNs are one key
-        grid._cache[key] = made
-    return made
-
-
-def _window_plan(grid: FragmentGrid, window: Window, reduce: Reduce) -> WindowPlan:
-    if reduce not in REDUCES:
-        raise ValueError(f"reduce: got {reduce!r}, takes 'mean', 'sum' or 'max'")
-    uniform = isinstance(window, str) and window == "uniform"
-    if reduce == "max" and not uniform:
-        raise ValueError("window: reduce='max' takes no weights, leave the window uniform")
-    from tokfrag._core.fragments import WindowPlan
-
-    vectors, whole = window_weights(grid, window)
-    per_fragment = whole is not None and whole.ndim > len(grid.size)
-    if whole is not None and per_fragment and not any(whole.strides[1:]):
-        whole = np.ascontiguousarray(whole.T[(0,) * len(grid.size)])  # one for each fragment
-    return WindowPlan(grid.plan, REDUCES.index(reduce), vectors, whole, per_fragment)
-
-
-def window_weights(grid: FragmentGrid, window: Window) -> Weights:
-    """A window as checked numbers: one vector an axis (None: ones), or whole-window weights."""
-    rank = len(grid.size)
-    none: list[NDArray[np.float64] | None] = [None] * rank
-    if isinstance(window, str):
-        if window not in WINDOW_NAMES:
-            names = ", ".join(map(repr, WINDOW_NAMES))
-            raise ValueError(f"window: got {window!r}, takes {names}, vectors, or an array")
-        if window == "uniform":
-            return none, None
-        return [axis_window(window, size) for size in grid.size], None
-    if isinstance(window, (list, tuple)):
-        if len(window) != rank:
-            raise ValueError(f"window: got {len(window)} vectors, takes one an axis, {rank}")
-        vectors: list[NDArray[np.float64] | None] = []
-        for axis, size in enumerate(grid.size):
-            vector = numbers(window[axis])
-            if vector.shape != (size,):
-                raise ValueError(
-                    f"window: got weights of shape {vector.shape} for axis {axis}, takes ({size},)"
-                )
-            vectors.append(vector)
-        return vectors, None
-    whole = numbers(window)
-    if whole.shape == (grid.n, *(1,) * rank) and whole.shape != (grid.n, *grid.size):
-        whole = np.broadcast_to(whole, (grid.n, *grid.size))
-    if whole.shape not in (grid.size, (grid.n, *grid.size)):
-        raise ValueError(
-            f"window: got an array of shape {whole.shape}, takes {grid.size}, "
-            f"{(grid.n, *grid.size)} or {(grid.n, *(1,) * rank)}"
-        )
-    return none, whole
-
-
-def check_fragments(fragments: Any, grid: FragmentGrid, channels_last: bool) -> None:
-    """Refuses fragments that were not cut on the grid."""
-    if not isinstance(grid, FragmentGrid):
-        raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
-    shape = tuple(fragments.shape)
-    if (
-        len(shape) != len(grid.size) + 3
-        or shape[1] != grid.n
-        or (shape[2:-1] if channels_last else shape[3:]) != grid.size
-    ):
-        _refuse_shape(shape, grid, channels_last)
-
-
-def check_dtype(dtype: Any, reduce: str) -> None:
-    """Refuses types that `reduce` does not merge."""
-    known = _arrays.dtype_code(dtype) >= 0
-    name = _arrays.dtype_name(dtype)
-    if not known or (reduce != "max" and name not in _SUMMED):
-        takes = ", ".join(_SUMMED)
-        raise TypeError(
-            f"fragments: got {name}, takes {takes}; with reduce='max' int64 and bool too"
-        )
-
-
-def merged_shape(fragments: Any, grid: FragmentGrid, channels_last: bool) -> tuple[int, ...]:
-    """The shape that fragments merge to."""
-    shape = tuple(fragments.shape)
-    if channels_last:
-        return (shape[0], *grid.shape, shape[-1])
-    return (shape[0], shape[2], *grid.shape)
-
-
-def outer(vectors: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The product of one vector an axis."""
-    product: NDArray[Any] = np.ones(())
-    for vector in vectors:
-        product = product[..., None] * vector
-    return product
-
-
-def axis_sums(
-    grid: FragmentGrid, axis: int, vector: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
-    """The sum of an axis' weights over each of its positions."""
-    sums = np.zeros(grid.padded_shape[axis])
-    for tap in range(grid.size[axis]):  # a window holds a position at most once
-        at = grid.starts[axis] + grid.dilation[axis] * tap
-        sums[at] += 1 if vector is None else vector[tap]
-    return sums[: grid.shape[axis]]
-
-
-def numbers(weights: Any) -> NDArray[np.float64]:
-    """Weights as checked float64 numbers."""
-    if _arrays.is_tensor(weights):
-        if weights.requires_grad:
-            raise ValueError("window: gradients do not flow into weights, detach them")
-        weights = weights.detach().cpu().double().numpy()
-    try:
-        checked = np.ascontiguousarray(weights, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"window: got {type(weights).__name__}, takes numbers") from None
-    # A sum says so in one pass; only where it does not come out are the numbers looked at.
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = checked.sum()
-    if not np.isfinite(total) and not np.isfinite(checked).all():
-        raise ValueError("window: got weights that are infinite or not a number, takes finite ones")
-    return checked
-
-
-def _refuse_shape(shape: tuple[int, ...], grid: FragmentGrid, channels_last: bool) -> NoReturn:
-    size = ", ".join(map(str, grid.size))
-    takes = (
-        f"(batch, {grid.n}, {size}, channels)"
-        if channels_last
-        else (f"(batch, {grid.n}, channels, {size})")
-    )
-    raise ValueError(f"fragments: got shape {shape}, takes {takes} on this grid")
+        options = (channels_last, fill_value, out, count)
+        return extract_merge.merge(fragments, grid, window, reduce, *options)
+    shape = check_fragments(fragments, grid, channels_last)
+    merging = merging_of(grid, window, reduce, channels_last, fill_value, fragments.dtype)
+    if out is not None:
+        _arrays.check_out(out, fragments, "fragments", shape)
+        _arrays.check_apart(out, window, "window")
+    if not merging.plain:
+        return host.merge_array(fragments, merging, out, count)  # type: ignore[no-any-return]
+    return merging.plan.merge(fragments, merging.code, channels_last, merging.fill, out, count)

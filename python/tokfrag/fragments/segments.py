@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from operator import index as as_int
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
-from tokfrag._core import segments as _native
+from tokfrag.fragments.engines import host
+from tokfrag.fragments.shapes import check_segments
 
 if TYPE_CHECKING:
     import torch
@@ -66,18 +66,19 @@ def segment_merge(
     n = _check_size(n)
     count = _arrays.thread_count(threads)
     if _arrays.is_tensor(x):
+        from tokfrag.fragments.engines.rows import accumulator
         from tokfrag.fragments.operators import segments as ops
 
         ops.check(x, index, weight, "x")
         if weight is not None:
-            weight = cast("torch.Tensor", weight).to(ops.accumulator(x))
+            weight = cast("torch.Tensor", weight).to(accumulator(x))
         return ops.reduce(x, cast("torch.Tensor", index), weight, n, True, count)
     x, index, weight = _check_arrays(x, index, weight, "x")
     y = np.empty((*index.shape[:-1], n, *x.shape[index.ndim :]), x.dtype)
     weight_sum = np.empty(
         (*index.shape[:-1], n), np.float64 if x.dtype == np.float64 else np.float32
     )
-    run_reduce(x, index, weight, y, weight_sum, mean=True, threads=count)
+    host.reduce(x, index, weight, y, weight_sum, mean=True, threads=count)
     return y, weight_sum
 
 
@@ -117,95 +118,12 @@ def unmerge(
     if _arrays.is_tensor(y):
         from tokfrag.fragments.operators import segments as ops
 
-        ops.check(y, index, None, "y", rows=False)
+        ops.check(y, index, None, "y", a_row_each=False)
         return ops.gather(y, cast("torch.Tensor", index), None, count)
-    y, index, _ = _check_arrays(y, index, None, "y", rows=False)
+    y, index, _ = _check_arrays(y, index, None, "y", a_row_each=False)
     x = np.empty((*index.shape, *y.shape[index.ndim :]), y.dtype)
-    run_gather(y, index, None, x, threads=count)
+    host.gather(y, index, None, x, threads=count)
     return x
-
-
-def check_shapes(
-    x: tuple[int, ...],
-    index: tuple[int, ...],
-    weight: tuple[int, ...] | None,
-    x_name: str,
-    rows: bool,
-) -> None:
-    """Raise ValueError unless the shapes go together; ``rows``: ``x`` has a row for each index."""
-    if len(index) not in (1, 2):
-        raise ValueError(f"index: got shape {index}, takes (m,) or (batch, m)")
-    lead = index if rows else index[:-1]
-    if len(x) < len(index) or x[: len(lead)] != lead:
-        wanted = f"{index} + features" if rows else f"{index[:-1]} + (n,) + features"
-        raise ValueError(f"{x_name}: got shape {x}, takes {wanted} with an index of shape {index}")
-    if weight is not None and weight != index:
-        raise ValueError(f"weight: got shape {weight}, takes that of index, {index}")
-
-
-def run_reduce(
-    x: Any, index: Any, weight: Any, y: Any, weight_sum: Any, *, mean: bool, threads: int
-) -> None:
-    """Call the native kernel on checked arrays or CPU tensors; ``index``, ``weight`` contiguous."""
-    x, batch_stride, row_stride = _as_rows(x, index.ndim)
-    batch = index.shape[0] if index.ndim == 2 else 1
-    _native.reduce(
-        _arrays.dtype_code(x.dtype),
-        _address(x),
-        batch_stride,
-        row_stride,
-        _address(index),
-        0 if weight is None else _address(weight),
-        _address(y),
-        0 if weight_sum is None else _address(weight_sum),
-        batch,
-        index.shape[-1],
-        y.shape[index.ndim - 1],
-        math.prod(y.shape[index.ndim :]),
-        mean,
-        threads,
-    )
-
-
-def run_gather(y: Any, index: Any, scale: Any, x: Any, *, threads: int) -> None:
-    """Call the native gather on checked arrays or CPU tensors; ``index``, ``scale`` contiguous."""
-    y, batch_stride, row_stride = _as_rows(y, index.ndim)
-    _native.gather(
-        _arrays.dtype_code(y.dtype),
-        _address(y),
-        batch_stride,
-        row_stride,
-        _address(index),
-        0 if scale is None else _address(scale),
-        _address(x),
-        index.shape[0] if index.ndim == 2 else 1,
-        index.shape[-1],
-        y.shape[index.ndim - 1],
-        math.prod(x.shape[index.ndim :]),
-        threads,
-    )
-
-
-def _as_rows(x: Any, lead: int) -> tuple[Any, int, int]:
-    """``x`` with the elements of a row next to each other, and its two strides in elements."""
-    if isinstance(x, np.ndarray):
-        rows = x.reshape((*x.shape[:lead], math.prod(x.shape[lead:])))
-        size = x.itemsize
-        if rows.strides[-1] != size or any(step % size for step in rows.strides):
-            rows = np.ascontiguousarray(rows)
-        strides = [step // size for step in rows.strides]
-    else:
-        rows = x.reshape((*x.shape[:lead], math.prod(x.shape[lead:])))
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
-        strides = list(rows.stride())
-    return rows, (strides[0] if lead == 2 else 0), strides[lead - 1]
-
-
-def _address(array: Any) -> int:
-    if isinstance(array, np.ndarray):
-        return int(array.__array_interface__["data"][0])
-    return int(array.data_ptr())
 
 
 def _check_size(n: int) -> int:
@@ -219,7 +137,7 @@ def _check_size(n: int) -> int:
 
 
 def _check_arrays(
-    x: Any, index: Any, weight: Any, x_name: str, rows: bool = True
+    x: Any, index: Any, weight: Any, x_name: str, a_row_each: bool = True
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any] | None]:
     x, index = np.asarray(x), np.asarray(index)
     if x.dtype.kind != "f" or _arrays.dtype_code(x.dtype) < 0:
@@ -230,7 +148,9 @@ def _check_arrays(
         weight = np.asarray(weight)
         if weight.dtype.kind != "f":
             raise TypeError(f"weight: got {weight.dtype}, takes a floating dtype")
-    check_shapes(x.shape, index.shape, None if weight is None else weight.shape, x_name, rows)
+    check_segments(
+        x.shape, index.shape, None if weight is None else weight.shape, x_name, a_row_each
+    )
     if weight is not None:
         weight = np.ascontiguousarray(weight, np.float64 if x.dtype == np.float64 else np.float32)
     return x, np.ascontiguousarray(index, np.int64), weight

@@ -131,7 +131,10 @@ def _reduced(
     for where in np.ndindex(result.shape):
         numbers = [float(value[where]) for value in values]
         if not np.isfinite(numbers).all():
-            result[where] = sum(w * v for w, v in zip(weights, numbers, strict=True))
+            # What has no weight is left out: 0 * NaN would be NaN.
+            result[where] = sum(w * v for w, v in zip(weights, numbers, strict=True) if w != 0)
+            if reduce == "mean":
+                result[where] /= sum(weights)
             continue
         total = sum(
             (Fraction(w) * Fraction(v) for w, v in zip(weights, numbers, strict=True)), Fraction()

@@ -20,19 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tokfrag import _arrays
-from tokfrag.fragments import merging
 from tokfrag.fragments.distributed.exchange import Peers, Positions, Redistribution
 from tokfrag.fragments.distributed.shard_merge import ShardMerge
 from tokfrag.fragments.distributed.shards import GridShards
-from tokfrag.fragments.extraction import extract, pad_bytes
-from tokfrag.fragments.features import source_table
-from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import Reduce, Window
+from tokfrag.fragments.extraction import extract
+from tokfrag.fragments.grid import FragmentGrid, source_table
+from tokfrag.fragments.shapes import cut_of
 from tokfrag.fragments.streams.cutting import pad_axis
+from tokfrag.fragments.windows import Reduce, Window, numbers
 
 _DTYPES = (*_arrays.KERNEL_DTYPES, "uint16", "uint32", "uint64", "complex64", "complex128")
-
-_MEANING = {"grid": "grid, split or another option", "kind": "kind or requires_grad"}
 
 
 def scatter_fragments(
@@ -97,7 +94,7 @@ def scatter_fragments(
         if holder is not None and own.requires_grad:
             raise ValueError("source: gradients go to processes that hold data, detach x")
         _check_part(own, shape, channels_last)
-        pad_bytes(grid, own.dtype)  # the type holds the pad value
+        cut_of(grid, False, own.dtype)  # the type holds the pad value
         return {**common, **_facts(own, x, -1 if channels_last else 1)}
 
     agreed = _same(peers.agree(facts))
@@ -367,4 +364,4 @@ def _window_bytes(window: Window) -> object:
     if isinstance(window, str):
         return window
     parts = window if isinstance(window, (list, tuple)) else [window]
-    return [zlib.crc32(merging.numbers(part).tobytes()) for part in parts]
+    return [zlib.crc32(numbers(part).tobytes()) for part in parts]

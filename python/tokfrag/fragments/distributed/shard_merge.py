@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from itertools import groupby, product
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tokfrag import _arrays
-from tokfrag.fragments import merging
-from tokfrag.fragments._op_arguments import thread_limit
+from tokfrag._operators import thread_limit
 from tokfrag.fragments.distributed.exchange import Index, Peers
 from tokfrag.fragments.distributed.shards import GridShards
+from tokfrag.fragments.engines import cuda, host
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import Reduce, Window
+from tokfrag.fragments.shapes import merging_of
+from tokfrag.fragments.windows import Part, Reduce, Window, axis_sums, outer
 
 
 class _Piece(NamedTuple):
@@ -58,15 +59,17 @@ class ShardMerge:
         self.shards, self.peers, self.grid = shards, peers, shards.grid
         self.window, self.reduce, self.fill_value = window, reduce, fill_value
         self.channels_last, self.threads = channels_last, threads
-        self._plan, self._code, self._fill = merging.prepare(
-            self.grid, window, reduce, fill_value, dtype
-        )
-        self._vectors, self._whole = merging.window_weights(self.grid, window)
+        options = (channels_last, fill_value, dtype)
+        self._merging = merging_of(self.grid, window, reduce, *options)
+        self._vectors, self._whole = self._merging.weights
         if reduce == "mean" and self._whole is not None and (self._whole <= 0).any():
             self._check_whole()
 
     def __call__(self, fragments: Tensor) -> Tensor:
         """The merged positions of this process' region."""
+        dtype = fragments.dtype
+        if not self._merging.plain:
+            fragments = self._weighted_only(fragments)
         counts = self.shards.counts(self.peers.rank)
         own = fragments.reshape(fragments.shape[0], *counts, *fragments.shape[2:])
         arrived = self._exchange(own)
@@ -78,7 +81,16 @@ class ShardMerge:
             if windows != self.shards.windows(self.peers.rank):
                 part = self._side_by_side(own, arrived, windows)
             self._merge_box(part, box, out)
-        return out
+        return out if out.dtype == dtype else cast("Tensor", _arrays.narrowed(out, dtype))
+
+    def _weighted_only(self, fragments: Tensor) -> Tensor:
+        """This process' fragments in the type they are merged in, and 0 where the weight is 0."""
+        if self._merging.wide is not None:
+            fragments = fragments.to(self._merging.wide)
+        weights = self.own_window()
+        if weights is None or _arrays.sums_to_a_number(fragments):
+            return fragments
+        return fragments.where(weights.to(fragments.device) != 0, 0)
 
     # The exchange
 
@@ -207,29 +219,16 @@ class ShardMerge:
             of.append(slice(span.begin - start, max(end, span.begin) - start))
         out[self._outer(to)] = merged[self._outer(of)]
 
-    def _run(self, part: Tensor, windows: merging.Part, merged: Tensor) -> None:
-        if part.is_cuda:
-            from tokfrag.fragments.engines import cuda as _cuda_backend
-
-            if _cuda_backend.kernels(part.device.index) is not None:
-                options = (self.window, self.reduce, self.channels_last, self.fill_value)
-                _cuda_backend.run_merge(part, self.grid, *options, merged, windows)
-                return
+    def _run(self, part: Tensor, windows: Part, merged: Tensor) -> None:
+        if not part.is_cuda:
+            plain = self._merging._replace(plan=self._merging.plan.part(*windows), plain=True)
+            host.merge(part, plain, merged, thread_limit(_arrays.thread_count(self.threads)))
+        elif cuda.kernels(part.device.index) is not None:
+            cuda.merge(part, self._merging._replace(plain=True), merged, windows)
+        else:
             on_host = torch.empty(merged.shape, dtype=merged.dtype)
             self._run(part.cpu(), windows, on_host)
             merged.copy_(on_host)
-            return
-        self._plan.part(*windows).merge_at(
-            part.data_ptr(),
-            part.shape,
-            part.stride(),
-            self._code,
-            part.itemsize,
-            self.channels_last,
-            self._fill,
-            merged.data_ptr(),
-            thread_limit(_arrays.thread_count(self.threads)),
-        )
 
     def _reach(self, box: tuple[_Span, ...]) -> tuple[int, ...]:
         """How many positions the windows of a box hold together, an axis."""
@@ -273,7 +272,7 @@ class ShardMerge:
         if whole is None:
             ones = map(np.ones, self.grid.size)
             vectors = zip(self._vectors, ones, strict=True)
-            whole = merging.outer([one if own is None else own for own, one in vectors])
+            whole = outer([one if own is None else own for own, one in vectors])
         elif whole.ndim > rank:
             runs = self.shards.windows(self.peers.rank)
             whole = whole.reshape(self.grid.counts + self.grid.size)[runs]
@@ -288,9 +287,7 @@ class ShardMerge:
         else:
             region = self.shards.region(self.peers.rank)
             axes = enumerate(zip(self._vectors, region, strict=True))
-            sums = merging.outer(
-                [merging.axis_sums(self.grid, axis, own)[part] for axis, (own, part) in axes]
-            )
+            sums = outer([axis_sums(self.grid, axis, own)[part] for axis, (own, part) in axes])
         shaped = torch.from_numpy(np.where(sums == 0, 1, sums))
         return (shaped[None, ..., None] if self.channels_last else shaped[None, None]).to(like)
 
@@ -317,7 +314,7 @@ class ShardMerge:
         sums = self._weight_map()
         region = self.shards.region(self.peers.rank)
         held = zip(self.grid.axis_coverage(), region, strict=True)
-        covered = merging.outer([counts[part] for counts, part in held]) > 0
+        covered = outer([counts[part] for counts, part in held]) > 0
         if not (np.isfinite(sums) & (sums != 0))[covered].all():
             raise ValueError(
                 "window: the weights of some positions sum to zero; "

@@ -1,46 +1,43 @@
-"""What the fragment operators run for CUDA tensors: our kernels, or torch's own operators.
+"""The CUDA kernels: checked calls become addresses, strides and streams.
 
 The kernels are in ``tokfrag._cuda``, which is there where tokfrag was built with nvcc. It is first
 touched when the first CUDA tensor comes, never at import: that would start the driver, and break
 data loaders that fork. Where it is missing or cannot run (an older driver, a device it was not
-compiled for), torch's operators take over, and say so once a device.
+compiled for), `kernels` says so once a device; all else here may be called only where it is there.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tokfrag import _arrays
-from tokfrag.fragments import merging
-from tokfrag.fragments.extraction import pad_bytes
-from tokfrag.fragments.grid import EDGES, PAD_MODES, FragmentGrid
-from tokfrag.fragments.merging import Reduce
+from tokfrag.fragments.axes import EDGES, PAD_MODES
+from tokfrag.fragments.engines import host
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.shapes import Cut, FeatureTable, Merging
+from tokfrag.fragments.windows import REDUCES, Part
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from tokfrag._cuda import GridPlan, WindowPlan
 
-#: Weights as hashable numbers: a window's name, or the shape and bytes of each float64 array.
-WeightsKey: TypeAlias = "str | tuple[tuple[tuple[int, ...], bytes], ...]"
-
 
 @cache
 def kernels(device: int) -> ModuleType | None:
     """``tokfrag._cuda`` if it runs on this device; else None, after one warning."""
     try:
-        from tokfrag import _cuda
+        import tokfrag._cuda as module
 
-        _cuda.check_device(device)
+        module.check_device(device)
     except (ImportError, RuntimeError) as missing:
         warnings.warn(
             f"tokfrag: fragments on cuda:{device} are made by torch's operators, more slowly, for "
@@ -49,7 +46,7 @@ def kernels(device: int) -> ModuleType | None:
             stacklevel=2,
         )
         return None
-    return _cuda
+    return module
 
 
 @contextmanager
@@ -74,21 +71,16 @@ def _grid_plan(grid: FragmentGrid) -> GridPlan:
 # extract
 
 
-def run_extract(x: Tensor, grid: FragmentGrid, channels_last: bool, out: Tensor) -> None:
+def extract(x: Tensor, cut: Cut, out: Tensor) -> None:
     """Write the fragments of `x` into the contiguous `out`."""
-    if kernels(x.device.index) is None:
-        from tokfrag.fragments.engines import composed as _torch_fallback
-
-        out.copy_(_torch_fallback.extract(x, grid, channels_last))
-        return
     with _launch(x) as (device, stream):
-        _grid_plan(grid).extract_at(
+        _grid_plan(cut.grid).extract_at(
             x.data_ptr(),
             x.shape,
             x.stride(),
             x.itemsize,
-            channels_last,
-            pad_bytes(grid, x.dtype),
+            cut.channels_last,
+            cut.pad,
             out.data_ptr(),
             device,
             stream,
@@ -98,42 +90,31 @@ def run_extract(x: Tensor, grid: FragmentGrid, channels_last: bool, out: Tensor)
 # merge
 
 
-def run_merge(
-    fragments: Tensor,
-    grid: FragmentGrid,
-    window: merging.Window,
-    reduce: Reduce,
-    channels_last: bool,
-    fill_value: complex,
-    out: Tensor,
-    part: merging.Part | None = None,
-) -> None:
+def merge(fragments: Tensor, merging: Merging, out: Tensor, part: Part | None = None) -> None:
     """Write what `fragments` (of all windows, or of a part) merge to into the contiguous `out`."""
-    _, code, fill = merging.prepare(grid, "uniform", reduce, fill_value, fragments.dtype)
-    key = _weights_key(grid, window)
-    if kernels(fragments.device.index) is None:
-        from tokfrag.fragments.engines import composed as _torch_fallback
-
-        _window_plan(grid, key, reduce)
-        merged = _torch_fallback.merge(fragments, grid, window, reduce, channels_last, fill_value)
-        out.copy_(merged)
-        return
+    target = out
+    if not merging.plain:
+        fragments = host.weighted_only(fragments, merging)
+        target = out if merging.wide is None else out.new_empty(out.shape, dtype=merging.wide)
     with _launch(fragments) as (device, stream):
+        key = _WindowKey(merging)
         numbers = _table_dtype(fragments.dtype)
-        plan, tables = _window_tables(grid, key, reduce, fragments.device, numbers, part)
+        plan, tables = _window_tables(key, fragments.device, numbers, part)
         plan.merge_at(
             fragments.data_ptr(),
             fragments.shape,
             fragments.stride(),
-            code,
+            merging.code,
             fragments.itemsize,
-            channels_last,
-            fill,
-            out.data_ptr(),
+            merging.channels_last,
+            merging.fill,
+            target.data_ptr(),
             tables.data_ptr(),
             device,
             stream,
         )
+    if target is not out:
+        out.copy_(_arrays.narrowed(target, out.dtype))
 
 
 def _table_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -141,53 +122,41 @@ def _table_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else torch.float64
 
 
-def _weights_key(grid: FragmentGrid, window: merging.Window) -> WeightsKey:
-    if isinstance(window, str):
-        return window
-    vectors, whole = merging.window_weights(grid, window)
-    arrays = vectors if whole is None else [whole]
-    assert all(array is not None for array in arrays)
-    return tuple((array.shape, array.tobytes()) for array in arrays if array is not None)
+class _WindowKey:
+    """The weights of a merge on its grid, compared by value."""
 
+    def __init__(self, merging: Merging) -> None:
+        self.merging = merging
+        window: object = merging.window
+        if not isinstance(window, str):
+            weights = merging.weights
+            arrays = [weights.array, *weights.vectors]
+            window = tuple((a.shape, a.tobytes()) for a in arrays if a is not None)
+        self._value = (merging.grid, merging.reduce, window)
 
-def _window_of(grid: FragmentGrid, key: WeightsKey) -> merging.Window:
-    if isinstance(key, str):
-        return key  # type: ignore[return-value]  # a name that window_weights checks
-    arrays = [np.frombuffer(numbers).reshape(shape) for shape, numbers in key]
-    is_whole = len(arrays) == 1 and (arrays[0].ndim > 1 or len(grid.size) > 1)
-    return arrays[0] if is_whole else arrays
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _WindowKey) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
 
 @lru_cache(maxsize=64)
-def _window_plan(grid: FragmentGrid, key: WeightsKey, reduce: Reduce) -> WindowPlan | None:
-    """A window's CUDA form, its weights checked as on the CPU; None without the module."""
-    window = _window_of(grid, key)
-    checked, code, fill = merging.prepare(grid, window, reduce, 0, np.dtype(np.float64))
-    vectors, whole = merging.window_weights(grid, window)
-    if whole is not None and reduce == "mean":
-        # Raises if weights of some position sum to zero; an array of one number, seen as fragments.
-        ones = np.broadcast_to(np.ones(1), (1, grid.n, 1, *grid.size))
-        checked.merge(ones, code, False, fill, None, 0)
-    try:
-        from tokfrag._cuda import WindowPlan
-    except ImportError:
-        return None
-    per_fragment = whole is not None and whole.ndim > len(grid.size)
-    number = merging.REDUCES.index(reduce)
-    return WindowPlan(_grid_plan(grid), number, vectors, whole, per_fragment)
+def _window_plan(key: _WindowKey) -> WindowPlan:
+    """A window's CUDA form, its weights checked as on the CPU."""
+    from tokfrag._cuda import WindowPlan
+
+    grid, weights, reduce = key.merging.grid, key.merging.weights, key.merging.reduce
+    host.check_sums(key.merging)
+    vectors, number = list(weights.vectors), REDUCES.index(reduce)
+    return WindowPlan(_grid_plan(grid), number, vectors, weights.array, weights.per_fragment)
 
 
 @lru_cache(maxsize=64)
 def _window_tables(
-    grid: FragmentGrid,
-    key: WeightsKey,
-    reduce: Reduce,
-    device: torch.device,
-    dtype: torch.dtype,
-    part: merging.Part | None,
+    key: _WindowKey, device: torch.device, dtype: torch.dtype, part: Part | None
 ) -> tuple[WindowPlan, Tensor]:
-    plan = _window_plan(grid, key, reduce)
-    assert plan is not None
+    plan = _window_plan(key)
     if part is not None:
         plan = plan.part(*part)
     return plan, torch.from_numpy(plan.tables).to(device, dtype)
@@ -196,27 +165,19 @@ def _window_tables(
 # fragment_features
 
 
-def run_features(
-    x: Tensor,
-    grid: FragmentGrid,
-    columns: Sequence[int],
-    lags: Sequence[int],
-    axis: int,
-    pad_value: float,
-    out: Tensor,
-) -> None:
-    """Write the features of the fragments of `x` into `out`; only where `kernels` are there."""
+def features(x: Tensor, table: FeatureTable, out: Tensor) -> None:
+    """Write the features of the fragments of `x` into `out`."""
     with _launch(x) as (device, stream):
-        _grid_plan(grid).features_at(
+        _grid_plan(table.grid).features_at(
             x.data_ptr(),
             x.shape,
             x.stride(),
             _arrays.dtype_code(x.dtype),
             x.itemsize,
-            axis,
-            pad_value,
-            columns,
-            lags,
+            table.axis,
+            table.pad_value,
+            table.columns,
+            table.lags,
             out.data_ptr(),
             device,
             stream,
@@ -226,10 +187,10 @@ def run_features(
 # segment_merge
 
 
-def run_reduce(
+def reduce(
     x: Tensor, index: Tensor, weight: Tensor | None, y: Tensor, weight_sum: Tensor, mean: bool
 ) -> None:
-    """Write sums (or means) of the rows of each segment; only where `kernels` are there.
+    """Write sums (or means) of the rows of each segment.
 
     `index` is contiguous, and checked by reading back whether it is in range.
     """
@@ -248,7 +209,7 @@ def run_reduce(
         total = torch.segment_reduce(ones[order], "sum", offsets=offsets)
         weight_sum.copy_(total.reshape(weight_sum.shape))
         return
-    values, batch_stride, row_stride = rows_of(x, lead)
+    values, batch_stride, row_stride = host.rows_of(x, lead)
     with _launch(x) as (device, stream):
         module = kernels(device)
         assert module is not None
@@ -272,12 +233,12 @@ def run_reduce(
         )
 
 
-def run_gather(y: Tensor, index: Tensor, scale: Tensor | None, x: Tensor) -> None:
-    """Write ``scale[i] * y[index[i]]`` into `x`; only where `kernels` are there."""
+def gather(y: Tensor, index: Tensor, scale: Tensor | None, x: Tensor) -> None:
+    """Write ``scale[i] * y[index[i]]`` into `x`."""
     lead = index.ndim
     n = y.shape[lead - 1]
     check_index(index, n)
-    values, batch_stride, row_stride = rows_of(y, lead)
+    values, batch_stride, row_stride = host.rows_of(y, lead)
     with _launch(y) as (device, stream):
         module = kernels(device)
         assert module is not None
@@ -305,11 +266,3 @@ def check_index(index: Tensor, n: int) -> None:
     low, high = (int(bound) for bound in torch.stack(torch.aminmax(index)).tolist())
     if low < 0 or high >= n:
         raise IndexError(f"index: got values from {low} to {high}, takes [0, {n})")
-
-
-def rows_of(x: Tensor, lead: int) -> tuple[Tensor, int, int]:
-    """`x` with the elements of a row side by side, and its strides over batches and rows."""
-    rows = x.reshape((*x.shape[:lead], prod(x.shape[lead:])))
-    if rows.stride(-1) != 1 and rows.shape[-1] > 1:
-        rows = rows.contiguous()
-    return rows, (rows.stride(0) if lead == 2 else 0), rows.stride(lead - 1)

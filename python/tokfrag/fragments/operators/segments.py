@@ -1,4 +1,4 @@
-"""The torch operators behind :mod:`tokfrag.fragments.segments`; imported on the first tensor.
+"""segment_merge and unmerge as torch operators. Imported on the first tensor.
 
 ``segment_reduce`` and ``segment_gather`` are each other's adjoints, so their gradients, of any
 order, are made of themselves.
@@ -11,19 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokfrag._operators import define, implement
-from tokfrag.fragments.engines import cuda as _cuda_backend
-from tokfrag.fragments.segments import check_shapes, run_gather, run_reduce
+from tokfrag._operators import define, implement, transformed
+from tokfrag.fragments.engines import cuda, host, rows
+from tokfrag.fragments.engines.rows import accumulator
+from tokfrag.fragments.shapes import check_segments
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def accumulator(x: Tensor) -> torch.dtype:
-    """The dtype in which rows of ``x`` are weighted."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def check(x: Tensor, index: Any, weight: Any, x_name: str, *, rows: bool = True) -> None:
+def check(x: Tensor, index: Any, weight: Any, x_name: str, *, a_row_each: bool = True) -> None:
     """Raise TypeError or ValueError unless these tensors go together."""
     if x.dtype not in _FLOATS:
         raise TypeError(f"{x_name}: got {x.dtype}, takes a floating dtype up to float64")
@@ -38,109 +34,67 @@ def check(x: Tensor, index: Any, weight: Any, x_name: str, *, rows: bool = True)
     if weight is not None and weight.dtype not in _FLOATS:
         raise TypeError(f"weight: got {weight.dtype}, takes a floating dtype up to float64")
     shapes = (tuple(x.shape), tuple(index.shape), None if weight is None else tuple(weight.shape))
-    check_shapes(*shapes, x_name, rows)
+    check_segments(*shapes, x_name, a_row_each)
 
 
 def reduce(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Weighted sums (or means) of rows and of their weights, as a torch operator."""
+    if transformed():
+        return rows.reduce(x, index.long(), weight, n, mean)
     result: tuple[Tensor, Tensor] = _reduce(x, index.long(), weight, n, mean, threads)
     return result
 
 
 def gather(y: Tensor, index: Tensor, scale: Tensor | None, threads: int = 0) -> Tensor:
     """``scale[i] * y[index[i]]`` as a torch operator."""
+    if transformed():
+        return rows.gather(y, index.long(), scale)
     result: Tensor = _gather(y, index.long(), scale, threads)
     return result
-
-
-def _reduce_shapes(x: Tensor, index: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    lead = (*index.shape[:-1], n)
-    return (
-        x.new_empty((*lead, *x.shape[index.ndim :])),
-        x.new_empty(lead, dtype=accumulator(x)),
-    )
 
 
 def _reduce_cpu(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
 ) -> tuple[Tensor, Tensor]:
-    y, weight_sum = _reduce_shapes(x, index, n)
+    y, weight_sum = rows.empty_results(x, index, n)
     weight = None if weight is None else weight.contiguous()
-    run_reduce(x, index.contiguous(), weight, y, weight_sum, mean=mean, threads=threads)
+    host.reduce(x, index.contiguous(), weight, y, weight_sum, mean=mean, threads=threads)
     return y, weight_sum
 
 
 def _gather_cpu(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -> Tensor:
     x = y.new_empty((*index.shape, *y.shape[index.ndim :]))
     scale = None if scale is None else scale.contiguous()
-    run_gather(y, index.contiguous(), scale, x, threads=threads)
+    host.gather(y, index.contiguous(), scale, x, threads=threads)
     return x
-
-
-def reduce_in_torch(
-    x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int = 0
-) -> tuple[Tensor, Tensor]:
-    """The same sums made of torch's own operators, for devices without a kernel; deterministic."""
-    batch = index.shape[0] if index.ndim == 2 else 1
-    rows = index.shape[-1]
-    if index.numel() and not bool(((index >= 0) & (index < n)).all()):
-        raise IndexError(f"index: got values from {index.min()} to {index.max()}, takes [0, {n})")
-    shift = torch.arange(batch, device=index.device).mul_(n).repeat_interleave(rows)
-    destination, order = (index.reshape(-1) + shift).sort(stable=True)
-    lengths = torch.zeros(batch * n, dtype=torch.int64, device=index.device)
-    lengths.index_add_(0, destination, torch.ones_like(destination))
-    values = x.reshape(batch * rows, -1).to(accumulator(x))[order]
-    weights = values.new_ones(batch * rows) if weight is None else weight.reshape(-1)[order]
-    total = torch.segment_reduce(values * weights[:, None], "sum", lengths=lengths, axis=0)
-    weight_sum = torch.segment_reduce(weights, "sum", lengths=lengths, axis=0)
-    if mean:
-        zero = weight_sum == 0
-        total = total / weight_sum.masked_fill(zero, 1)[:, None]
-        total = total.masked_fill(zero[:, None], 0)
-    y, sums = _reduce_shapes(x, index, n)
-    return y.copy_(total.reshape(y.shape)), sums.copy_(weight_sum.reshape(sums.shape))
-
-
-def gather_in_torch(y: Tensor, index: Tensor, scale: Tensor | None, threads: int = 0) -> Tensor:
-    """The same gather made of torch's own operators, for devices without a kernel."""
-    n = y.shape[index.ndim - 1]
-    if index.numel() and not bool(((index >= 0) & (index < n)).all()):
-        raise IndexError(f"index: got values from {index.min()} to {index.max()}, takes [0, {n})")
-    if index.ndim == 2:
-        x = y[torch.arange(index.shape[0], device=y.device)[:, None], index]
-    else:
-        x = y[index]
-    if scale is None:
-        return x
-    return (x * scale.reshape(scale.shape + (1,) * (x.ndim - scale.ndim))).to(y.dtype)
 
 
 def _reduce_cuda(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
 ) -> tuple[Tensor, Tensor]:
-    if _cuda_backend.kernels(x.device.index) is None:
-        return reduce_in_torch(x, index, weight, n, mean)
-    y, weight_sum = _reduce_shapes(x, index, n)
+    if cuda.kernels(x.device.index) is None:
+        return rows.reduce_in_order(x, index, weight, n, mean)
+    y, weight_sum = rows.empty_results(x, index, n)
     weight = None if weight is None else weight.contiguous()
-    _cuda_backend.run_reduce(x, index.contiguous(), weight, y, weight_sum, mean)
+    cuda.reduce(x, index.contiguous(), weight, y, weight_sum, mean)
     return y, weight_sum
 
 
 def _gather_cuda(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -> Tensor:
-    if _cuda_backend.kernels(y.device.index) is None:
-        return gather_in_torch(y, index, scale)
+    if cuda.kernels(y.device.index) is None:
+        return rows.gather(y, index, scale)
     x = y.new_empty((*index.shape, *y.shape[index.ndim :]))
     scale = None if scale is None else scale.contiguous()
-    _cuda_backend.run_gather(y, index.contiguous(), scale, x)
+    cuda.gather(y, index.contiguous(), scale, x)
     return x
 
 
 def _reduce_fake(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
 ) -> tuple[Tensor, Tensor]:
-    return _reduce_shapes(x, index, n)
+    return rows.empty_results(x, index, n)
 
 
 def _gather_fake(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -> Tensor:

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import socket
-import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass, fields
@@ -16,7 +15,8 @@ from statistics import median
 
 import numpy as np
 
-from tokfrag import _core
+from tokfrag._core import __version__, active_isa
+from tokfrag._files import whole_file
 from tokfrag._machine import cache_folder, processor_name
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid
@@ -64,8 +64,8 @@ def _machine() -> dict[str, str]:
     return {
         "processor": f"{platform.machine()} {processor_name()}",
         "processors": str(os.cpu_count()),
-        "instructions": _core.active_isa(),
-        "version": _core.__version__,
+        "instructions": active_isa(),
+        "version": __version__,
     }
 
 
@@ -92,9 +92,8 @@ def _write(path: Path, measured: Calibration) -> None:
     stored = {"machine": machine, "figures": figures, "digest": _digest([machine, figures])}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(stored, file, indent=1)
-        os.replace(file.name, path)
+        with whole_file(path) as file:
+            file.write(json.dumps(stored, indent=1).encode())
     except OSError:
         return  # no cache here: the next process measures again
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag._core.stitching import cut_at
 from tokfrag.fragments.extraction import extract
-from tokfrag.fragments.features import source_table
-from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.grid import FragmentGrid, source_table
 
 
 class Run(NamedTuple):
@@ -66,7 +65,10 @@ def cut(x: Any, grid: FragmentGrid, first: int, last: int, out: Any, threads: in
     done = 0
     for run in runs(grid, first, last):
         part = out[done : done + run.length]
-        extract(_block(x, grid, run), run_grid(grid, run.length), out=part[None], threads=threads)
+        block = _block(x, grid, run)
+        if not _arrays.is_tensor(block) and block.dtype != out.dtype:
+            block = block.astype(out.dtype)  # out is of the native byte order
+        extract(block, run_grid(grid, run.length), out=part[None], threads=threads)
         done += run.length
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import index as as_int
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag.fragments.grid import FragmentGrid
@@ -18,7 +19,7 @@ class FragmentDataset:
 
     Fragment ``i`` is number ``i % grid.n`` of batch entry ``i // grid.n``. Only the part of the
     array that it holds is read, when it is asked for; datasets pickle if their array does (a NumPy
-    memory map is opened anew from its file, and not copied).
+    memory map, or a view into one, is opened anew from its file, and not copied).
 
     Parameters
     ----------
@@ -71,18 +72,15 @@ class FragmentDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        if isinstance(self.x, np.memmap) and self.x.filename is not None and self._is_whole_map():
-            state["x"] = _MappedFile(self.x)
+        place = _MapPlace.of(self.x) if isinstance(self.x, np.ndarray) else None
+        if place is not None:
+            state["x"] = place
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if isinstance(self.x, _MappedFile):
+        if isinstance(self.x, _MapPlace):
             self.x = self.x.opened()
-
-    def _is_whole_map(self) -> bool:
-        """True unless the array is a view into a map, whose place in the file is not known."""
-        return not isinstance(self.x.base, np.ndarray) and bool(self.x.flags.c_contiguous)
 
     def _checked(self, index: int) -> int:
         at = as_int(index)
@@ -96,19 +94,42 @@ class FragmentDataset:
             out: Any = self.x.new_empty(shape)
             cut(self.x.detach(), self.grid, first, last, out, None)
         else:
-            out = np.empty(shape, self.x.dtype)
+            out = np.empty(shape, np.dtype(self.x.dtype).newbyteorder("="))  # torch knows no other
             cut(self.x, self.grid, first, last, out, None)
         return out
 
 
-class _MappedFile:
-    """Where a memory map lies, in place of its contents."""
+class _MapPlace(NamedTuple):
+    """Where a memory map, or any view into one, lies in its file; in place of its contents."""
 
-    def __init__(self, array: np.memmap[Any, Any]) -> None:
-        self.filename, self.dtype, self.shape = array.filename, array.dtype, array.shape
-        self.offset = array.offset
+    filename: str
+    dtype: np.dtype[Any]
+    offset: int  # of the first number
+    begin: int  # of the lowest byte
+    end: int  # behind the highest
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
-    def opened(self) -> np.memmap[Any, Any]:
-        return np.memmap(
-            str(self.filename), self.dtype, mode="r", offset=self.offset, shape=self.shape
-        )
+    @staticmethod
+    def of(x: NDArray[Any]) -> _MapPlace | None:
+        """The place of an array; None if it is no view into a file."""
+        root: Any = x
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        if not isinstance(root, np.memmap) or root.filename is None or x.size == 0:
+            return None
+        if root.mode == "c":  # what was written to it is in no file
+            return None
+        low, high = _arrays.bounds(x)
+        shift = int(root.offset) - root.ctypes.data
+        options = (x.dtype, x.ctypes.data + shift, low + shift, high + shift)
+        return _MapPlace(str(root.filename), *options, x.shape, x.strides)
+
+    def opened(self) -> NDArray[Any]:
+        """The same view, into the file opened anew."""
+        span = (self.end - self.begin,)
+        held = np.memmap(self.filename, np.uint8, mode="r", offset=self.begin, shape=span)
+        first = self.offset - self.begin
+        place = (self.shape, self.dtype, held, first, self.strides)
+        view: NDArray[Any] = np.ndarray.__new__(np.memmap, *place)
+        return view

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import Reduce, Window, merge, outer
+from tokfrag.fragments.merging import merge
 from tokfrag.fragments.streams.cutting import Run, run_grid, runs, spans
 from tokfrag.fragments.streams.stitching import Halo, Stitcher
+from tokfrag.fragments.windows import Reduce, Window, outer
 
 _LARGE_FRAGMENT = 1 << 13  # positions from which a call for each fragment costs next to nothing
 
@@ -34,7 +35,7 @@ class DeviceStitcher(Stitcher):
     ) -> None:
         super().__init__(grid, window, reduce, halo, like)
         self._empty = -np.inf if reduce == "max" else 0
-        wide = _widened(like[:0])
+        wide = self._widened(like[:0])
         rest = grid.padded_shape[1:]
         self._sums = wide.new_full((like.shape[1], self.depth, *rest), self._empty)
         self._covered: Tensor | None = None
@@ -50,8 +51,8 @@ class DeviceStitcher(Stitcher):
     def add(
         self, first: int, fragments: Tensor, weights: NDArray[np.float64] | None = None
     ) -> None:
-        wide = _widened(fragments)
-        replaced = None if weights is None else self._like(weights)
+        wide = self._widened(fragments)
+        replaced = None if weights is None else self._like(weights / self.scale)
         done = 0
         for run in runs(self.grid, first, first + len(wide)):
             if self._one_by_one or replaced is not None or self.halo is not None:
@@ -69,6 +70,8 @@ class DeviceStitcher(Stitcher):
         sums = self._sums[inside]
         if self._covered is not None:
             weights = self._covered[inside]
+            if self.may_vanish:
+                self.check_weights(weights.cpu(), done)
             sums = torch.where(weights == 0, 0, sums / weights)
         else:
             along = self._like(self.inverse(0)[done.start : done.start + held])
@@ -116,7 +119,9 @@ class DeviceStitcher(Stitcher):
         ]
         at = (slice(None), _moved(steps[0], self.base), *steps[1:])
         window = self._product(place)
-        self._sums[at].addcmul_(fragment, window if replaced is None else replaced)
+        weights = window if replaced is None else replaced
+        # Left out, not multiplied: 0 * NaN is NaN.
+        self._sums[at] += (fragment * weights).masked_fill_(weights == 0, 0)
         if self._covered is not None:
             self._covered[at] += window
 
@@ -140,14 +145,15 @@ class DeviceStitcher(Stitcher):
                     held[:, :kept] = held[:, thickness:].clone()
                 held[:, kept:] = empty
 
+    def _widened(self, fragments: Tensor) -> Tensor:
+        """In the type of the sums: halves and integers as float32, which neither overflows."""
+        if self.narrow or fragments.dtype == torch.float64:
+            return fragments.double()
+        return fragments.float()
+
     def _like(self, array: NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._sums)
 
 
 def _moved(span: slice, base: int) -> slice:
     return slice(span.start - base, span.stop - base, span.step)
-
-
-def _widened(fragments: Tensor) -> Tensor:
-    """Half precision and integers as float32, so that sums neither round nor overflow."""
-    return fragments if fragments.dtype in (torch.float32, torch.float64) else fragments.float()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag._core.stitching import Slab
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import Reduce, Window
 from tokfrag.fragments.streams.stitching import Halo, Stitcher
+from tokfrag.fragments.windows import Reduce, Window
 
 _EMITTED = ("float16", "bfloat16", "float32", "float64")
 
@@ -38,14 +38,14 @@ class HostStitcher(Stitcher):
     ) -> None:
         super().__init__(grid, window, reduce, halo, like)
         self._threads = threads
-        self._type: Any = np.float64 if _arrays.dtype_name(like.dtype) == "float64" else np.float32
+        wide = self.narrow or _arrays.dtype_name(like.dtype) == "float64"
+        self._type: Any = np.float64 if wide else np.float32
         lengths = (self.depth, *grid.padded_shape[1:])
         self._empty = -np.inf if reduce == "max" else 0
         self._sums = self._slab_of(like.shape[1], lengths)
         self._covered: NDArray[Any] | None = None
         if self.whole is not None and reduce == "mean":
             self._covered = self._slab_of(1, lengths)
-        wide = self._type is np.float64
         address = self._sums.ctypes.data
         self._slab = Slab(address, wide, like.shape[1], lengths)
         if self._covered is not None:
@@ -57,6 +57,7 @@ class HostStitcher(Stitcher):
             self._factors = [np.ones_like(factors) for factors in self._factors]
 
     def add(self, first: int, fragments: Any, weights: NDArray[np.float64] | None = None) -> None:
+        fragments = _arrays.kernel_array(fragments)
         code = _arrays.dtype_code(fragments.dtype)
         if code < 0:
             raise TypeError(
@@ -70,7 +71,7 @@ class HostStitcher(Stitcher):
         if self.halo is not None:
             for axis, (at, count) in enumerate(zip(places, grid.counts, strict=True)):
                 variants[:, axis] = (at > 0) + 2 * (at < count - 1)
-        replaced = None if weights is None else self._numbers(weights)
+        replaced = None if weights is None else self._numbers(weights / self.scale)
         window = self._window if replaced is None else replaced
         strides: tuple[int, ...]
         if _arrays.is_tensor(fragments):
@@ -109,6 +110,10 @@ class HostStitcher(Stitcher):
             address, item, strides = out.data_ptr(), out.itemsize, out.stride()
         else:
             address, item, strides = out.ctypes.data, 1, out.strides
+        if self._covered is not None and self.may_vanish:
+            places = np.arange(done.start, done.start + held) % self.depth
+            inside = (slice(None), slice(None), *map(slice, grid.shape[1:]))
+            self.check_weights(self._covered[:, places][inside], done)
         factors = [self._factors[0][done.start : done.stop], *self._factors[1:]]
         self._slab.emit(
             _arrays.dtype_code(out.dtype),

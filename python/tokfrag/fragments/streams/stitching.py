@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import Reduce, Window, window_weights
+from tokfrag.fragments.windows import Reduce, Window, outer, window_weights
 
 #: Positions left out before and after, an axis.
 Halo: TypeAlias = "tuple[tuple[int, int], ...]"
 
+NO_WEIGHT = "window: the weights of some positions{} sum to zero; a mean takes weights that do not"
+_LEAST_IN_FLOAT32 = 1e-30  # and its reciprocal, with room for a sum
 _SLAB_VALUES = 1 << 18  # of one channel: a slab is given up when it holds so many
 
 
@@ -55,8 +57,17 @@ class Stitcher(ABC):
         ]
         if reduce == "max" and not self.uniform:
             raise ValueError("window: reduce='max' takes no weights, leave the window uniform")
+        #: What weights of an array have been divided by.
+        self.scale = 1.0
         if reduce == "mean":  # their scale means nothing, but may be beyond float32
             self.vectors = [vector / (np.abs(vector).max() or 1) for vector in self.vectors]
+            if self.whole is not None:
+                self.scale = float(np.abs(self.whole).max()) or 1.0
+                self.whole /= self.scale
+        #: Whether the weights span more than float32 holds.
+        self.narrow = reduce == "mean" and self._least_weight() < _LEAST_IN_FLOAT32
+        #: Whether weights of an array may sum to zero.
+        self.may_vanish = reduce == "mean" and whole is not None and bool((whole <= 0).any())
         if halo is not None:
             self._check_halo(halo)
         rest = prod(grid.padded_shape[1:])
@@ -121,8 +132,31 @@ class Stitcher(ABC):
         for i in sorted({0, last}):
             reached = slice(starts[i], starts[i] + dilation * size, dilation)
             weights[reached] += self.vector(axis, i == 0, i == last)
+        held = self.grid.axis_coverage()[axis] > 0
+        if self.reduce == "mean" and not weights[: len(held)][held].all():
+            raise ValueError(NO_WEIGHT.format(f" on axis {axis}"))
         inverse = np.divide(1, weights, out=np.zeros_like(weights), where=weights != 0)
         return inverse[: self.grid.shape[axis]]
+
+    def check_weights(self, sums: Any, positions: slice) -> None:
+        """Raise ValueError if a position that windows hold has no weight.
+
+        `sums` are the weights over `positions` of axis 0, ``(1, thickness, *rest)``.
+        """
+        coverage = self.grid.axis_coverage()
+        held = np.flatnonzero(coverage[0][positions])
+        if len(held) and bool((sums[:, : held[-1] + 1] == 0).any()):
+            reached = outer([counts > 0 for counts in [coverage[0][positions], *coverage[1:]]])
+            if (np.asarray(sums[0] == 0) & (reached[: len(sums[0])] > 0)).any():
+                raise ValueError(NO_WEIGHT.format(""))
+
+    def _least_weight(self) -> float:
+        """The smallest weight of a window that is not 0, where the largest is 1."""
+        least = 1.0
+        for weights in [self.whole] if self.whole is not None else self.vectors:
+            sizes = np.abs(weights[weights != 0])
+            least *= float(sizes.min(initial=1.0))
+        return least
 
     def _check_halo(self, halo: Halo) -> None:
         grid = self.grid
@@ -173,7 +207,8 @@ def output_grid(grid: FragmentGrid, size: tuple[int, ...]) -> FragmentGrid:
         if not whole or (scale != 1 and grid.dilation[axis] != 1):
             raise ValueError(
                 f"model: got outputs of size {size} for fragments of {grid.size}; on axis {axis} "
-                f"the scale {scale} takes length {length} and stride {s} to fractions"
+                f"the scale {scale} takes length {length} and stride {s} to fractions "
+                "(outputs of unpadded convolutions take halo='valid')"
             )
         shape.append(int(scale * length))
         stride.append(int(step))
@@ -183,3 +218,26 @@ def output_grid(grid: FragmentGrid, size: tuple[int, ...]) -> FragmentGrid:
     if scaled.counts != grid.counts:
         raise ValueError(f"model: outputs of size {size} do not lie on a grid like {grid}")
     return scaled
+
+
+@lru_cache(maxsize=256)
+def central_grid(grid: FragmentGrid, size: tuple[int, ...]) -> FragmentGrid:
+    """The grid of a model's outputs of ``size`` that are the middle of its inputs on ``grid``.
+
+    It lies over the positions that outputs reach: as many fewer at either end of an axis as a
+    window has more than an output.
+    """
+    lost = [w - v for w, v in zip(grid.size, size, strict=True)]
+    odd = min(lost) < 0 or any(n % 2 for n in lost) or 0 in size
+    if odd or set(grid.dilation) != {1} or grid.padded_shape != grid.shape:
+        raise ValueError(
+            f"halo: got 'valid' for outputs of size {size} of fragments of {grid.size}; takes "
+            "outputs that are smaller by an even number, and windows inside the array, not dilated"
+        )
+    shape = tuple(length - n for length, n in zip(grid.shape, lost, strict=True))
+    inner = FragmentGrid.checked(
+        shape, size, grid.stride, grid.edge, grid.pad_mode, 0, grid.dilation
+    )
+    if inner.counts != grid.counts:
+        raise ValueError(f"halo: 'valid' takes a grid whose outputs lie on one; got {grid}")
+    return inner

@@ -1,0 +1,269 @@
+"""What becomes of a model's outputs: a stitcher for each, and where its slabs are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import index as as_int
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag import _arrays
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.streams.host import HostStitcher, emits_into
+from tokfrag.fragments.streams.stitching import Halo, Stitcher, central_grid, output_grid
+from tokfrag.fragments.windows import Reduce, Window
+
+
+class WeightedOutputs(NamedTuple):
+    """What a model may return for `compat.monai`: outputs, and their weights within a fragment.
+
+    Means are divided by the weights of the first call at every fragment, as MONAI has it.
+    """
+
+    outputs: Any
+    weights: NDArray[np.float64]
+
+
+class Stitching(NamedTuple):
+    """How outputs become results."""
+
+    window: Window
+    reduce: Reduce | None
+    halo: Halo | Literal["valid"] | None
+    reduce_slab: Callable[[Any], Any] | None
+    threads: int
+
+    def stitcher(
+        self, output: Any, x: Any, grid: FragmentGrid, weights: NDArray[np.float64] | None
+    ) -> Stitcher:
+        """The sums for one output of the model, whose first batch it is."""
+        size = tuple(output.shape[2:])
+        window = self.window if weights is None else weights
+        if self.halo == "valid":
+            of_output, window = central_grid(grid, size), _central(window, grid.size, size)
+        else:
+            of_output = output_grid(grid, size)
+            window = resized(window, grid.size, size)
+            if self.halo is not None and size != grid.size:
+                raise ValueError(f"halo: got outputs of size {size}, takes {grid.size}")
+        halo = None if self.halo == "valid" else self.halo
+        reduce = self.reduce
+        if reduce is None:
+            _refuse_labels(output.dtype, x)
+            reduce = "mean"
+        return _stitcher(of_output, window, reduce, halo, output, self.threads)
+
+
+class Results:
+    """Every output of the model: its stitcher, and where its slabs go."""
+
+    def __init__(
+        self,
+        outputs: Any,
+        count: int,
+        x: Any,
+        grid: FragmentGrid,
+        out: Any,
+        stitching: Stitching,
+    ) -> None:
+        self._x, self._grid, self._reduce_slab = x, grid, stitching.reduce_slab
+        outputs, weights = _unweighted(outputs)
+        self._keys, first = _flattened(outputs)
+        self._kind = type(outputs)
+        if out is None:
+            self._targets: list[Any] = [None] * len(first)
+        else:
+            keys, self._targets = _flattened(out)
+            if keys != self._keys:
+                raise ValueError(f"out: got {keys}, takes one for each output: {self._keys}")
+        self._stitchers = []
+        #: Positions at either end of an axis that no output reaches.
+        self._margins: list[tuple[int, ...]] = []
+        for output in first:
+            _check_output(output, grid, count)
+            self._stitchers.append(stitching.stitcher(output, x, grid, weights))
+            lost = zip(grid.size, output.shape[2:], strict=True)
+            valid = stitching.halo == "valid"
+            self._margins.append(tuple((w - int(v)) // 2 if valid else 0 for w, v in lost))
+        self._dtypes = [output.dtype for output in first]
+
+    def add(self, outputs: Any, first: int, count: int) -> None:
+        """Merge the outputs of fragments [first, first + count); write what is finished."""
+        outputs, weights = _unweighted(outputs)
+        _, parts = _flattened(outputs)
+        for k, (stitcher, part) in enumerate(zip(self._stitchers, parts, strict=True)):
+            _check_output(part, self._grid, count)
+            own = weights
+            if weights is not None:
+                own = np.asarray(resized(weights, self._grid.size, stitcher.grid.size))
+            done = 0
+            while done < count:
+                entry, at = divmod(first + done, self._grid.n)
+                group = stitcher.group
+                end = min(at - at % group + group, self._grid.n, at + count - done)
+                stitcher.add(at, part[done : done + end - at], own)
+                done += end - at
+                finished = stitcher.finished(end)
+                if finished is not None:
+                    self._write(k, entry, finished)
+
+    def packed(self) -> Any:
+        """The results, in the structure of the model's outputs."""
+        if self._keys is None:
+            return self._targets[0]
+        if isinstance(self._keys, list):
+            return dict(zip(self._keys, self._targets, strict=True))
+        return list(self._targets) if self._kind is list else tuple(self._targets)
+
+    def _write(self, k: int, entry: int, finished: slice) -> None:
+        stitcher = self._stitchers[k]
+        length, rest = stitcher.grid.shape[0], stitcher.grid.shape[1:]
+        slab = None
+        if self._reduce_slab is not None:
+            slab = self._reduce_slab(stitcher.take(finished)[None])
+            thickness = finished.stop - finished.start
+            if len(slab.shape) < 3 or slab.shape[0] != 1 or slab.shape[2] != thickness:
+                takes = f"(1, channels, {thickness}, ...)"
+                raise ValueError(f"reduce_slab: got shape {tuple(slab.shape)} back, takes {takes}")
+            channels, rest, dtype = slab.shape[1], tuple(slab.shape[3:]), slab.dtype
+        else:
+            channels, dtype = stitcher.channels, self._dtypes[k]
+        margins = self._margins[k]
+        if len(rest) == len(margins) - 1:
+            lengths = [n + 2 * m for n, m in zip((length, *rest), margins, strict=True)]
+            inside = tuple(slice(m, m + n) for n, m in zip(rest, margins[1:], strict=True))
+        else:  # reduce_slab has changed the axes
+            lengths, inside = [length + 2 * margins[0], *rest], ()
+        shape = (self._x.shape[0], channels, *lengths)
+        if self._targets[k] is None:
+            self._targets[k] = self._fresh(stitcher.tensors if slab is None else slab, shape, dtype)
+            if any(margins):
+                self._targets[k][:] = 0
+        target = self._targets[k]
+        if tuple(target.shape) != shape:
+            raise ValueError(f"out: got shape {tuple(target.shape)}, takes {shape}")
+        place = slice(finished.start + margins[0], finished.stop + margins[0])
+        if slab is None and isinstance(stitcher, HostStitcher) and emits_into(target):
+            where = (entry, slice(None), place, *inside)
+            stitcher.take(finished, target[where])
+        else:
+            slab = stitcher.take(finished)[None] if slab is None else slab
+            self._store(slab, target, (slice(entry, entry + 1), slice(None), place, *inside))
+        if finished.stop == length:
+            stitcher.restart()
+
+    def _store(self, slab: Any, target: Any, place: tuple[slice, ...]) -> None:
+        """Write a slab in the kind and type of the target; integers rounded and saturated."""
+        if _arrays.is_tensor(slab):
+            if not _arrays.is_tensor(target):
+                slab = slab.cpu().numpy()
+        elif _arrays.is_tensor(target):
+            import torch
+
+            slab = torch.from_numpy(np.ascontiguousarray(slab)).to(target.device)
+        dtype = target.dtype
+        if slab.dtype != dtype and "int" in _arrays.dtype_name(dtype):
+            slab = _arrays.narrowed(slab, dtype)
+        target[place] = slab
+
+    def _fresh(self, of: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An empty result of the kind of the input, on its device."""
+        if of is True or _arrays.is_tensor(of):
+            import torch
+
+            floating = dtype.is_floating_point or self._reduce_slab is not None
+            kept = dtype if floating else torch.float32
+            if _arrays.is_tensor(self._x):
+                return _arrays.empty_tensor(self._x.new_empty(0, dtype=kept), shape)
+            kept = torch.float32 if kept == torch.bfloat16 else kept  # unknown to NumPy
+            return _arrays.empty_tensor(torch.empty(0, dtype=kept), shape).numpy()
+        kept = dtype if dtype.kind == "f" or self._reduce_slab is not None else np.float32
+        return _arrays.empty_array(kept, shape)
+
+
+def _stitcher(
+    grid: FragmentGrid, window: Window, reduce: Reduce, halo: Halo | None, like: Any, threads: int
+) -> Stitcher:
+    if _arrays.is_tensor(like) and not like.is_cpu:
+        from tokfrag.fragments.streams.device import DeviceStitcher
+
+        return DeviceStitcher(grid, window, reduce, halo, like)
+    return HostStitcher(grid, window, reduce, halo, like, threads)
+
+
+def _unweighted(outputs: Any) -> tuple[Any, NDArray[np.float64] | None]:
+    return outputs if isinstance(outputs, WeightedOutputs) else (outputs, None)
+
+
+def resized(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> Window:
+    """A window given as numbers, for outputs of another size: the nearest weight on each axis."""
+    if isinstance(window, str) or wanted == size:
+        return window
+    nearest = [(2 * np.arange(v) + 1) * w // (2 * v) for v, w in zip(wanted, size, strict=True)]
+    if isinstance(window, (list, tuple)):
+        vectors = [np.asarray(v, np.float64) for v in window]
+        if [v.shape for v in vectors] == [(w,) for w in size]:
+            return [v[index] for v, index in zip(vectors, nearest, strict=True)]
+        return vectors
+    whole = np.asarray(window, np.float64)
+    return whole[np.ix_(*nearest)] if whole.shape == size else whole
+
+
+def _central(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> Window:
+    """A window given as numbers, for outputs that are the middle of a fragment."""
+    inside = [slice((w - v) // 2, (w + v) // 2) for w, v in zip(size, wanted, strict=True)]
+    if isinstance(window, str):
+        return window
+    if isinstance(window, (list, tuple)):
+        return [np.asarray(v)[at] for v, at in zip(window, inside, strict=True)]
+    return np.asarray(window, np.float64)[tuple(inside)]
+
+
+def _refuse_labels(dtype: Any, x: Any) -> None:
+    """Integers that are not the data's own are labels: nobody averages them unasked."""
+    name = _arrays.dtype_name(dtype)
+    if "int" not in name and name != "bool":
+        return
+    own = _arrays.dtype_name(x.dtype) if hasattr(x, "dtype") else ""
+    if name != own or name in ("bool", "int64", "uint64"):
+        raise TypeError(
+            f"model: got outputs of {name}, which may be labels; takes floats, "
+            "or reduce='mean' to average numbers all the same, or reduce='max'"
+        )
+
+
+def checked_halo(halo: Any, rank: int) -> Halo | Literal["valid"] | None:
+    """Pairs, one an axis; None if there is nothing to leave out."""
+    if isinstance(halo, str):
+        if halo != "valid":
+            raise TypeError(f"halo: got {halo!r}, takes 'valid', integers, or pairs of them")
+        return "valid"
+    margins = list(halo) if isinstance(halo, (list, tuple)) else [halo] * rank
+    try:
+        pairs = [pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in margins]
+        checked = tuple((as_int(before), as_int(after)) for before, after in pairs)
+    except (TypeError, ValueError):
+        raise TypeError(f"halo: got {halo!r}, takes integers, or pairs of them") from None
+    if len(checked) != rank or any(min(pair) < 0 for pair in checked):
+        raise ValueError(f"halo: got {halo!r}, takes 0 or more, for {rank} axes")
+    return checked if any(map(any, checked)) else None
+
+
+def _flattened(outputs: Any) -> tuple[Any, list[Any]]:
+    """A single output (keys None), a sequence (their number) or a mapping (its keys), as a list."""
+    if isinstance(outputs, Mapping):
+        return list(outputs), list(outputs.values())
+    if isinstance(outputs, (tuple, list)):
+        return len(outputs), list(outputs)
+    return None, [outputs]
+
+
+def _check_output(output: Any, grid: FragmentGrid, count: int) -> None:
+    shape = tuple(getattr(output, "shape", ()))
+    if len(shape) != 2 + len(grid.size) or shape[0] != count:
+        axes = ", ".join(f"size_{axis}" for axis in range(len(grid.size)))
+        raise ValueError(
+            f"model: got an output of shape {shape}, takes ({count}, channels, {axes})"
+        )
