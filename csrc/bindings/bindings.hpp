@@ -10,6 +10,7 @@ void bind_tokens(pybind11::module_& module);     // tokfrag._core.tokens
 void bind_formats(pybind11::module_& module);    // tokfrag._core.formats
 void bind_training(pybind11::module_& module);   // tokfrag._core.training
 void bind_wordpiece(pybind11::module_& module);  // tokfrag._core.wordpiece
+void bind_unigram(pybind11::module_& module);    // tokfrag._core.unigram
 void bind_fragments(pybind11::module_& module);  // tokfrag._core.fragments
 void bind_features(pybind11::module_& module);   // tokfrag._core.features
 void bind_segments(pybind11::module_& module);   // tokfrag._core.segments

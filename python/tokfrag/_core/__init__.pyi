@@ -12,6 +12,7 @@ from . import (
     stitching as stitching,
     tokens as tokens,
     training as training,
+    unigram as unigram,
     wordpiece as wordpiece,
 )
 
