@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   tokfrag::bind_formats(module);
   tokfrag::bind_training(module);
   tokfrag::bind_wordpiece(module);
+  tokfrag::bind_unigram(module);
   tokfrag::bind_fragments(module);
   tokfrag::bind_features(module);
   tokfrag::bind_segments(module);

@@ -31,6 +31,7 @@ Cut find_cut(const Encoder& encoder, const std::uint8_t* text, std::int64_t size
   // Where words change with case, what follows the cut up to the end of the letters matters: no
   // cut then, if a capital ends them. `safe_from` skips letters already seen to end so.
   const bool by_case = rules_of(*encoder.family()).words_by_case;
+  const bool inside = encoder.words() == nullptr || encoder.words()->cuts_pieces();
   std::int64_t at = from;
   while (at < to && is_continuation(text[at])) ++at;
   std::int64_t run_end = 0;
@@ -43,7 +44,7 @@ Cut find_cut(const Encoder& encoder, const std::uint8_t* text, std::int64_t size
       return {at, false};
     }
     const bool here = caseless(text, size, at, &left);
-    if (here && at + left < to && caseless(text, size, at + left, &right)) {
+    if (inside && here && at + left < to && caseless(text, size, at + left, &right)) {
       if (by_case && at + left >= run_end) {
         run_end = at + left;
         Char c = read_char(text, size, run_end);

@@ -80,6 +80,12 @@ class WordSource {
            (stretch_.ends_inside && piece_ends_[piece_count_ - 1] == stretch_.size);
   }
 
+  bool may_split(std::int64_t length) const {
+    const WordModel* const words_model = encoder_.words();
+    return words_model == nullptr || words_model->cuts_pieces() ||
+           length <= WordModel::kLongestParted;
+  }
+
   void split() {
     const JoinFilter& joins = encoder_.joins();
     words.ends = word_ends_;
@@ -103,7 +109,7 @@ class WordSource {
           (stretch_.begins_inside && from == 0) || (stretch_.ends_inside && end == stretch_.size);
       const bool whole = encoder_.whole_pieces() && !part;
       const std::uint8_t* bytes = stretch_.text + from;
-      if (!worth_splitting(bytes, end - from)) {
+      if (!worth_splitting(bytes, end - from) || !may_split(end - from)) {
         word_units_[count] = !whole;
         word_ends_[count++] = end;
         continue;
@@ -145,6 +151,16 @@ Encoder::Encoder(Tables tables, bool whole_pieces, std::optional<PatternFamily> 
       family_(family),
       workers_(vocabulary_, whole_pieces) {}
 
+Encoder::Encoder(Tables tables, std::optional<PatternFamily> family,
+                 std::unique_ptr<const WordModel> words)
+    : vocabulary_(std::move(tables.vocabulary)),
+      pairs_(std::move(tables.pairs)),
+      joins_(std::move(tables.joins)),
+      whole_pieces_(true),
+      family_(family),
+      words_(std::move(words)),
+      workers_(vocabulary_, false) {}
+
 // Encodes a word that the lookup has not found in its line, and remembers it.
 std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
                                   Worker& worker, std::uint32_t* ids) const {
@@ -173,14 +189,19 @@ std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length
     }
   }
   std::int64_t count = 0;
-  if (!unit && !(is_short && worker.cache.holds_all_tokens())) {
+  if (words_ != nullptr) {
+    count = words_->encode_word(*this, bytes, length, unit, worker, ids);
+    if (count == WordModel::kWholePiece) return count;
+  } else if (!unit && !(is_short && worker.cache.holds_all_tokens())) {
     const Symbol symbol = vocabulary_.find(bytes, length);
     if (symbol != kNoSymbol) {
       ids[0] = vocabulary_.id(symbol);
       count = 1;
     }
   }
-  if (count == 0) count = Merger(vocabulary_, pairs_)(bytes, length, &worker.merge, ids);
+  if (count == 0 && words_ == nullptr) {
+    count = Merger(vocabulary_, pairs_)(bytes, length, &worker.merge, ids);
+  }
   if (is_short) worker.cache.insert(key, hash, ids, count);
   if (is_long) worker.long_words.insert(bytes, length, unit, ids, count);
   return count;
@@ -236,6 +257,7 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
   WordSource<Pieces> source(*this, stretch, std::move(pieces));
   const WordRun& words = source.words;
   std::int64_t total = 0;
+  const std::int64_t begin = out->size();
   while (source.next()) {
     const auto pack = [&] {
       return lookup.pack(stretch.text, stretch.size, words.begin, words.ends, words.units,
@@ -247,7 +269,8 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
     }
     out->reserve_more(words.ends[words.count - 1] - words.begin + 4);
     std::uint32_t* cursor = out->data() + out->size();
-    bool learned = false;
+    bool learned = words_ != nullptr;
+    bool whole = false;
     for (int i = 0;; ++i) {
       i = lookup.emit(packed, i, words.count, worker.cache.lines(), &cursor);
       if (i == words.count) break;
@@ -257,8 +280,20 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
         learn_words(words, packed, i, worker);
         learned = true;
       }
-      cursor += encode_word(stretch.text + words.begin_of(i), words.length(i), words.is_unit(i),
-                            worker, cursor);
+      const std::int64_t count = encode_word(stretch.text + words.begin_of(i), words.length(i),
+                                             words.is_unit(i), worker, cursor);
+      whole = count == WordModel::kWholePiece;
+      if (whole) break;
+      cursor += count;
+    }
+    if (whole) {
+      // From the beginning again, without cutting pieces.
+      out->set_size(begin);
+      run_pieces(stretch, worker, out, nullptr);
+      if (keep) break;
+      total = out->size();
+      out->clear();
+      break;
     }
     out->set_size(cursor - out->data());
     if (!keep) {
@@ -273,9 +308,76 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
   return total;
 }
 
+// Encodes a piece by its parts, if these can be told apart; else leaves `out` as it was.
+bool Encoder::run_parts(const std::uint8_t* text, std::int64_t length, Worker& worker,
+                        TokenBuffer* out) const {
+  const std::int64_t size = out->size();
+  out->reserve_more(length);
+  for (std::int64_t begin = 0; begin < length;) {
+    const std::int64_t end = joins_.unit_end(text, begin, length);
+    const std::int64_t count =
+        encode_word(text + begin, end - begin, true, worker, out->data() + out->size());
+    if (count == WordModel::kWholePiece) {
+      out->set_size(size);
+      return false;
+    }
+    out->set_size(out->size() + count);
+    begin = end;
+  }
+  return true;
+}
+
+// Encodes piece by piece: what words_ could not tell of a part, it can of the whole.
+void Encoder::run_pieces(const Stretch& stretch, Worker& worker, TokenBuffer* out,
+                         std::vector<Span>* spans) const {
+  const auto encode_one = [&](std::int64_t begin, std::int64_t end) {
+    const std::uint8_t* const text = stretch.text + begin;
+    const std::int64_t length = end - begin;
+    if (spans == nullptr && length <= kMaxLongWord) {
+      out->reserve_more(length);
+      out->set_size(out->size() +
+                    encode_word(text, length, false, worker, out->data() + out->size()));
+      return;
+    }
+    if (spans == nullptr && length <= WordModel::kLongestParted && words_->takes_parts() &&
+        run_parts(text, length, worker, out)) {
+      return;
+    }
+    const std::size_t first = spans != nullptr ? spans->size() : 0;
+    words_->encode_piece(*this, text, length, worker, out, spans);
+    if (spans == nullptr) return;
+    for (std::size_t i = first; i < spans->size(); ++i) {
+      (*spans)[i].begin += begin;
+      (*spans)[i].end += begin;
+    }
+  };
+  if (!family_) {
+    if (stretch.size > 0) encode_one(0, stretch.size);
+    return;
+  }
+  Scanner scanner(*family_, stretch.text, stretch.size);
+  std::int64_t ends[kChunk];
+  std::int64_t begin = 0;
+  while (const std::int64_t count = scanner.next(ends, kChunk)) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      encode_one(begin, ends[i]);
+      begin = ends[i];
+    }
+    poll_interrupt();
+  }
+}
+
+void Encoder::encode_spans(const Stretch& stretch, Worker& worker, TokenBuffer* out,
+                           std::vector<Span>* spans) const {
+  run_pieces(stretch, worker, out, spans);
+  worker.merge.trim();
+}
+
 void Encoder::encode(const Stretch& stretch, Worker& worker, TokenBuffer* out,
                      std::int64_t limit) const {
-  if (family_) {
+  if (words_ != nullptr && !words_->takes_parts()) {
+    run_pieces(stretch, worker, out, nullptr);
+  } else if (family_) {
     run(Scanner(*family_, stretch.text, stretch.size), stretch, worker, out, true, limit);
   } else {
     run(WholeText{stretch.size}, stretch, worker, out, true, limit);
@@ -290,6 +392,10 @@ void Encoder::encode_pieces(const std::uint8_t* text, const std::int64_t* ends, 
 
 std::int64_t Encoder::count(const Stretch& stretch, Worker& worker) const {
   worker.ids.clear();
+  if (words_ != nullptr && !words_->takes_parts()) {
+    run_pieces(stretch, worker, &worker.ids, nullptr);
+    return worker.ids.size();
+  }
   if (family_) {
     return run(Scanner(*family_, stretch.text, stretch.size), stretch, worker, &worker.ids, false,
                INT64_MAX);

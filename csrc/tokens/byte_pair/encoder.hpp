@@ -8,6 +8,7 @@
 #include "tokens/byte_pair/merge.hpp"
 #include "tokens/byte_pair/tables.hpp"
 #include "tokens/byte_pair/token_buffer.hpp"
+#include "tokens/byte_pair/word_model.hpp"
 #include "tokens/byte_pair/worker_pool.hpp"
 #include "tokens/scan/patterns.hpp"
 #include "tokens/scan/scanner.hpp"
@@ -42,6 +43,9 @@ class Encoder {
   // whole_pieces: a piece that is a token is that token, whatever merging would make of it
   // (tiktoken; "ignore_merges" elsewhere). Without a family, text is one piece.
   Encoder(Tables tables, bool whole_pieces, std::optional<PatternFamily> family);
+  // Words are encoded by `words`; the tables say where pieces can be cut.
+  Encoder(Tables tables, std::optional<PatternFamily> family,
+          std::unique_ptr<const WordModel> words);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
   const PairTable& pairs() const { return pairs_; }
@@ -49,6 +53,7 @@ class Encoder {
   WorkerPool& workers() const { return workers_; }
   std::optional<PatternFamily> family() const { return family_; }
   bool whole_pieces() const { return whole_pieces_; }
+  const WordModel* words() const { return words_.get(); }
 
   // Appends the ids of a stretch to `out`. May stop early, at a piece, once `out` holds `limit`.
   void encode(const Stretch& stretch, Worker& worker, TokenBuffer* out,
@@ -58,12 +63,19 @@ class Encoder {
                      Worker& worker, TokenBuffer* out) const;
   // How many ids a stretch has.
   std::int64_t count(const Stretch& stretch, Worker& worker) const;
+  // Appends the ids of a text that `words` encodes and what each covers, in bytes of it.
+  void encode_spans(const Stretch& stretch, Worker& worker, TokenBuffer* out,
+                    std::vector<Span>* spans) const;
 
  private:
   template <class Pieces>
   std::int64_t run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                    bool keep, std::int64_t limit) const;
   void learn_words(const WordRun& words, const PackedWord* packed, int from, Worker& worker) const;
+  bool run_parts(const std::uint8_t* text, std::int64_t length, Worker& worker,
+                 TokenBuffer* out) const;
+  void run_pieces(const Stretch& stretch, Worker& worker, TokenBuffer* out,
+                  std::vector<Span>* spans) const;
   std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
                            Worker& worker, std::uint32_t* ids) const;
 
@@ -72,6 +84,7 @@ class Encoder {
   JoinFilter joins_;
   bool whole_pieces_;
   std::optional<PatternFamily> family_;
+  std::unique_ptr<const WordModel> words_;  // null: words merge from their bytes
   mutable WorkerPool workers_;
 };
 

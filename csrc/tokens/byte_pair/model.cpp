@@ -80,6 +80,12 @@ Model::Model(Tables tables, bool whole_pieces, std::optional<PatternFamily> fami
   for (const auto& token : special_.tokens()) decoder_.add(token.id, token.text);
 }
 
+Model::Model(Tables tables, std::optional<PatternFamily> family,
+             std::unique_ptr<const WordModel> words, std::vector<SpecialTokens::Token> special)
+    : encoder_(std::move(tables), family, std::move(words)),
+      special_(std::move(special)),
+      decoder_(Vocabulary()) {}
+
 void Model::encode(Utf8 text, AllowedSpecial allowed, Worker& worker, TokenBuffer* out,
                    std::int64_t limit) const {
   std::int64_t from = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "tokens/byte_pair/decoder.hpp"
@@ -20,6 +21,9 @@ struct AllowedSpecial {
 class Model {
  public:
   Model(Tables tables, bool whole_pieces, std::optional<PatternFamily> family,
+        std::vector<SpecialTokens::Token> special);
+  // Words are encoded by `words`, whose ids are not those of the tables: it does not decode.
+  Model(Tables tables, std::optional<PatternFamily> family, std::unique_ptr<const WordModel> words,
         std::vector<SpecialTokens::Token> special);
 
   const Encoder& encoder() const { return encoder_; }

@@ -18,12 +18,20 @@
 
 namespace tokfrag {
 
+// The best path that ends at a place of a text: what unigram models keep while they encode.
+struct PathNode {
+  double score;
+  std::uint32_t token;   // as the model numbers what the path ends with
+  std::uint32_t length;  //   and how many bytes that is; 0: no path ends here
+};
+
 struct Worker {
   Worker(const Vocabulary& vocabulary, bool whole_pieces) : cache(vocabulary, whole_pieces) {}
 
   WordCache cache;
   LongWordCache long_words;
   MergeScratch merge;
+  std::vector<PathNode> path;
   TokenBuffer ids;
   Utf8Scratch text;
 };

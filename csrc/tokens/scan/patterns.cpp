@@ -8,10 +8,16 @@ bool find_pattern(std::string_view name, PatternFamily* family) {
     PatternFamily family;
   };
   constexpr Named kNames[] = {
-      {"gpt2", PatternFamily::kGpt2},   {"r50k", PatternFamily::kGpt2},
-      {"p50k", PatternFamily::kGpt2},   {"cl100k", PatternFamily::kCl100k},
-      {"o200k", PatternFamily::kO200k}, {"llama3", PatternFamily::kLlama3},
+      {"gpt2", PatternFamily::kGpt2},
+      {"r50k", PatternFamily::kGpt2},
+      {"p50k", PatternFamily::kGpt2},
+      {"cl100k", PatternFamily::kCl100k},
+      {"o200k", PatternFamily::kO200k},
+      {"llama3", PatternFamily::kLlama3},
       {"qwen2", PatternFamily::kQwen2},
+      {"blanks", PatternFamily::kBlanks},
+      {"blank_runs", PatternFamily::kBlankRuns},
+      {"blank_lines", PatternFamily::kBlankLines},
   };
   for (const Named& entry : kNames) {
     if (entry.name == name) {

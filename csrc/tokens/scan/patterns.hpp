@@ -10,7 +10,16 @@
 
 namespace tokfrag {
 
-enum class PatternFamily : std::uint8_t { kGpt2, kCl100k, kO200k, kLlama3, kQwen2 };
+enum class PatternFamily : std::uint8_t {
+  kGpt2,
+  kCl100k,
+  kO200k,
+  kLlama3,
+  kQwen2,
+  kBlanks,  // these are no patterns of letters, but cut at blanks (blanks.hpp)
+  kBlankRuns,
+  kBlankLines,
+};
 
 // 's 't 're 've 'm 'll 'd: a piece of their own, or the end of the word before them.
 enum class Contraction : std::uint8_t { kPiece, kSuffix };
@@ -44,14 +53,18 @@ constexpr PatternRules kPatternRules[] = {
     {Contraction::kPiece, true, false, true, false, 3, true, false, true, false},
     // qwen2: llama3's with \p{N} for \p{N}{1,3}
     {Contraction::kPiece, true, false, true, false, 1, true, false, true, false},
+    // blanks: ' ?[^ ]+| '; blank runs: ' *[^ ]+| +'; blank lines: '\n+| *[^ \n]+| +'
+    {Contraction::kPiece, false, false, false, false, 0, false, false, false, false},
+    {Contraction::kPiece, false, false, false, false, 0, false, false, false, false},
+    {Contraction::kPiece, false, false, false, false, 0, false, false, false, false},
 };
 
 constexpr const PatternRules& rules_of(PatternFamily family) {
   return kPatternRules[static_cast<int>(family)];
 }
 
-// Finds a family by name ("gpt2", "r50k", "p50k", "cl100k", "o200k", "llama3", "qwen2"); false if
-// there is none of that name.
+// Finds a family by name ("gpt2", "r50k", "p50k", "cl100k", "o200k", "llama3", "qwen2", "blanks",
+// "blank_runs", "blank_lines"); false if there is none of that name.
 bool find_pattern(std::string_view name, PatternFamily* family);
 
 }  // namespace tokfrag

@@ -14,6 +14,7 @@ from . import (
     stream as stream,
     tokens as tokens,
     training as training,
+    unigram as unigram,
     wordpiece as wordpiece,
 )
 

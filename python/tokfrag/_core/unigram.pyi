@@ -1,0 +1,52 @@
+"""Native models of SentencePiece; arguments are validated in tokfrag.tokens.models."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tokens import Model
+
+def unigram_model(
+    tokens: list[bytes],
+    scores: NDArray[np.float64],
+    ids: NDArray[np.uint32],
+    unknown: int,
+    unknown_score: float,
+    single_precision: bool,
+    byte_ids: NDArray[np.uint32],
+    pattern: str,
+) -> Model: ...
+def character_model(
+    symbols: list[bytes],
+    merges: NDArray[np.uint32] | None,
+    ids: NDArray[np.uint32],
+    byte_ids: NDArray[np.uint32],
+    unknown: int,
+    fuse_unknown: bool,
+    pattern: str,
+    special: list[tuple[bytes, int]],
+) -> Model: ...
+def encode_spans(
+    model: Model, text: str | bytes
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+
+class ModelNormalizer:
+    def __init__(
+        self,
+        charsmap: bytes,
+        user_defined: list[bytes],
+        add_dummy_prefix: bool,
+        remove_extra_whitespaces: bool,
+    ) -> None: ...
+    def normalize_batch(self, texts: list[str | bytes], threads: int) -> list[bytes]: ...
+    def normalize_aligned(self, text: str | bytes) -> tuple[bytes, NDArray[np.int64]]: ...
+
+class Charsmap:
+    def __init__(self, blob: bytes) -> None: ...
+    def replace(
+        self, text: str | bytes, ends: NDArray[np.int64] | None, aligned: bool
+    ) -> tuple[bytes, NDArray[np.int64]]: ...
+    def leaves(self, text: str | bytes) -> bool: ...
+
+class JoiningSet:
+    def __init__(self, bits: bytes) -> None: ...
+    def any_in(self, text: str | bytes) -> bool: ...

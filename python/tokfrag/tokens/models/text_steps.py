@@ -1,0 +1,357 @@
+"""How SentencePiece-like models write a text before they cut it: steps, each exact and aligned.
+
+A step turns a text into another; for offsets, it also says of each new character which stretch of
+the text it stands for, as Hugging Face's normalisers do. The models' own text has a blank where
+theirs have the metaspace U+2581.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+import regex
+
+from tokfrag._core import unigram as _native
+
+METASPACE = "\u2581"
+Sources = list[tuple[int, int]]  # of each character: begin and end in the text of the beginning
+
+
+class TextStep(Protocol):
+    """One step; ``first`` says whether the text begins its document."""
+
+    def apply(self, text: str, first: bool) -> str:
+        """Return the text as the step writes it."""
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same and where its characters come from."""
+
+
+def _rewrite(
+    text: str, sources: Sources, pieces: list[tuple[int, int, str]]
+) -> tuple[str, Sources]:
+    """Replace stretches (begin, end, new): what is new comes from the stretch's last character."""
+    out: list[str] = []
+    places: Sources = []
+    at = 0
+    for begin, end, new in pieces:
+        out += [text[at:begin], new]
+        places += sources[at:begin]
+        places += [sources[end - 1]] * len(new)
+        at = end
+    out.append(text[at:])
+    return "".join(out), places + sources[at:]
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Every ``old`` becomes ``new``."""
+
+    old: str
+    new: str
+
+    def apply(self, text: str, first: bool) -> str:
+        return text.replace(self.old, self.new) if self.old else text
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        found: list[tuple[int, int, str]] = []
+        at = text.find(self.old) if self.old else -1
+        while at >= 0:
+            found.append((at, at + len(self.old), self.new))
+            at = text.find(self.old, at + len(self.old))
+        return _rewrite(text, sources, found)
+
+
+@dataclass(frozen=True)
+class ReplacePattern:
+    """Every match of a pattern of Python's ``regex`` becomes ``new``, taken as it is."""
+
+    pattern: str
+    new: str
+
+    @cached_property
+    def _compiled(self) -> regex.Pattern[str]:
+        return regex.compile(self.pattern)
+
+    def apply(self, text: str, first: bool) -> str:
+        if (self.pattern, self.new) == (" {2,}", " "):
+            # T5's and XLM-R's: quicker without an expression.
+            while "  " in text:
+                text = text.replace("  ", " ")
+            return text
+        written: str = self._compiled.sub(lambda _: self.new, text)
+        return written
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        spans = [match.span() for match in self._compiled.finditer(text)]
+        return _rewrite(text, sources, [(a, b, self.new) for a, b in spans if a < b])
+
+
+@dataclass(frozen=True)
+class Prepend:
+    """A text that is not empty begins with ``new``."""
+
+    new: str
+
+    def apply(self, text: str, first: bool) -> str:
+        return self.new + text if text else text
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        return self.apply(text, first), sources[:1] * len(self.new) + sources
+
+
+@dataclass(frozen=True)
+class Strip:
+    """White space (``White_Space`` of Unicode) goes from the ends."""
+
+    left: bool = True
+    right: bool = True
+
+    def _bounds(self, text: str) -> tuple[int, int]:
+        begin, end = 0, len(text)
+        while self.left and begin < end and _SPACE.match(text, begin):
+            begin += 1
+        while self.right and begin < end and _SPACE.match(text, end - 1):
+            end -= 1
+        return begin, end
+
+    def apply(self, text: str, first: bool) -> str:
+        begin, end = self._bounds(text)
+        return text[begin:end]
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        begin, end = self._bounds(text)
+        return text[begin:end], sources[begin:end]
+
+
+_SPACE = regex.compile(r"\p{White_Space}")
+_WORD = regex.compile(r"[^\p{White_Space}]+")
+_MARK = regex.compile(r"\p{M}")
+# Characters that may make one grapheme with those beside them.
+_JOINING = regex.compile(r"[^\p{GCB=Other}\p{GCB=Control}\p{GCB=CR}\p{GCB=LF}]+")
+_GRAPHEME = regex.compile(r"\X")
+
+
+class _EachCharacter:
+    """Steps that rewrite every character by itself."""
+
+    def write(self, char: str) -> str:
+        raise NotImplementedError
+
+    def apply(self, text: str, first: bool) -> str:
+        return "".join(map(self.write, text))
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        written = [self.write(char) for char in text]
+        places = [
+            source for new, source in zip(written, sources, strict=True) for _ in range(len(new))
+        ]
+        return "".join(written), places
+
+
+@dataclass(frozen=True)
+class Lowercase(_EachCharacter):
+    """Every character by itself in lower case: no final sigma."""
+
+    def write(self, char: str) -> str:
+        return char.lower()
+
+    def apply(self, text: str, first: bool) -> str:
+        return text.lower() if "\u03a3" not in text else super().apply(text, first)
+
+
+@dataclass(frozen=True)
+class StripAccents(_EachCharacter):
+    """Marks (categories Mn, Mc, Me) go."""
+
+    def write(self, char: str) -> str:
+        return "" if _MARK.match(char) else char
+
+    def apply(self, text: str, first: bool) -> str:
+        return text if text.isascii() else _MARK.sub("", text)
+
+
+_NMT_DROPPED = [*range(1, 9), 0x0B, *range(0x0E, 0x20), 0x7F, 0x8F, 0x9F]
+_NMT_BLANK = [9, 10, 12, 13, 0x1680, *range(0x200B, 0x2010), 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD]
+_NMT: dict[int, str] = {**dict.fromkeys(_NMT_DROPPED, ""), **dict.fromkeys(_NMT_BLANK, " ")}
+
+
+@dataclass(frozen=True)
+class Nmt(_EachCharacter):
+    """Control characters go, other kinds of white space become blanks."""
+
+    def write(self, char: str) -> str:
+        return _NMT.get(ord(char), char)
+
+    def apply(self, text: str, first: bool) -> str:
+        return text.translate(_NMT)
+
+
+@dataclass(frozen=True)
+class UnicodeForm:
+    """A normal form of Unicode."""
+
+    form: Literal["NFC", "NFD", "NFKC", "NFKD"]
+
+    def apply(self, text: str, first: bool) -> str:
+        return unicodedata.normalize(self.form, text)
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        if self.form in ("NFD", "NFKD"):
+            sizes = [len(unicodedata.normalize(self.form, char)) for char in text]
+            spread = [
+                source for size, source in zip(sizes, sources, strict=True) for _ in range(size)
+            ]
+            return self.apply(text, first), spread
+        # Stretches that begin at a starter and interact with nothing before are written apart.
+        out: list[str] = []
+        places: Sources = []
+        begin = 0
+        for end in range(1, len(text) + 1):
+            if end < len(text) and not self._is_boundary(text, end):
+                continue
+            new = unicodedata.normalize(self.form, text[begin:end])
+            last = end - begin - 1
+            out.append(new)
+            places += [sources[begin + min(i, last)] for i in range(len(new))]
+            begin = end
+        return "".join(out), places
+
+    def _is_boundary(self, text: str, at: int) -> bool:
+        char = unicodedata.normalize(self.form, text[at])
+        if unicodedata.combining(char[0]):
+            return False
+        pair = text[at - 1 : at + 1]
+        apart = unicodedata.normalize(self.form, pair[0]) + char
+        return unicodedata.normalize(self.form, pair) == apart
+
+
+@dataclass(frozen=True)
+class Precompiled:
+    """SentencePiece's map of characters, grapheme by grapheme as Hugging Face applies it."""
+
+    blob: bytes = field(repr=False)
+
+    @cached_property
+    def _map(self) -> _native.Charsmap:
+        return _native.Charsmap(self.blob)
+
+    def _replace(self, text: str, aligned: bool) -> tuple[str, list[int]]:
+        ends = None
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            text = well_formed(text)
+            data = text.encode()
+        if _joining().any_in(data):
+            sizes = [len(grapheme.encode()) for grapheme in _GRAPHEME.findall(text)]
+            ends = np.cumsum(sizes, dtype=np.int64)
+        new, sources = self._map.replace(data, ends, aligned)
+        return new.decode(), sources.tolist()
+
+    def apply(self, text: str, first: bool) -> str:
+        if text.isascii() and self._map.leaves(text):
+            return text
+        return self._replace(text, False)[0]
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        new, places = self._replace(text, True)
+        return new, [sources[place] for place in places]
+
+
+@dataclass(frozen=True)
+class Metaspace:
+    """Blanks are metaspaces; a text begins with one ("first": only where its document begins).
+
+    With ``words``, text is first cut at white space, which goes, and each word begins with one.
+    """
+
+    prepend: Literal["always", "first", "never"] = "always"
+    words: bool = False
+
+    def apply(self, text: str, first: bool) -> str:
+        if not self.words:
+            return self._begin(text.replace(METASPACE, " "), first)
+        return "".join(
+            self._begin(match[0].replace(METASPACE, " "), first and match.start() == 0)
+            for match in _WORD.finditer(text)
+        )
+
+    def _begin(self, text: str, first: bool) -> str:
+        wanted = self.prepend == "always" or (self.prepend == "first" and first)
+        return " " + text if wanted and text and text[0] != " " else text
+
+    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        spans = [match.span() for match in _WORD.finditer(text)] if self.words else [(0, len(text))]
+        out: list[str] = []
+        places: Sources = []
+        for begin, end in spans:
+            part = text[begin:end].replace(METASPACE, " ")
+            written = self._begin(part, first and begin == 0)
+            out.append(written)
+            places += sources[begin : begin + len(written) - len(part)]
+            places += sources[begin:end]
+        return "".join(out), places
+
+
+@cache
+def _joining() -> _native.JoiningSet:
+    """The characters that :data:`_JOINING` finds, as a set of bits."""
+    bits = np.zeros(0x110000, np.uint8)
+    every = "".join(map(chr, range(0x110000)))
+    for match in _JOINING.finditer(every):
+        bits[match.start() : match.end()] = 1
+    return _native.JoiningSet(np.packbits(bits, bitorder="little").tobytes())
+
+
+def well_formed(text: str) -> str:
+    """Return the text with a pair of surrogates as its character, and one alone as U+FFFD.
+
+    >>> well_formed("a\\ud800b")
+    'a\ufffdb'
+    """
+    try:
+        _ = text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def without_metaspaces(steps: tuple[TextStep, ...]) -> tuple[TextStep, ...]:
+    """Return steps that give :func:`apply_steps` the same, without writing blanks twice.
+
+    >>> without_metaspaces((Prepend(METASPACE), Replace(" ", METASPACE)))
+    (Prepend(new=' '),)
+    """
+    while steps and steps[-1] == Replace(" ", METASPACE):
+        steps = steps[:-1]
+    if steps and isinstance(steps[-1], Prepend):
+        steps = (*steps[:-1], Prepend(steps[-1].new.replace(METASPACE, " ")))
+    return steps
+
+
+def apply_steps(steps: tuple[TextStep, ...], text: str, first: bool = True) -> str:
+    """Write a text as a model cuts it.
+
+    >>> apply_steps((Prepend(METASPACE), Replace(" ", METASPACE)), "a b")
+    ' a b'
+    """
+    for step in steps:
+        text = step.apply(text, first)
+    return text.replace(METASPACE, " ")
+
+
+def align_steps(steps: tuple[TextStep, ...], text: str, first: bool = True) -> tuple[str, Sources]:
+    """Write a text as a model cuts it, and say where each of its characters comes from.
+
+    >>> align_steps((Prepend(METASPACE),), "ab")
+    (' ab', [(0, 1), (0, 1), (1, 2)])
+    """
+    sources: Sources = [(i, i + 1) for i in range(len(text))]
+    for step in steps:
+        text, sources = step.align(text, sources, first)
+    return text.replace(METASPACE, " "), sources
