@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
 #include "tokens/wordpiece/batch.hpp"
@@ -17,7 +18,7 @@ namespace tokfrag {
 
 namespace {
 
-using Ids = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
+using Ids = CastArray<std::uint32_t>;
 
 std::vector<std::uint32_t> to_vector(const Ids& ids) {
   return {ids.data(), ids.data() + ids.size()};
@@ -33,28 +34,27 @@ std::unique_ptr<WordPiece> make_model(
   const auto prefix_view = static_cast<std::string>(prefix);
   const std::uint32_t* unit = units.data();
   std::vector<std::uint32_t> list = to_vector(lists);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   return std::make_unique<WordPiece>(spellings, prefix_view, unit, std::move(list),
                                      std::move(named), WordPieceOptions{unknown, longest_word});
 }
 
 py::tuple encode_batch(const WordPiece& model, const py::list& texts, bool with_specials,
                        const Ids& before, const Ids& after, int threads) {
-  std::vector<py::object> held;
-  const std::vector<TextView> views = view_texts(texts, 0, held);
+  HeldTexts held(texts);
   std::unique_ptr<WordPieceBatch> batch;
   {
     std::vector<std::uint32_t> first = to_vector(before);
     std::vector<std::uint32_t> last = to_vector(after);
-    const py::gil_scoped_release nogil;
-    batch = std::make_unique<WordPieceBatch>(model, views, with_specials, std::move(first),
+    const ReleaseGil nogil;
+    batch = std::make_unique<WordPieceBatch>(model, held.utf8(), with_specials, std::move(first),
                                              std::move(last), threads);
   }
   const std::vector<std::int64_t>& offsets = batch->offsets();
   py::array_t<std::uint32_t> ids(offsets.back());
   std::uint32_t* out = ids.mutable_data();
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     batch->gather(out);
   }
   return py::make_tuple(
@@ -62,12 +62,12 @@ py::tuple encode_batch(const WordPiece& model, const py::list& texts, bool with_
 }
 
 py::tuple encode_spans(const WordPiece& model, const py::object& text, bool with_specials) {
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
+  HeldTexts held(text);
   std::vector<std::uint32_t> ids;
   std::vector<TokenSpan> spans;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
+    const TextView view = held.utf8()[0];
     model.encode(view.data, view.size, with_specials, &ids, &spans);
   }
   py::array_t<std::int64_t> places({spans.size(), std::size_t{2}});

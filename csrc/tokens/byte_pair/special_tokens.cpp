@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "core/interrupt.hpp"
+
 namespace tokfrag {
 
 namespace {
+
+constexpr std::int64_t kPollBytes = 1 << 20;  // of text, between two polls for Ctrl-C
 
 std::uint64_t edge_key(std::uint32_t state, std::uint8_t byte) {
   return static_cast<std::uint64_t>(state) << 8 | byte;
@@ -86,10 +90,20 @@ SpecialTokens::Match SpecialTokens::find(const std::uint8_t* text, std::int64_t 
                                          std::int64_t from, const std::uint8_t* wanted) const {
   Match best{0, 0, -1};
   State state = kRoot;
+  std::int64_t polled = from;
   for (std::int64_t i = from; i < size; ++i) {
+    if (i - polled >= kPollBytes) {
+      poll_interrupt();
+      polled = i;
+    }
     if (state == kRoot) {
-      while (i < size && first_bytes_[text[i]] == 0) ++i;
+      const std::int64_t stop = std::min(size, polled + kPollBytes);
+      while (i < stop && first_bytes_[text[i]] == 0) ++i;
       if (i == size) break;
+      if (i == stop) {
+        --i;  // nothing begins before `stop`: poll, and go on there
+        continue;
+      }
     }
     State next = child(state, text[i]);
     while (next == kRoot && state != kRoot) {

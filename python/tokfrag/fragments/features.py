@@ -88,6 +88,7 @@ def fragment_features(
     if _arrays.dtype_code(x.dtype) < 0:
         raise TypeError(f"x: got dtype {x.dtype}, takes bool, integers up to 64 bits, or floats")
     check_shape(tuple(x.shape), grid)
+    x = np.require(x, requirements=["ALIGNED"])
     columns = column_codes(names, lags)
     out = _arrays.empty_array(
         x.dtype if x.dtype.kind == "f" else np.float32,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag._files import HashedFile, remove_partial_files, whole_file
+from tokfrag._files import HashedFile, remove_partial_files, sole_writer, whole_file
 from tokfrag._progress import progress_bar
 from tokfrag.tokens.shards.index import INDEX, Shard, ShardIndex, Source
 from tokfrag.tokens.shards.pieces import Piece, cut_rule, read_pieces
@@ -80,7 +80,7 @@ def encode_files(
     where every pattern begins a new piece. A document without such a place is held in memory, and
     so is any that is encoded by an expression of one's own. Files take their names only when
     complete; after an interruption the same call goes on with the first shard that is not there.
-    One process may write to a folder at a time.
+    One call may write to a folder at a time; a second raises ``BlockingIOError``.
 
     Examples
     --------
@@ -188,16 +188,18 @@ def _write_shards(
     encode: _Encoder, index: ShardIndex, out: Path, advance: Callable[[int], object]
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    remove_partial_files(out)
-    if (out / INDEX).exists():
-        index = _resumed(index, ShardIndex.read(out), out)
-    index.write(out)
-    for number, shard in enumerate(index.shards):
-        if shard.done:
-            advance(sum(source.bytes for source in shard.sources))
-            continue
-        index = index.with_shard(number, _write_shard(encode, shard, out, index.dtype, advance))
+    with sole_writer(out, "out"):
+        remove_partial_files(out)
+        if (out / INDEX).exists():
+            index = _resumed(index, ShardIndex.read(out), out)
         index.write(out)
+        for number, shard in enumerate(index.shards):
+            if shard.done:
+                advance(sum(source.bytes for source in shard.sources))
+                continue
+            written = _write_shard(encode, shard, out, index.dtype, advance)
+            index = index.with_shard(number, written)
+            index.write(out)
 
 
 def _write_shard(
