@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bindings/bindings.hpp"
-#include "bindings/python_text.hpp"
+#include "bindings/held_texts.hpp"
 #include "tokens/text/special_tokens.hpp"
 
 namespace py = pybind11;
@@ -21,7 +21,7 @@ std::unique_ptr<SpecialTokens> make_finder(const std::vector<py::bytes>& content
   std::vector<SpecialTokens::Token> tokens;
   tokens.reserve(contents.size());
   for (const py::bytes& content : contents) tokens.push_back({content, 0});
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   return std::make_unique<SpecialTokens>(std::move(tokens));
 }
 
@@ -42,7 +42,7 @@ std::int64_t first(const SpecialTokens& finder, const py::object& object, const 
     return finder.find(utf8.data, utf8.size, 0, wanted).token;
   };
   if (text.length < kBrief) return find();
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   return find();
 }
 
@@ -55,7 +55,7 @@ py::array_t<std::int64_t> all(const SpecialTokens& finder, const py::bytes& text
   const std::uint8_t* const wanted = wanted_of(flags);
   std::vector<std::int64_t> places;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     auto match = finder.find(bytes, size, 0, wanted);
     while (match.token >= 0) {
       places.insert(places.end(), {match.begin, match.end, match.token});

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <pybind11/numpy.h>
 
 #include <atomic>
@@ -16,10 +17,10 @@ namespace tokfrag {
 namespace {
 
 // Signal handlers run on Python's main thread only, so elsewhere there is nothing to ask.
-unsigned long main_thread = 0;
+std::atomic<unsigned long> main_thread{0};
 
 void check_signals() {
-  if (PyThread_get_thread_ident() != main_thread) return;
+  if (PyThread_get_thread_ident() != main_thread.load(std::memory_order_relaxed)) return;
   const py::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
@@ -37,6 +38,10 @@ py::array_t<std::uint8_t> empty_bytes(std::int64_t count) {
 void bind_core(py::module_& module) {
   main_thread =
       py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  // Whichever thread forks is the main one of the child.
+  static const int fork_handler =
+      pthread_atfork(nullptr, nullptr, [] { main_thread.store(PyThread_get_thread_ident()); });
+  static_cast<void>(fork_handler);
   set_interrupt_check(&check_signals);
 
   module.attr("__version__") = TOKFRAG_VERSION;
@@ -62,12 +67,13 @@ void bind_core(py::module_& module) {
       [](std::int64_t count, std::int64_t grain, int threads) {
         // Sums 0..count-1 over the pool, slowly: what tests/test_threads.py drives.
         std::atomic<std::int64_t> total{0};
-        const py::gil_scoped_release nogil;
+        const ReleaseGil nogil;
         parallel_for(count, grain, threads, [&](std::int64_t begin, std::int64_t end, int) {
           std::int64_t sum = 0;
           for (std::int64_t i = begin; i < end; ++i) {
             volatile std::int64_t item = i;
             sum += item;
+            if (i % 4096 == 0) poll_interrupt();
           }
           total.fetch_add(sum);
         });

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "fragments/features/features.hpp"
 
@@ -13,7 +14,7 @@ namespace tokfrag {
 
 namespace {
 
-using Table = py::array_t<std::int64_t, py::array::c_style>;
+using Table = Array<std::int64_t>;
 // length, size, dilation, bytes between neighbours, starts, source
 using Axis = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, Table, Table>;
 
@@ -44,7 +45,7 @@ void bound_features(int type, int out_type, std::uintptr_t x, std::int64_t batch
     const auto& [length, size, dilation, stride, starts, source] = axes[a];
     task.axes[a] = {length, size, dilation, starts.size(), stride, starts.data(), source.data()};
   }
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   fragment_features(task, threads);
 }
 

@@ -57,7 +57,7 @@ void run_extract(const GridPlan& plan, const Extents& shape, const Extents& stri
   const Extents target = plan.fragment_strides(batch, channels, channels_last, item);
   const GridLayout layout = make_layout(plan.grid(), channels_last, item, batch, channels,
                                         strides.data(), target.data(), nullptr);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   extract(layout, data, out, pad, threads);
 }
 
@@ -103,7 +103,7 @@ class WindowPlan : public WindowWeights {
                                           target.data(), strides.data(), keep_axis_);
     bool weighted = true;
     {
-      const py::gil_scoped_release nogil;
+      const ReleaseGil nogil;
       weighted = merge(layout, plan_.grid(), window_, dtype, fragments, out, fill, threads);
     }
     if (!weighted && !part_) {
@@ -121,7 +121,7 @@ class WindowPlan : public WindowWeights {
     const Extents target = plan_.fragment_strides(batch, channels, channels_last, item);
     const GridLayout layout = make_layout(plan_.grid(), channels_last, item, batch, channels,
                                           strides.data(), target.data(), keep_axis_);
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     extract_weighted(layout, plan_.grid(), window_, dtype, data, out, threads);
   }
 };

@@ -44,7 +44,7 @@ Layout suited(const Pattern& pattern, Address local, Address runs) {
 }  // namespace
 
 void bind_sparse(py::module_& parent) {
-  using release = py::call_guard<py::gil_scoped_release>;
+  using release = py::call_guard<ReleaseGil>;
   py::module_ module = parent.def_submodule("sparse");
   module.attr("TILE") = sparse::kTile;
 

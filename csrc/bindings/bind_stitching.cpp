@@ -1,5 +1,6 @@
 #include <pybind11/numpy.h>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/fragment_plans.hpp"
 #include "fragments/extract/cut.hpp"
@@ -12,7 +13,7 @@ namespace tokfrag {
 namespace {
 
 using Address = std::uintptr_t;
-using Indices = py::array_t<std::int64_t, py::array::c_style>;
+using Indices = Array<std::int64_t>;
 
 // A slab of sums at an address, made once for many batches.
 class Slab {
@@ -43,7 +44,7 @@ class Slab {
     task.variants = variants.data();
     task.whole = reinterpret_cast<const void*>(whole);
     task.keep_max = keep_max;
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     stitch_add(slab_, task, threads);
   }
 
@@ -63,7 +64,7 @@ class Slab {
     copy(factors, task.factors);
     task.covered = reinterpret_cast<const void*>(covered);
     task.keep_max = keep_max;
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     stitch_emit(slab_, task, threads);
   }
 
@@ -103,7 +104,7 @@ void cut_at(Address data, std::int64_t item, const py::tuple& shape, const py::t
   task.channels = lengths[1];
   task.places = places.data();
   task.out = reinterpret_cast<void*>(out);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   cut(task, threads);
 }
 

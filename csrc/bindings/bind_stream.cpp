@@ -44,7 +44,7 @@ class Packing {
  public:
   Packing(const Array<std::int64_t>& offsets, std::int64_t length, int method, std::uint64_t seed)
       : offsets_(offsets.data(), offsets.data() + offsets.size()), length_(length) {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     std::vector<std::int64_t> lengths(offsets_.size() - 1);
     for (std::size_t i = 0; i < lengths.size(); ++i) lengths[i] = offsets_[i + 1] - offsets_[i];
     plan_ = plan_packing(lengths.data(), static_cast<std::int64_t>(lengths.size()), length,
@@ -63,7 +63,7 @@ class Packing {
     }
     const PackTask task = {&plan_,        length_, offsets_.data(), id_type(values, "values"),
                            values.data(), pad,     out_type,        out.mutable_data()};
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     fill_rows(task, threads);
   }
 
@@ -75,7 +75,7 @@ class Packing {
     std::int64_t* const to_positions = positions.mutable_data();
     std::int32_t* const to_documents = documents.mutable_data();
     bool* const to_kept = kept.mutable_data();
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     fill_places(plan_, length_, to_positions, to_documents, to_kept, threads);
   }
 
@@ -121,7 +121,7 @@ void bound_patchify(int type, int out_type, const std::vector<Item>& items,
                           reinterpret_cast<const float*>(shift),
                           reinterpret_cast<void*>(out),
                           false};
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   patchify(task, threads);
 }
 

@@ -2,14 +2,17 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
-#include "bindings/python_text.hpp"
+#include "bindings/held_texts.hpp"
 #include "core/checked.hpp"
 #include "core/huge_buffer.hpp"
+#include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "tokens/byte_pair/dropout.hpp"
 #include "tokens/byte_pair/model.hpp"
@@ -21,31 +24,15 @@ namespace tokfrag {
 
 namespace {
 
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
-std::vector<Text> texts_of(const py::list& objects) {
-  std::vector<Text> texts;
-  texts.reserve(objects.size());
-  std::size_t i = 0;
-  for (const py::handle object : objects) {
-    if (!PyUnicode_Check(object.ptr()) && !PyBytes_Check(object.ptr())) {
-      throw py::type_error("texts: item " + std::to_string(i) + " is a " +
-                           std::string(py::str(py::type::of(object).attr("__name__"))) +
-                           ", expected str or bytes");
-    }
-    texts.push_back(text_of(object));
-    ++i;
-  }
-  return texts;
-}
-
 // A byte a special token: which are allowed. None: no token; empty bytes: all.
-AllowedSpecial allowed_of(const py::object& flags) {
+AllowedSpecial allowed_of(const Model& model, const py::object& flags) {
   if (flags.is_none()) return {};
-  const auto* bytes = PyBytes_AS_STRING(flags.ptr());
-  if (PyBytes_GET_SIZE(flags.ptr()) == 0) return {true, nullptr};
-  return {true, reinterpret_cast<const std::uint8_t*>(bytes)};
+  const auto view = static_cast<std::string_view>(py::reinterpret_borrow<py::bytes>(flags));
+  if (view.empty()) return {true, nullptr};
+  if (view.size() != model.special().tokens().size()) {
+    throw py::value_error("allowed: takes a byte for each special token");
+  }
+  return {true, reinterpret_cast<const std::uint8_t*>(view.data())};
 }
 
 py::array_t<std::uint32_t> copy_of(const TokenBuffer& ids) {
@@ -90,16 +77,20 @@ std::unique_ptr<Model> make_model(const py::bytes& bytes, const Array<std::int64
   std::vector<Symbol> right;
   if (!merges.is_none()) {
     const auto pairs = merges.cast<Array<std::uint32_t>>();
-    for (py::ssize_t i = 0; i < pairs.shape(0); ++i) {
-      left.push_back(pairs.at(i, 0));
-      right.push_back(pairs.at(i, 1));
+    if (pairs.ndim() != 2 || pairs.shape(1) != 2) {
+      throw py::value_error("merges: takes two tokens a row");
+    }
+    const std::uint32_t* row = pairs.data();
+    for (py::ssize_t i = 0; i < pairs.shape(0); ++i, row += 2) {
+      left.push_back(row[0]);
+      right.push_back(row[1]);
     }
   }
   const std::string blob = bytes;
   const bool listed = !merges.is_none();
   std::vector<std::int64_t> offset_list(offsets.data(), offsets.data() + offsets.size());
   std::vector<std::uint32_t> id_list(ids.data(), ids.data() + ids.size());
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   Vocabulary vocabulary(blob, std::move(offset_list), std::move(id_list));
   PairTable pairs =
       listed ? PairTable::from_merges(vocabulary, left, right) : PairTable::from_ranks(vocabulary);
@@ -121,19 +112,21 @@ py::bytes archive(const Model& model) {
 std::unique_ptr<Model> from_archive(const py::buffer& archive, bool whole_pieces,
                                     const std::string& pattern, const Special& special) {
   const std::optional<PatternFamily> family = family_of(pattern);
-  const py::buffer_info bytes = archive.request();
-  const py::gil_scoped_release nogil;
-  ArchiveReader reader(static_cast<const std::uint8_t*>(bytes.ptr), bytes.size * bytes.itemsize);
+  const HeldBytes bytes(archive);
+  const ReleaseGil nogil;
+  ArchiveReader reader(bytes.data(), bytes.size());
   Tables tables;
   Tables::fields(reader, tables);
   reader.expect_end();
+  if (!tables.are_sound()) throw ArchiveError("archive: not of tables that belong together");
   return std::make_unique<Model>(std::move(tables), whole_pieces, family, special_of(special));
 }
 
 py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
-                                  const py::object& flags, std::int64_t limit) {
+                                  const py::object& flags, const py::object& most) {
   const Text text = text_of(object);
-  const AllowedSpecial allowed = allowed_of(flags);
+  const AllowedSpecial allowed = allowed_of(model, flags);
+  const std::int64_t limit = integer_of(most);
   constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
   if (text.length < kBrief) {
     const WorkerPool::Lease worker = model.encoder().workers().acquire();
@@ -143,7 +136,7 @@ py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
   }
   TokenBuffer ids;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     if (limit == INT64_MAX && utf8_bound(text) >= Model::kLong) {
       Utf8Scratch scratch;
       ids = model.encode_long(to_utf8(text, &scratch), allowed, 0);
@@ -160,7 +153,7 @@ py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& o
   const Text text = text_of(object);
   TokenBuffer ids;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     const WorkerPool::Lease worker = model.encoder().workers().acquire();
     const Utf8 utf8 = to_utf8(text, &worker->text);
     model.encoder().encode_pieces(utf8.data, ends.data(), ends.size(), *worker, &ids);
@@ -170,13 +163,14 @@ py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& o
 
 py::tuple encode_batch(const Model& model, const py::list& objects, const py::object& flags,
                        int threads) {
-  const std::vector<Text> texts = texts_of(objects);
-  const AllowedSpecial allowed = allowed_of(flags);
+  const HeldTexts held(objects);
+  const std::vector<Text>& texts = held.texts();
+  const AllowedSpecial allowed = allowed_of(model, flags);
   py::array_t<std::int64_t> offsets(static_cast<py::ssize_t>(texts.size()) + 1);
   TokenBuffer ids;
   std::int64_t* const place = offsets.mutable_data();
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     ids = model.encode_batch(texts, allowed, threads, place);
   }
   return py::make_tuple(array_of(std::move(ids)), offsets);
@@ -185,14 +179,18 @@ py::tuple encode_batch(const Model& model, const py::list& objects, const py::ob
 py::tuple encode_batch_with_dropout(const Model& model, const py::list& objects,
                                     const py::object& flags, const Array<std::uint64_t>& streams,
                                     double dropout, std::uint64_t seed, int threads) {
-  const std::vector<Text> texts = texts_of(objects);
-  const AllowedSpecial allowed = allowed_of(flags);
+  const HeldTexts held(objects);
+  const std::vector<Text>& texts = held.texts();
+  if (streams.size() != static_cast<py::ssize_t>(texts.size())) {
+    throw py::value_error("streams: takes one for each text");
+  }
+  const AllowedSpecial allowed = allowed_of(model, flags);
   py::array_t<std::int64_t> offsets(static_cast<py::ssize_t>(texts.size()) + 1);
   TokenBuffer ids;
   std::int64_t* const place = offsets.mutable_data();
   const std::uint64_t* const numbers = streams.data();
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     ids = encode_with_dropout(model, texts, allowed, numbers, {dropout, seed}, threads, place);
   }
   return py::make_tuple(array_of(std::move(ids)), offsets);
@@ -207,7 +205,7 @@ py::array_t<std::uint32_t> encode_pieces_with_dropout(const Model& model, const 
   const std::int64_t* const places = ends.data();
   const std::int64_t count = ends.size();
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     Utf8Scratch scratch;
     ids =
         encode_with_dropout(model, to_utf8(text, &scratch), places, count, stream, {dropout, seed});
@@ -217,7 +215,7 @@ py::array_t<std::uint32_t> encode_pieces_with_dropout(const Model& model, const 
 
 std::int64_t count(const Model& model, const py::object& object) {
   const Text text = text_of(object);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   if (utf8_bound(text) >= Model::kLong) {
     Utf8Scratch scratch;
     return model.count_long(to_utf8(text, &scratch), 0);
@@ -227,11 +225,13 @@ std::int64_t count(const Model& model, const py::object& object) {
 }
 
 py::array_t<std::int64_t> count_batch(const Model& model, const py::list& objects, int threads) {
-  const std::vector<Text> texts = texts_of(objects);
-  py::array_t<std::int64_t> counts(static_cast<py::ssize_t>(texts.size()));
+  const HeldTexts held(objects);
+  py::array_t<std::int64_t> counts(static_cast<py::ssize_t>(held.texts().size()));
   std::int64_t* const place = counts.mutable_data();
-  const py::gil_scoped_release nogil;
-  model.count_batch(texts, threads, place);
+  {
+    const ReleaseGil nogil;
+    model.count_batch(held.texts(), threads, place);
+  }
   return counts;
 }
 
@@ -241,7 +241,7 @@ py::bytes decode(const Model& model, const Array<Id>& ids) {
   const std::int64_t count = ids.size();
   std::int64_t size = 0;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     size = model.decoder().measure(data, count);
   }
   if (size < 0) {
@@ -252,10 +252,12 @@ py::bytes decode(const Model& model, const Array<Id>& ids) {
   py::bytes out = py::reinterpret_steal<py::bytes>(PyBytes_FromStringAndSize(nullptr, size));
   if (!out) throw py::error_already_set();
   auto* const place = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(out.ptr()));
+  bool fits = false;
   {
-    const py::gil_scoped_release nogil;
-    model.decoder().write(data, count, place, size);
+    const ReleaseGil nogil;
+    fits = model.decoder().write(data, count, place, size);
   }
+  if (!fits) throw py::value_error("ids: another thread has changed them meanwhile");
   return out;
 }
 
@@ -270,14 +272,17 @@ py::array_t<std::int64_t> offsets(const Model& model, const py::object& object,
   const std::uint32_t* const data = ids.data();
   const std::int64_t count = ids.size();
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     Utf8Scratch scratch;
-    CharacterOffsets to_characters(to_utf8(text, &scratch));
+    const Utf8 utf8 = to_utf8(text, &scratch);
+    CharacterOffsets to_characters(utf8);
     constexpr std::int64_t kBlock = 1024;  // read again while it is near
     std::int64_t bytes = 0;
     for (std::int64_t at = 0; at < count; at += kBlock) {
       const std::int64_t some = std::min(kBlock, count - at);
+      if (at % (64 * kBlock) == 0) poll_interrupt();
       bytes = model.decoder().offsets(data + at, some, bytes, place + 2 * at);
+      if (bytes > utf8.size) throw py::value_error("ids: are not those of the text");
       if (characters) to_characters(some, place + 2 * at);
     }
   }
@@ -296,33 +301,43 @@ py::tuple pad(const Array<std::uint32_t>& ids, const Array<std::int64_t>& offset
   bool* const used = mask.mutable_data();
   const std::uint32_t* const data = ids.data();
   const std::int64_t* const bounds = offsets.data();
+  const std::int64_t held = ids.size();
+  std::atomic<bool> outside{false};
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     advise_huge_pages(places, rows * length * static_cast<std::int64_t>(sizeof(Id)));
     constexpr std::int64_t kGrainIds = 1 << 16;
     parallel_for(rows, kGrainIds / (length + 1) + 1, 0,
                  [&](std::int64_t begin, std::int64_t end, int) {
                    for (std::int64_t row = begin; row < end; ++row) {
-                     const std::int64_t count = std::min(bounds[row + 1] - bounds[row], length);
+                     const std::int64_t from = bounds[row];
+                     const std::int64_t to_end = bounds[row + 1];
+                     // The caller may have changed them since they were checked.
+                     if (from < 0 || to_end < from || to_end > held) {
+                       outside.store(true);
+                       return;
+                     }
+                     const std::int64_t count = std::min(to_end - from, length);
                      const std::int64_t first = left ? length - count : 0;
                      Id* const to = places + row * length;
                      bool* const to_used = used + row * length;
                      std::fill(to, to + first, pad_id);
                      std::fill(to_used, to_used + first, false);
-                     std::copy(data + bounds[row], data + bounds[row] + count, to + first);
+                     std::copy(data + from, data + from + count, to + first);
                      std::fill(to_used + first, to_used + first + count, true);
                      std::fill(to + first + count, to + length, pad_id);
                      std::fill(to_used + first + count, to_used + length, false);
                    }
                  });
   }
+  if (outside.load()) throw py::value_error("offsets: take ascending places in ids");
   return py::make_tuple(matrix, mask);
 }
 
-py::object token_bytes(const Model& model, std::int64_t id) {
+py::object token_bytes(const Model& model, const py::object& id) {
   const std::uint8_t* bytes = nullptr;
   std::int64_t length = 0;
-  if (!model.decoder().find(id, &bytes, &length)) return py::none();
+  if (!model.decoder().find(integer_of(id), &bytes, &length)) return py::none();
   return py::bytes(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
 }
 
@@ -346,7 +361,7 @@ py::tuple load_tiktoken(const py::bytes& file) {
   const auto view = static_cast<std::string_view>(file);
   RankedTokens tokens;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     tokens = parse_tiktoken(view);
   }
   const auto array = [](const auto& values) {
@@ -401,7 +416,7 @@ void bind_tokens(py::module_& module) {
                   py::arg("pattern"), py::arg("special"))
       .def("archive", &archive)
       .def("encode", &encode, py::arg("text"), py::arg("allowed") = py::none(),
-           py::arg("limit") = INT64_MAX)
+           py::arg("limit") = py::int_(INT64_MAX))
       .def("encode_pieces", &encode_pieces, py::arg("text"), py::arg("ends"))
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("allowed"), py::arg("threads"))
       .def("encode_batch_with_dropout", &encode_batch_with_dropout, py::arg("texts"),
@@ -425,8 +440,8 @@ void bind_tokens(py::module_& module) {
   tokens.def(
       "checksum",
       [](const py::buffer& bytes) {
-        const py::buffer_info info = bytes.request();
-        return checksum(static_cast<const std::uint8_t*>(info.ptr), info.size * info.itemsize);
+        const HeldBytes held(bytes);
+        return checksum(held.data(), held.size());
       },
       py::arg("bytes"));
   tokens.def("load_tiktoken", &load_tiktoken, py::arg("file"));

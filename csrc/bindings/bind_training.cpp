@@ -5,9 +5,11 @@
 #include <array>
 #include <memory>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
 #include "core/checked.hpp"
+#include "core/interrupt.hpp"
 #include "tokens/training/merge_rules.hpp"
 #include "tokens/training/packed_runs.hpp"
 #include "tokens/training/trainer.hpp"
@@ -20,11 +22,20 @@ namespace tokfrag {
 
 namespace {
 
-using Ids = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
-using Counts = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+using Ids = CastArray<std::uint32_t>;
+using Counts = CastArray<std::int64_t>;
+
+// The id of each byte.
+const std::uint32_t* byte_table(const Ids& byte_ids) {
+  if (byte_ids.size() != 256) throw py::value_error("byte_ids: takes 256");
+  return byte_ids.data();
+}
 
 void add_words(WordTable& table, const py::sequence& words, const Counts& counts) {
   const std::int64_t* count = counts.data();
+  if (counts.size() != static_cast<py::ssize_t>(words.size())) {
+    throw py::value_error("counts: takes one for each word");
+  }
   for (std::size_t i = 0; i < words.size(); ++i) {
     const py::bytes word = words[i];
     table.add(static_cast<std::string_view>(word), count[i]);
@@ -32,23 +43,30 @@ void add_words(WordTable& table, const py::sequence& words, const Counts& counts
 }
 
 py::list items(const WordTable& table) {
+  std::vector<WordTable::Word> words;
+  {
+    const ReleaseGil nogil;
+    words = table.sorted();
+  }
+  constexpr std::uint64_t kPollEvery = 1 << 14;
+  std::uint64_t done = 0;
   py::list result;
-  for (const WordTable::Word& word : table.sorted()) {
+  for (const WordTable::Word& word : words) {
+    if (++done % kPollEvery == 0) poll_interrupt();
     result.append(py::make_tuple(py::bytes(word.text), word.count));
   }
   return result;
 }
 
 void add_texts(PieceCounter& counter, const py::list& texts, std::size_t first_index) {
-  std::vector<py::object> held;
-  const std::vector<TextView> views = view_texts(texts, first_index, held);
-  const py::gil_scoped_release nogil;
-  counter.add_texts(views);
+  HeldTexts held(texts, first_index);
+  const ReleaseGil nogil;
+  counter.add_texts(held.utf8());
 }
 
 void add_lines(PieceCounter& counter, const py::bytes& block) {
   const auto view = static_cast<std::string_view>(block);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   counter.add_lines(
       {reinterpret_cast<const std::uint8_t*>(view.data()), static_cast<std::int64_t>(view.size())});
 }
@@ -61,7 +79,7 @@ int family_of(const std::string& pattern) {
 py::bytes pack(const WordTable& table) {
   std::string packed;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     packed = pack_words(table);
   }
   return py::bytes(packed);
@@ -69,7 +87,7 @@ py::bytes pack(const WordTable& table) {
 
 std::unique_ptr<WordTable> unpack(const py::bytes& packed) {
   const auto view = static_cast<std::string_view>(packed);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   return std::make_unique<WordTable>(unpack_words(view));
 }
 
@@ -84,8 +102,8 @@ std::unique_ptr<Trainer> make_trainer(const std::vector<py::bytes>& tokens, std:
 
 // Every word as the ids of its bytes.
 void add_counts(Trainer& trainer, const WordTable& table, const Ids& byte_ids) {
-  const std::uint32_t* id_of = byte_ids.data();
-  const py::gil_scoped_release nogil;
+  const std::uint32_t* id_of = byte_table(byte_ids);
+  const ReleaseGil nogil;
   std::int64_t words = 0;
   std::int64_t bytes = 0;
   table.for_each([&](std::string_view text, std::int64_t) {
@@ -110,24 +128,44 @@ class HeldRuns {
  public:
   explicit HeldRuns(const py::list& runs) {
     for (const py::handle run : runs) {
-      held_.push_back(py::reinterpret_borrow<py::buffer>(run).request());
-      const py::buffer_info& info = held_.back();
-      views_.emplace_back(static_cast<const char*>(info.ptr),
-                          static_cast<std::size_t>(info.size * info.itemsize));
+      const HeldBytes& bytes = held_.emplace_back(run);
+      views_.emplace_back(reinterpret_cast<const char*>(bytes.data()),
+                          static_cast<std::size_t>(bytes.size()));
     }
   }
   const std::vector<std::string_view>& views() const { return views_; }
 
  private:
-  std::vector<py::buffer_info> held_;
+  std::vector<HeldBytes> held_;
   std::vector<std::string_view> views_;
+};
+
+// The runs packed as one, block by block.
+class MergedRuns {
+ public:
+  explicit MergedRuns(const py::list& runs) : held_(runs), words_(held_.views()) {}
+
+  // At least `bytes` bytes, but at the end.
+  py::bytes read(std::size_t bytes) {
+    std::string packed;
+    {
+      const ReleaseGil nogil;
+      WordTable::Word word{{}, 0};
+      while (packed.size() < bytes && words_.next(&word)) pack_word(word, &packed);
+    }
+    return py::bytes(packed);
+  }
+
+ private:
+  HeldRuns held_;
+  RunMerge words_;
 };
 
 py::bytes merge_packed(const py::list& runs) {
   const HeldRuns held(runs);
   std::string packed;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     merge_runs(held.views(), [&](const WordTable::Word& word) { pack_word(word, &packed); });
   }
   return py::bytes(packed);
@@ -136,8 +174,8 @@ py::bytes merge_packed(const py::list& runs) {
 // Every word of the runs as the ids of its bytes; the bytes of all texts.
 std::int64_t add_runs(Trainer& trainer, const py::list& runs, const Ids& byte_ids) {
   const HeldRuns held(runs);
-  const std::uint32_t* id_of = byte_ids.data();
-  const py::gil_scoped_release nogil;
+  const std::uint32_t* id_of = byte_table(byte_ids);
+  const ReleaseGil nogil;
   std::vector<std::uint32_t> symbols;
   std::int64_t bytes = 0;
   merge_runs(held.views(), [&](const WordTable::Word& word) {
@@ -155,8 +193,8 @@ std::int64_t add_runs(Trainer& trainer, const py::list& runs, const Ids& byte_id
 // Every word as the tokens that the rules merge its bytes to.
 void add_encoded_counts(Trainer& trainer, const WordTable& table, const Ids& byte_ids,
                         const MergeRules& rules) {
-  const std::uint32_t* id_of = byte_ids.data();
-  const py::gil_scoped_release nogil;
+  const std::uint32_t* id_of = byte_table(byte_ids);
+  const ReleaseGil nogil;
   std::vector<std::uint32_t> symbols;
   table.for_each([&](std::string_view text, std::int64_t count) {
     symbols.clear();
@@ -185,7 +223,7 @@ py::tuple apply_rules(const MergeRules& rules, const Ids& ids, const Counts& off
   std::vector<std::uint32_t> result;
   std::vector<std::int64_t> ends{0};
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     std::vector<std::uint32_t> word;
     for (py::ssize_t i = 0; i < words; ++i) {
       word.assign(symbols + offset[i], symbols + offset[i + 1]);
@@ -228,7 +266,7 @@ void bind_training(py::module_& module) {
       .def(
           "merge",
           [](WordTable& table, const WordTable& other) {
-            const py::gil_scoped_release nogil;
+            const ReleaseGil nogil;
             table.merge(other);
           },
           py::arg("other"))
@@ -240,6 +278,9 @@ void bind_training(py::module_& module) {
       .def("pack", &pack)
       .def_static("unpack", &unpack, py::arg("packed"));
 
+  py::class_<MergedRuns>(training, "MergedRuns")
+      .def(py::init<const py::list&>(), py::arg("runs"))
+      .def("read", &MergedRuns::read, py::arg("bytes"));
   training.def("merge_packed", &merge_packed, py::arg("runs"));
   training.def("family_of", &family_of, py::arg("pattern"));
   py::class_<PieceCounter>(training, "PieceCounter")
@@ -251,7 +292,7 @@ void bind_training(py::module_& module) {
       .def("add_lines", &add_lines, py::arg("block"))
       .def_property_readonly("memory", &PieceCounter::memory)
       .def("take", [](PieceCounter& counter) {
-        const py::gil_scoped_release nogil;
+        const ReleaseGil nogil;
         return std::make_unique<WordTable>(counter.take());
       });
 
@@ -270,7 +311,7 @@ void bind_training(py::module_& module) {
       .def(
           "run",
           [](Trainer& trainer, std::int64_t count) {
-            const py::gil_scoped_release nogil;
+            const ReleaseGil nogil;
             return trainer.run(count);
           },
           py::arg("merges"))

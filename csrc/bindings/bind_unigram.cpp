@@ -72,7 +72,7 @@ std::unique_ptr<Model> unigram_model(const std::vector<py::bytes>& tokens,
   const std::vector<double> score_list = to_vector(scores);
   std::vector<std::uint32_t> id_list = to_vector(ids);
   UnigramOptions options{unknown, unknown_score, single_precision, to_vector(byte_ids)};
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   auto words = std::make_unique<const Unigram>(spellings, score_list, std::move(id_list),
                                                std::move(options));
   return std::make_unique<Model>(Tables(with_all_bytes(spellings), PairTable()), family,
@@ -99,7 +99,7 @@ std::unique_ptr<Model> character_model(
   CharacterIds values{to_vector(ids), to_vector(byte_ids), unknown, fuse_unknown};
   std::vector<SpecialTokens::Token> named;
   for (const auto& [text, id] : special) named.push_back({text, id});
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   Vocabulary vocabulary = with_all_bytes(spellings);
   PairTable pairs =
       listed ? PairTable::from_merges(vocabulary, left, right) : PairTable::from_ranks(vocabulary);
@@ -110,12 +110,12 @@ std::unique_ptr<Model> character_model(
 }
 
 py::tuple encode_spans(const Model& model, const py::object& text) {
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
+  HeldTexts held(text);
   TokenBuffer ids;
   std::vector<Span> spans;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
+    const TextView view = held.utf8()[0];
     const WorkerPool::Lease worker = model.encoder().workers().acquire();
     const SpecialTokens& special = model.special();
     std::int64_t from = 0;
@@ -154,11 +154,11 @@ std::unique_ptr<ModelNormalizer> make_normalizer(const std::string& charsmap,
 }
 
 py::list normalize_batch(const ModelNormalizer& normalizer, const py::list& texts, int threads) {
-  std::vector<py::object> held;
-  const std::vector<TextView> views = view_texts(texts, 0, held);
-  std::vector<std::string> results(views.size());
+  HeldTexts held(texts);
+  std::vector<std::string> results(texts.size());
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
+    const std::vector<TextView> views = held.utf8();
     constexpr std::int64_t kGrainTexts = 16;
     parallel_for(static_cast<std::int64_t>(views.size()), kGrainTexts, threads,
                  [&](std::int64_t begin, std::int64_t end, int) {
@@ -177,12 +177,12 @@ py::list normalize_batch(const ModelNormalizer& normalizer, const py::list& text
 }
 
 py::tuple normalize_aligned(const ModelNormalizer& normalizer, const py::object& text) {
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
+  HeldTexts held(text);
   std::string result;
   std::vector<std::int64_t> sources;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
+    const TextView view = held.utf8()[0];
     result = normalizer(view.data, view.size, &sources);
   }
   return py::make_tuple(py::bytes(result), to_array(sources));
@@ -190,14 +190,14 @@ py::tuple normalize_aligned(const ModelNormalizer& normalizer, const py::object&
 
 py::tuple replace_text(const Charsmap& map, const py::object& text, const py::object& ends,
                        bool aligned) {
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
+  HeldTexts held(text);
   std::vector<std::int64_t> end_list;
   const bool given = !ends.is_none();
   if (given) end_list = to_vector(ends.cast<Array<std::int64_t>>());
   AlignedText result;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
+    const TextView view = held.utf8()[0];
     result = replace_graphemes(map, view.data, view.size, given ? end_list.data() : nullptr,
                                static_cast<std::int64_t>(end_list.size()), aligned);
   }
@@ -206,9 +206,9 @@ py::tuple replace_text(const Charsmap& map, const py::object& text, const py::ob
 
 // Whether every byte of a text is ASCII that no key begins with.
 bool leaves_text(const Charsmap& map, const py::object& text) {
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
-  const py::gil_scoped_release nogil;
+  HeldTexts held(text);
+  const ReleaseGil nogil;
+  const TextView view = held.utf8()[0];
   for (std::int64_t i = 0; i < view.size; ++i) {
     if (view.data[i] >= 0x80 || !map.keeps(view.data[i])) return false;
   }
@@ -247,9 +247,9 @@ void bind_unigram(py::module_& module) {
       .def(
           "any_in",
           [](const JoiningSet& set, const py::object& text) {
-            std::vector<py::object> held;
-            const TextView view = view_text(text, 0, held);
-            const py::gil_scoped_release nogil;
+            HeldTexts held(text);
+            const ReleaseGil nogil;
+            const TextView view = held.utf8()[0];
             return set.any_in(view.data, view.size);
           },
           py::arg("text"));

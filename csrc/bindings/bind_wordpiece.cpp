@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
 #include "tokens/wordpiece/batch.hpp"
@@ -17,7 +18,7 @@ namespace tokfrag {
 
 namespace {
 
-using Ids = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
+using Ids = CastArray<std::uint32_t>;
 
 std::vector<std::uint32_t> to_vector(const Ids& ids) {
   return {ids.data(), ids.data() + ids.size()};
@@ -30,7 +31,7 @@ std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, cons
   const auto prefix_view = static_cast<std::string>(prefix);
   const std::uint32_t* unit = units.data();
   std::vector<std::uint32_t> list = to_vector(lists);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   return std::make_unique<WordPiece>(spellings, prefix_view, unit, std::move(list),
                                      WordPieceOptions{unknown, longest_word});
 }
@@ -38,13 +39,10 @@ std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, cons
 py::array_t<std::uint32_t> encode(const WordPiece& model, const py::object& text) {
   constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
   constexpr std::int64_t kLong = 1 << 18;
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
+  HeldTexts held(text);
   std::vector<std::uint32_t> ids;
-  if (view.size < kBrief) {
-    model.encode(view.data, view.size, &ids, nullptr);
-  } else {
-    const py::gil_scoped_release nogil;
+  const auto run = [&] {
+    const TextView view = held.utf8()[0];
     if (view.size < kLong) {
       model.encode(view.data, view.size, &ids, nullptr);
     } else {
@@ -52,23 +50,28 @@ py::array_t<std::uint32_t> encode(const WordPiece& model, const py::object& text
       ids.resize(static_cast<std::size_t>(batch.offsets().back()));
       batch.gather(ids.data());
     }
+  };
+  if (held.texts()[0].length < kBrief) {
+    run();
+  } else {
+    const ReleaseGil nogil;
+    run();
   }
   return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(ids.size()), ids.data());
 }
 
 py::tuple encode_batch(const WordPiece& model, const py::list& texts, int threads) {
-  std::vector<py::object> held;
-  const std::vector<TextView> views = view_texts(texts, 0, held);
+  HeldTexts held(texts);
   std::unique_ptr<WordPieceBatch> batch;
   {
-    const py::gil_scoped_release nogil;
-    batch = std::make_unique<WordPieceBatch>(model, views, threads);
+    const ReleaseGil nogil;
+    batch = std::make_unique<WordPieceBatch>(model, held.utf8(), threads);
   }
   const std::vector<std::int64_t>& offsets = batch->offsets();
   py::array_t<std::uint32_t> ids(offsets.back());
   std::uint32_t* out = ids.mutable_data();
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     batch->gather(out);
   }
   return py::make_tuple(
@@ -76,12 +79,12 @@ py::tuple encode_batch(const WordPiece& model, const py::list& texts, int thread
 }
 
 py::tuple encode_spans(const WordPiece& model, const py::object& text) {
-  std::vector<py::object> held;
-  const TextView view = view_text(text, 0, held);
+  HeldTexts held(text);
   std::vector<std::uint32_t> ids;
   std::vector<TokenSpan> spans;
   {
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
+    const TextView view = held.utf8()[0];
     model.encode(view.data, view.size, &ids, &spans);
   }
   py::array_t<std::int64_t> places({spans.size(), std::size_t{2}});

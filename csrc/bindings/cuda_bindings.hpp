@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include "bindings/release_gil.hpp"
+
 namespace tokfrag {
 
 void bind_cuda_sparse(pybind11::module_& parent);

@@ -32,7 +32,7 @@ void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
       plan.grid(), channels_last, item, sizes[0], channels, extents(strides, item).data(),
       plan.fragment_strides(sizes[0], channels, channels_last, item).data(), nullptr);
   const char* pad_value = bytes_of(pad);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   set_cuda_device(device);
   extract_cuda(layout, input(address), output(out), pad_value, stream_of(stream));
 }
@@ -80,7 +80,7 @@ class WindowPlan : public WindowWeights {
     const GridLayout layout = make_layout(plan_.grid(), channels_last, item, sizes[0], channels,
                                           target.data(), extents(strides, item).data(), keep_axis_);
     const char* fill_value = bytes_of(fill);
-    const py::gil_scoped_release nogil;
+    const ReleaseGil nogil;
     set_cuda_device(device);
     merge_cuda(layout, plan_.grid(), window, type, input(address), output(out), fill_value,
                stream_of(stream));
@@ -119,7 +119,7 @@ void features_at(const GridPlan& plan, Address address, const py::tuple& shape,
                                              extents(strides, item).data(), input(address),
                                              output(out), static_cast<int>(columns.size()));
   const std::vector<FeatureColumns> launches = split_columns(columns, lags);
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   set_cuda_device(device);
   for (const FeatureColumns& launch : launches) {
     task.columns = launch;
@@ -148,7 +148,7 @@ void reduce(int dtype, Address x, std::int64_t x_batch_stride, std::int64_t x_ro
                                segments,
                                columns,
                                mean};
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   set_cuda_device(device);
   segment_reduce_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
 }
@@ -159,7 +159,7 @@ void gather(int dtype, Address y, std::int64_t y_batch_stride, std::int64_t y_ro
   const SegmentGatherTask task{input(y),     y_batch_stride, y_row_stride, indices(index),
                                input(scale), output(x),      batch,        rows,
                                segments,     columns};
-  const py::gil_scoped_release nogil;
+  const ReleaseGil nogil;
   set_cuda_device(device);
   segment_gather_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
 }
@@ -168,7 +168,7 @@ void gather(int dtype, Address y, std::int64_t y_batch_stride, std::int64_t y_ro
 
 }  // namespace tokfrag
 
-PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(_cuda, module) {
   using namespace tokfrag;
   py::register_exception<CudaError>(module, "CudaError", PyExc_RuntimeError);
 
@@ -200,8 +200,7 @@ PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
            py::arg("fill"), py::arg("out"), py::arg("tables"), py::arg("device"), py::arg("stream"),
            "Merges the fragments at a device address; strides in items.");
 
-  module.def("check_device", &check_cuda_device, py::arg("device"),
-             py::call_guard<py::gil_scoped_release>(),
+  module.def("check_device", &check_cuda_device, py::arg("device"), py::call_guard<ReleaseGil>(),
              "Raises CudaError unless these kernels run on the device.");
   module.def("reduce", &reduce, py::arg("dtype"), py::arg("x"), py::arg("x_batch_stride"),
              py::arg("x_row_stride"), py::arg("offsets"), py::arg("order"), py::arg("weight"),

@@ -58,7 +58,7 @@ void sample(int element, std::int64_t rows, std::int64_t columns, Address local,
 }  // namespace
 
 void bind_cuda_sparse(py::module_& parent) {
-  using release = py::call_guard<py::gil_scoped_release>;
+  using release = py::call_guard<ReleaseGil>;
   py::module_ module = parent.def_submodule("sparse", "Sparse products.");
   module.def("multiply", &multiply, py::arg("element"), py::arg("rows"), py::arg("columns"),
              py::arg("local"), py::arg("spans"), py::arg("starts"), py::arg("origins"),

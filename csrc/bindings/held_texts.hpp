@@ -1,58 +1,135 @@
-// The texts of a Python list as UTF-8, without keeping a second copy of them.
+// Texts as Python holds them, read without the GIL: every object that is read is held.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "core/huge_buffer.hpp"
+#include "tokens/text/text.hpp"
 #include "tokens/text/text_view.hpp"
 
 namespace tokfrag {
 
-// The bytes of a str or bytes object, in UTF-8. `held` keeps them alive; a str that is not ASCII is
-// encoded into a temporary, not into the cache that the object itself would keep.
-inline TextView view_text(pybind11::handle text, std::size_t index,
-                          std::vector<pybind11::object>& held) {
-  const auto fail = [&](const std::string& why) {
-    return "texts: item " + std::to_string(index) + " " + why;
-  };
-  pybind11::object bytes = pybind11::reinterpret_borrow<pybind11::object>(text);
-  if (PyUnicode_Check(text.ptr())) {
-    if (PyUnicode_IS_ASCII(text.ptr())) {
-      held.push_back(bytes);
-      return {static_cast<const std::uint8_t*>(PyUnicode_DATA(text.ptr())),
-              PyUnicode_GET_LENGTH(text.ptr())};
-    }
-    bytes = pybind11::reinterpret_steal<pybind11::object>(PyUnicode_AsUTF8String(text.ptr()));
-    if (!bytes) {
-      // Out of memory is not the text's fault.
-      if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError) == 0) {
-        throw pybind11::error_already_set();
-      }
-      PyErr_Clear();
-      throw pybind11::value_error(fail("holds a lone surrogate; takes text that has a UTF-8 form"));
-    }
-  } else if (!PyBytes_Check(text.ptr())) {
-    throw pybind11::type_error(fail("is " +
-                                    pybind11::repr(pybind11::type::of(text)).cast<std::string>() +
-                                    "; takes str or bytes"));
-  }
-  held.push_back(bytes);
-  return {reinterpret_cast<const std::uint8_t*>(PyBytes_AS_STRING(bytes.ptr())),
-          PyBytes_GET_SIZE(bytes.ptr())};
+inline std::string type_name(pybind11::handle object) {
+  return pybind11::str(pybind11::type::of(object).attr("__name__"));
 }
 
-inline std::vector<TextView> view_texts(const pybind11::list& texts, std::size_t first_index,
-                                        std::vector<pybind11::object>& held) {
-  std::vector<TextView> views;
-  held.reserve(texts.size());
-  views.reserve(texts.size());
-  for (const pybind11::handle text : texts) {
-    views.push_back(view_text(text, first_index + views.size(), held));
-  }
-  return views;
+inline bool is_text(pybind11::handle object) {
+  return PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr());
 }
+
+// The text of a str or bytes, in place: valid while the object lives. Python strings are read by
+// their code units, because asking them for UTF-8 would leave a copy cached in each; where somebody
+// has asked before, the copy is there to be used.
+inline Text text_of(pybind11::handle object) {
+  PyObject* const raw = object.ptr();
+  if (PyUnicode_Check(raw)) {
+#if !defined(PYPY_VERSION) && !defined(Py_GIL_DISABLED)
+    const auto* compact = reinterpret_cast<const PyCompactUnicodeObject*>(raw);
+    if (!PyUnicode_IS_ASCII(raw) && compact->utf8 != nullptr) {
+      return {compact->utf8, compact->utf8_length, 0};
+    }
+#endif
+    const int unit = PyUnicode_IS_ASCII(raw) ? 0 : static_cast<int>(PyUnicode_KIND(raw));
+    return {PyUnicode_DATA(raw), PyUnicode_GET_LENGTH(raw), unit};
+  }
+  if (PyBytes_Check(raw)) return {PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), 0};
+  throw pybind11::type_error("text: expected str or bytes, got " + type_name(object));
+}
+
+// The texts of a list, whatever other threads and signal handlers do to it meanwhile.
+class HeldTexts {
+ public:
+  // With the GIL. `first_index`: what errors call the first.
+  explicit HeldTexts(const pybind11::list& texts, std::size_t first_index = 0)
+      : first_index_(first_index) {
+    held_.reserve(texts.size());
+    texts_.reserve(texts.size());
+    for (const pybind11::handle text : texts) hold(text);
+  }
+  // One text.
+  explicit HeldTexts(const pybind11::object& text) { hold(text); }
+
+  const std::vector<Text>& texts() const { return texts_; }
+
+  // The same as UTF-8, in place where it is that already. Without the GIL, and answers Ctrl-C.
+  // Throws std::invalid_argument, Python's ValueError, for a text that has no UTF-8 form.
+  std::vector<TextView> utf8() {
+    std::vector<TextView> views;
+    views.reserve(texts_.size());
+    std::int64_t left = 0;
+    for (const Text& text : texts_) left += text.unit == 0 ? 0 : room_for(text);
+    std::uint8_t* place = nullptr;
+    std::int64_t room = 0;
+    for (std::size_t i = 0; i < texts_.size(); ++i) {
+      const Text& text = texts_[i];
+      if (text.unit == 0) {
+        views.push_back({static_cast<const std::uint8_t*>(text.data), text.length});
+        continue;
+      }
+      if (holds_surrogate(text)) {
+        throw std::invalid_argument(named(i) +
+                                    " holds a lone surrogate; takes text that has a UTF-8 form");
+      }
+      if (room < room_for(text)) {
+        room = std::max(room_for(text), std::min(left, kBlockBytes));
+        blocks_.emplace_back(room);
+        place = blocks_.back().as<std::uint8_t>();
+      }
+      std::uint8_t* const end = write_utf8(text, place);
+      views.push_back({place, end - place});
+      room -= end - place;
+      left -= room_for(text);
+      place = end;
+    }
+    return views;
+  }
+
+ private:
+  static constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
+
+  void hold(pybind11::handle text) {
+    if (!is_text(text)) {
+      throw pybind11::type_error(named(texts_.size()) + " is a " + type_name(text) +
+                                 ", expected str or bytes");
+    }
+    held_.push_back(pybind11::reinterpret_borrow<pybind11::object>(text));
+    texts_.push_back(text_of(text));
+  }
+  std::string named(std::size_t i) const {
+    return "texts: item " + std::to_string(first_index_ + i);
+  }
+  static std::int64_t room_for(const Text& text) { return utf8_bound(text) + kUtf8Slack; }
+
+  std::vector<pybind11::object> held_;
+  std::vector<Text> texts_;
+  std::vector<HugeBuffer> blocks_;
+  std::size_t first_index_ = 0;
+};
+
+// The bytes of a contiguous buffer, which cannot go or shrink while this lives.
+class HeldBytes {
+ public:
+  explicit HeldBytes(pybind11::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_SIMPLE) != 0) {
+      throw pybind11::error_already_set();
+    }
+  }
+  HeldBytes(HeldBytes&& other) noexcept : buffer_(other.buffer_) { other.buffer_.obj = nullptr; }
+  ~HeldBytes() { PyBuffer_Release(&buffer_); }
+  HeldBytes(const HeldBytes&) = delete;
+  HeldBytes& operator=(const HeldBytes&) = delete;
+
+  const std::uint8_t* data() const { return static_cast<const std::uint8_t*>(buffer_.buf); }
+  std::int64_t size() const { return buffer_.len; }
+
+ private:
+  Py_buffer buffer_;
+};
 
 }  // namespace tokfrag

@@ -1,6 +1,6 @@
 #include "bindings/bindings.hpp"
 
-PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(_core, module) {
   tokfrag::bind_core(module);
   tokfrag::bind_added_tokens(module);
   tokfrag::bind_tokens(module);

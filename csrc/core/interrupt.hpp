@@ -8,7 +8,8 @@ using InterruptCheck = void (*)();
 void set_interrupt_check(InterruptCheck check);
 
 // Cheap enough for inner loops of a microsecond or more: asks at most every 20 ms. Call it only
-// where no lock is held; on worker threads it does nothing (parallel_for polls for them).
+// where no lock is held. On worker threads, for which parallel_for asks, it only leaves a job that
+// has been abandoned.
 void poll_interrupt();
 
 }  // namespace tokfrag

@@ -30,7 +30,15 @@ constexpr std::int64_t kMaxGrains = 64;
 // How long an idle worker watches for work before it sleeps: waking one costs about 30 us.
 constexpr auto kSpin = std::chrono::microseconds(200);
 
+// How often a caller that only waits for its workers asks for Ctrl-C.
+constexpr auto kPollWait = std::chrono::milliseconds(20);
+
 thread_local bool is_worker = false;
+// Whether the job that this worker is in has failed; null outside of jobs.
+thread_local const std::atomic<bool>* job_failed = nullptr;
+
+// Thrown on a worker to leave a job that has failed already; nobody sees it.
+struct JobAbandoned {};
 
 void relax() {
 #if defined(__x86_64__)
@@ -74,10 +82,25 @@ struct Job {
         if (poll) poll_interrupt();
       }
     } catch (...) {
-      const std::lock_guard<std::mutex> lock(error_mutex);
-      if (!error) error = std::current_exception();
-      failed.store(true);
+      fail();
     }
+  }
+
+  // The caller, while it waits for workers: they leave the job where they poll.
+  void poll() {
+    try {
+      poll_interrupt();
+    } catch (...) {
+      fail();
+    }
+  }
+
+ private:
+  // Keeps the exception that is being handled, if it is the first.
+  void fail() {
+    const std::lock_guard<std::mutex> lock(error_mutex);
+    if (!error) error = std::current_exception();
+    failed.store(true);
   }
 };
 
@@ -107,7 +130,12 @@ class Pool {
       relax();
     }
     lock.lock();
-    done_.wait(lock, [this] { return active_.load(std::memory_order_acquire) == 0; });
+    const auto all_left = [this] { return active_.load(std::memory_order_acquire) == 0; };
+    while (!done_.wait_for(lock, kPollWait, all_left)) {
+      lock.unlock();
+      job.poll();
+      lock.lock();
+    }
     return true;
   }
 
@@ -146,7 +174,9 @@ class Pool {
         worker = ++entered_;
         active_.fetch_add(1, std::memory_order_relaxed);
       }
+      job_failed = &job->failed;
       job->drain(worker, false);
+      job_failed = nullptr;
       const std::lock_guard<std::mutex> lock(mutex_);
       if (active_.fetch_sub(1, std::memory_order_release) == 1) done_.notify_one();
     }
@@ -189,6 +219,10 @@ int default_threads() {
 }
 
 bool in_worker() { return is_worker; }
+
+void leave_failed_job() {
+  if (job_failed != nullptr && job_failed->load(std::memory_order_relaxed)) throw JobAbandoned{};
+}
 
 void parallel_for(std::int64_t count, std::int64_t grain, int threads, RangeBody body) {
   if (count <= 0) return;

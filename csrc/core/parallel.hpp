@@ -41,4 +41,7 @@ void parallel_for(std::int64_t count, std::int64_t grain, int threads, RangeBody
 // True on a pool thread (and only there).
 bool in_worker();
 
+// On a pool thread whose job has failed elsewhere: throws, so that the caller waits no longer.
+void leave_failed_job();
+
 }  // namespace tokfrag

@@ -68,7 +68,7 @@ void sample_blocks(Element element, const Layout& layout, Batch grad, const void
       scratch(kSums, layout.group_starts[layout.chunks() * layout.row_blocks()] * kParts * rsize);
   const std::vector<BatchTile> tiles = batch_tiles(grad.count);
   if (tiles.empty()) {
-    std::memset(out, 0, static_cast<std::size_t>(nnz * esize));
+    std::fill_n(static_cast<char*>(out), nnz * esize, '\0');
     return;
   }
   threads = threads_for(static_cast<double>(nnz) * static_cast<double>(grad.count), threads);

@@ -150,7 +150,7 @@ bool shares_columns(const Layout& layout) {
         if (i + height > block_rows) return false;
         for (std::int64_t r = 1; r < height; ++r) {
           if (runs[2 * (i + r)] != row + r || runs[2 * (i + r) + 1] != count ||
-              std::memcmp(local, local + r * count, count) != 0) {
+              !std::equal(local, local + count, local + r * count)) {
             return false;
           }
         }

@@ -174,7 +174,7 @@ void sample(Element element, const Layout& layout, Batch grad, const void* x, vo
   const std::size_t real = real_index(element);
   const bool wide = esize == rsize;
   void* sums = wide ? out : scratch(kValues, nnz * rsize);
-  std::memset(sums, 0, static_cast<std::size_t>(nnz * rsize));
+  std::fill_n(static_cast<char*>(sums), nnz * rsize, '\0');  // there may be none, at null
   const std::vector<BatchTile> tiles = batch_tiles(grad.count);
   threads = threads_for(static_cast<double>(nnz) * static_cast<double>(grad.count), threads);
   const std::vector<std::int64_t> bounds = row_groups(layout, threads == 1 ? 1 : 2 * threads);
@@ -237,7 +237,7 @@ void lookup_gradient(Element element, const std::int64_t* offsets, const std::in
   const std::int64_t rsize = real_size(element);
   const bool wide = esize == rsize;
   void* sums = wide ? out : scratch(kRows, offsets[rows] * rsize);
-  std::memset(sums, 0, static_cast<std::size_t>(offsets[rows] * rsize));
+  std::fill_n(static_cast<char*>(sums), offsets[rows] * rsize, '\0');
   // Every range scans all ids and takes those of its own rows: no two threads meet.
   const double work = static_cast<double>(count) * static_cast<double>(columns);
   threads = threads_for(work, threads);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import io
 import os
@@ -54,6 +56,29 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def sole_writer(folder: Path, name: str) -> Iterator[None]:
+    """Hold a folder that only one call at a time may write to; any other is refused.
+
+    The lock is the system's and goes with the process, however that ends. Where the file system
+    knows no locks there is none.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise BlockingIOError(
+                    f"{name}: {folder} is being written to by another call, takes one at a time"
+                ) from None
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EBADF, errno.EOPNOTSUPP):
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -95,8 +95,14 @@ void segment_reduce(const SegmentReduce& task, int threads) {
                    const std::int64_t b = flat / task.segments;
                    const std::int64_t first = flat % task.segments;
                    // With one block a row, a run of segments goes to the kernel in one call.
-                   const std::int64_t last =
-                       blocks > 1 ? first + 1 : std::min(task.segments, first + end - begin);
+                   std::int64_t last = first + 1;
+                   if (blocks == 1) {
+                     // Not so long a run that Ctrl-C would wait for it.
+                     const std::int64_t* ends = offsets + b * offsets_size;
+                     const std::int64_t most = std::min(task.segments, first + end - begin);
+                     while (last < most && ends[last + 1] - ends[first] <= kPollEvery) ++last;
+                   }
+                   poll_interrupt();
                    const SegmentRows rows = {
                        advance(task.x, b * task.x_batch_stride * element),
                        task.x_row_stride,

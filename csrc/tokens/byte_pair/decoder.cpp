@@ -5,7 +5,22 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "core/interrupt.hpp"
+
 namespace tokfrag {
+
+namespace {
+
+constexpr std::int64_t kIdsAtOnce = 1 << 14;   // between two polls for Ctrl-C
+constexpr std::uint32_t kLongToken = 1 << 16;  // a poll of its own
+
+// Reads a number that other threads may be changing: once, whatever the compiler would prefer.
+template <class Id>
+Id read_once(const Id* place) {
+  return __atomic_load_n(place, __ATOMIC_RELAXED);
+}
+
+}  // namespace
 
 Decoder::Decoder(const Vocabulary& vocabulary) {
   std::uint32_t largest = 0;
@@ -68,51 +83,63 @@ std::int64_t Decoder::measure(const Id* ids, std::int64_t count) const {
   constexpr std::int64_t kBlock = 512;
   std::int64_t total = 0;
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    if (begin % kIdsAtOnce == 0) poll_interrupt();
     const std::int64_t end = std::min(begin + kBlock, count);
     bool unknown = false;
     for (std::int64_t i = begin; i < end; ++i) {
-      const auto id = static_cast<Unsigned>(ids[i]);
+      const auto id = static_cast<Unsigned>(read_once(ids + i));
       const std::uint32_t length = id < limit ? lengths_[id] : 0;
       unknown |= length == 0;
       total += length;
     }
     if (unknown) {
-      for (std::int64_t i = begin;; ++i) {
-        const auto id = static_cast<Unsigned>(ids[i]);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto id = static_cast<Unsigned>(read_once(ids + i));
         if (id >= limit || lengths_[id] == 0) return -1 - i;
       }
+      return -1 - begin;  // another thread has put a known id in its place since
     }
   }
   return total;
 }
 
 template <class Id>
-void Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const {
+bool Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const {
+  using Unsigned = std::make_unsigned_t<Id>;
+  const std::uint64_t limit = lengths_.size();
+  // Held here, because the compiler must think that writing to `out` may change members.
+  const std::uint32_t* const lengths = lengths_.data();
+  const Entry* const entries = entries_.data();
   std::uint8_t* const end = out + size;
-  std::int64_t i = 0;
-  // While 16 bytes may be written, a short token is one copy of known size.
-  for (; i < count && end - out >= kInline; ++i) {
-    const auto id = static_cast<std::size_t>(ids[i]);
-    const std::uint32_t length = lengths_[id];
-    if (length <= kInline) {
-      std::memcpy(out, entries_[id].bytes, kInline);
-    } else {
-      std::memcpy(out, token(id), length);
+  for (std::int64_t begin = 0; begin < count; begin += kIdsAtOnce) {
+    poll_interrupt();
+    const std::int64_t stop = std::min(begin + kIdsAtOnce, count);
+    for (std::int64_t i = begin; i < stop; ++i) {
+      const auto id = static_cast<Unsigned>(read_once(ids + i));
+      if (__builtin_expect(id >= limit, 0)) return false;
+      const std::uint32_t length = lengths[id];
+      if (__builtin_expect(length <= kInline && end - out >= kInline, 1)) {
+        // While 16 bytes may be written, a short token is one copy of known size.
+        std::memcpy(out, entries[id].bytes, kInline);
+      } else {
+        if (length > end - out) return false;
+        std::memcpy(out, token(id), length);
+        if (length >= kLongToken) poll_interrupt();
+      }
+      out += length;
     }
-    out += length;
   }
-  for (; i < count; ++i) {
-    const auto id = static_cast<std::size_t>(ids[i]);
-    std::memcpy(out, token(id), lengths_[id]);
-    out += lengths_[id];
-  }
+  return out == end;
 }
 
 std::int64_t Decoder::offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t begin,
                               std::int64_t* offsets) const {
+  const std::size_t limit = lengths_.size();
   for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t id = read_once(ids + i);
+    if (id >= limit) throw std::invalid_argument("ids: no token has id " + std::to_string(id));
     offsets[2 * i] = begin;
-    offsets[2 * i + 1] = begin += lengths_[ids[i]];
+    offsets[2 * i + 1] = begin += lengths_[id];
   }
   return begin;
 }
@@ -120,8 +147,8 @@ std::int64_t Decoder::offsets(const std::uint32_t* ids, std::int64_t count, std:
 template std::int64_t Decoder::measure(const std::uint32_t*, std::int64_t) const;
 template std::int64_t Decoder::measure(const std::int32_t*, std::int64_t) const;
 template std::int64_t Decoder::measure(const std::int64_t*, std::int64_t) const;
-template void Decoder::write(const std::uint32_t*, std::int64_t, std::uint8_t*, std::int64_t) const;
-template void Decoder::write(const std::int32_t*, std::int64_t, std::uint8_t*, std::int64_t) const;
-template void Decoder::write(const std::int64_t*, std::int64_t, std::uint8_t*, std::int64_t) const;
+template bool Decoder::write(const std::uint32_t*, std::int64_t, std::uint8_t*, std::int64_t) const;
+template bool Decoder::write(const std::int32_t*, std::int64_t, std::uint8_t*, std::int64_t) const;
+template bool Decoder::write(const std::int64_t*, std::int64_t, std::uint8_t*, std::int64_t) const;
 
 }  // namespace tokfrag

@@ -28,12 +28,14 @@ class Decoder {
   template <class Id>
   std::int64_t measure(const Id* ids, std::int64_t count) const;
 
-  // Writes the bytes of ids[0, count), all known, to out[0, size), `size` as measured.
+  // Writes the bytes of ids[0, count), all known, to out[0, size), `size` as measured. False where
+  // that does not fit: another thread has changed the ids. Nothing outside `out` is written even
+  // so.
   template <class Id>
-  void write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const;
+  bool write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const;
 
-  // Writes where each token, all known, begins and ends, the first at `begin`: (count, 2). Returns
-  // where the last ends.
+  // Writes where each token begins and ends, the first at `begin`: (count, 2). Returns where the
+  // last ends. Throws std::invalid_argument for an unknown id.
   std::int64_t offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t begin,
                        std::int64_t* offsets) const;
 

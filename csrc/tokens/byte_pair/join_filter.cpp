@@ -3,11 +3,14 @@
 #include <cstring>
 #include <utility>
 
+#include "core/interrupt.hpp"
 #include "tokens/text/utf8.hpp"
 
 namespace tokfrag {
 
 namespace {
+
+constexpr std::size_t kPollPairs = 1 << 16;  // between two polls for Ctrl-C
 
 // The bytes of a character or of a part of one, as a number.
 std::uint64_t pack(const std::uint8_t* bytes, std::int64_t length) {
@@ -61,6 +64,7 @@ Packed read_packed(const std::uint8_t* text, std::int64_t end, std::int64_t at) 
 JoinFilter::JoinFilter(const Vocabulary& vocabulary)
     : edges_(256 * 256 / 64), fragments_((1 << kFragmentBits) / 64) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
+  found.reserve(vocabulary.all_bytes().size());  // at most
   for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
     const std::uint8_t* bytes = vocabulary.bytes(symbol);
     const std::int64_t length = vocabulary.length(symbol);
@@ -71,6 +75,7 @@ JoinFilter::JoinFilter(const Vocabulary& vocabulary)
     bool left_whole = at == 0;
     if (left_whole) at = decode_utf8(bytes, length, 0).length;
     while (at < length) {
+      if (found.size() % kPollPairs == 0) poll_interrupt();
       std::int64_t right_length = decode_utf8(bytes, length, at).length;
       bool right_whole = true;
       if (cut_short(bytes + at, length - at)) {
@@ -92,7 +97,9 @@ JoinFilter::JoinFilter(const Vocabulary& vocabulary)
   constexpr int kMaxBits = 20;
   std::vector<bool> seen(std::size_t{1} << kMaxBits);
   std::size_t different = 0;
+  std::size_t done = 0;
   for (const auto& [left, right] : found) {
+    if (++done % kPollPairs == 0) poll_interrupt();
     const std::uint64_t at = hash(left, right) >> (64 - kMaxBits);
     if (!seen[at]) ++different;
     seen[at] = true;
@@ -102,6 +109,7 @@ JoinFilter::JoinFilter(const Vocabulary& vocabulary)
   shift_ = 64 - bits;
   pairs_.assign((std::size_t{1} << bits) / 64, 0);
   for (const auto& [left, right] : found) {
+    if (++done % kPollPairs == 0) poll_interrupt();
     const std::uint64_t at = hash(left, right);
     for (const std::uint64_t bit : {first_bit(at), second_bit(at)}) {
       pairs_[bit >> 6] |= 1ull << (bit & 63);

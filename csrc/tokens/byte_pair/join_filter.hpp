@@ -31,6 +31,13 @@ class JoinFilter {
   bool may_join(const std::uint8_t* left, std::int64_t left_length, const std::uint8_t* right,
                 std::int64_t right_length) const;
 
+  // Whether no lookup reads outside the tables.
+  bool is_sound() const {
+    if (shift_ < 32 || shift_ > 58 || edges_.size() != 256 * 256 / 64) return false;
+    return pairs_.size() == (std::size_t{1} << (64 - shift_)) / 64 &&
+           fragments_.size() == (std::size_t{1} << kFragmentBits) / 64;
+  }
+
   template <class Archive, class Self>
   static void fields(Archive& archive, Self& self) {
     archive(self.pairs_, self.shift_, self.edges_, self.fragments_);

@@ -1,8 +1,11 @@
 #include "tokens/byte_pair/pair_table.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+
+#include "core/interrupt.hpp"
 
 namespace tokfrag {
 
@@ -37,6 +40,9 @@ PairTable::PairTable(const Vocabulary& vocabulary, const std::vector<Pair>& pair
 
 namespace {
 
+constexpr std::int64_t kPollBytes = 1 << 20;  // of tokens, between two polls for Ctrl-C
+constexpr std::size_t kPollCuts = 1 << 16;    // of one token
+
 // A bit for each token at its hash: most parts of tokens that are no tokens are known by it.
 class HashFilter {
  public:
@@ -68,7 +74,10 @@ struct Parts {
 
 PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
   std::vector<std::uint64_t> power(static_cast<std::size_t>(vocabulary.max_length()) + 1, 1);
-  for (std::size_t i = 1; i < power.size(); ++i) power[i] = power[i - 1] * kHashBase;
+  for (std::size_t i = 1; i < power.size(); ++i) {
+    if (i % kPollCuts == 0) poll_interrupt();
+    power[i] = power[i - 1] * kHashBase;
+  }
   std::vector<std::uint64_t> prefix(power.size());
   const auto hash_prefixes = [&](Symbol symbol) {
     const std::uint8_t* bytes = vocabulary.bytes(symbol);
@@ -76,14 +85,25 @@ PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
     for (std::size_t i = 0; i < length; ++i) prefix[i + 1] = prefix[i] * kHashBase + bytes[i] + 1;
     return length;
   };
+  // Tokens may be megabytes long.
+  std::int64_t unpolled = 0;
+  const auto poll_after = [&](std::int64_t bytes) {
+    unpolled += bytes;
+    if (unpolled < kPollBytes) return;
+    unpolled = 0;
+    poll_interrupt();
+  };
   HashFilter filter(vocabulary.size());
   for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
+    poll_after(vocabulary.length(symbol));
     filter.add(mix_hash(prefix[hash_prefixes(symbol)]));
   }
   std::vector<Parts> likely;
   for (Symbol symbol = 0; symbol < vocabulary.size(); ++symbol) {
     const std::size_t length = hash_prefixes(symbol);
+    poll_after(vocabulary.length(symbol));
     for (std::size_t cut = 1; cut < length; ++cut) {
+      if (cut % kPollCuts == 0) poll_interrupt();
       const std::uint64_t left = mix_hash(prefix[cut]);
       const std::uint64_t right = mix_hash(prefix[length] - prefix[cut] * power[length - cut]);
       if (filter.may_hold(left) && filter.may_hold(right)) {
@@ -100,6 +120,7 @@ PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
       vocabulary.prefetch(likely[i + kAhead].right_hash);
     }
     const Parts& parts = likely[i];
+    poll_after(vocabulary.length(parts.symbol));
     const std::uint8_t* bytes = vocabulary.bytes(parts.symbol);
     const Symbol left = vocabulary.find(bytes, parts.cut, parts.left_hash);
     if (left == kNoSymbol) continue;
@@ -109,6 +130,33 @@ PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
     pairs.push_back({(static_cast<std::uint64_t>(left) << 21) | right, parts.symbol});
   }
   return PairTable(vocabulary, pairs);
+}
+
+bool PairTable::is_sound(const Vocabulary& vocabulary) const {
+  // One bit of the hash more than places, and two more for the filter.
+  if (shift_ < 4 || shift_ > 62) return false;
+  const int bits = 64 - shift_;
+  if (mask_ != (1ull << bits) - 1 || filter_shift_ != shift_ - 2) return false;
+  if (slots_.size() != std::int64_t{8} << bits) return false;
+  if (filter_.size() != (std::size_t{4} << bits) / 64) return false;
+  const std::int64_t symbols = vocabulary.size();
+  const auto ranks = merged_.empty() ? symbols : static_cast<std::int64_t>(merged_.size());
+  for (const Symbol symbol : merged_) {
+    if (symbol >= symbols) return false;
+  }
+  if (byte_pairs_.size() != 256 * 256) return false;
+  for (const Rank rank : byte_pairs_) {
+    if (rank != kNoRank && rank >= ranks) return false;
+  }
+  // A search ends at a free place.
+  const auto* slots = slots_.as<std::uint64_t>();
+  bool has_free = false;
+  for (std::uint64_t at = 0; at <= mask_; ++at) {
+    const bool is_free = slots[at] == kEmpty;
+    if (!is_free && static_cast<std::int64_t>(slots[at] & (kMaxRanks - 1)) >= ranks) return false;
+    has_free |= is_free;
+  }
+  return has_free;
 }
 
 PairTable PairTable::from_merges(const Vocabulary& vocabulary, const std::vector<Symbol>& left,
@@ -122,6 +170,11 @@ PairTable PairTable::from_merges(const Vocabulary& vocabulary, const std::vector
   std::vector<Symbol> merged;
   std::string joined;
   for (std::size_t i = 0; i < count; ++i) {
+    if (std::max(left[i], right[i]) >= vocabulary.size()) {
+      throw std::invalid_argument("merges: merge " + std::to_string(i) + " names token " +
+                                  std::to_string(std::max(left[i], right[i])) + " of " +
+                                  std::to_string(vocabulary.size()));
+    }
     joined.assign(reinterpret_cast<const char*>(vocabulary.bytes(left[i])),
                   static_cast<std::size_t>(vocabulary.length(left[i])));
     joined.append(reinterpret_cast<const char*>(vocabulary.bytes(right[i])),

@@ -52,6 +52,9 @@ class PairTable {
   Symbol merged(Rank rank) const { return merged_.empty() ? rank : merged_[rank]; }
   std::int64_t size() const { return count_; }
 
+  // Whether no lookup reads outside the tables or runs for ever.
+  bool is_sound(const Vocabulary& vocabulary) const;
+
   template <class Archive, class Self>
   static void fields(Archive& archive, Self& self) {
     archive(self.slots_, self.mask_, self.shift_, self.filter_, self.filter_shift_, self.count_,

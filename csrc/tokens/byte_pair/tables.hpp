@@ -20,6 +20,12 @@ struct Tables {
     JoinFilter::fields(archive, self.joins);
   }
 
+  // Whether tables that came from outside can be used without harm: their answers may still be
+  // wrong, but no lookup leaves them.
+  bool are_sound() const {
+    return vocabulary.is_sound() && pairs.is_sound(vocabulary) && joins.is_sound();
+  }
+
   Vocabulary vocabulary;
   PairTable pairs;
   JoinFilter joins;

@@ -23,11 +23,8 @@ std::uint64_t hash_bytes(const std::uint8_t* text, std::int64_t length) {
 Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
                        std::vector<std::uint32_t> ids)
     : bytes_(std::move(bytes)), offsets_(std::move(offsets)), ids_(std::move(ids)) {
+  check_tokens();
   const std::int64_t count = size();
-  if (count > kMaxSymbols) {
-    refuse(std::to_string(count) + " tokens, at most " + std::to_string(kMaxSymbols) +
-           " are supported");
-  }
   std::size_t capacity = 1024;
   while (capacity < static_cast<std::size_t>(count) * 2) capacity *= 2;
   slots_.assign(capacity, Slot{0, kNoSymbol});
@@ -36,12 +33,6 @@ Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
   for (std::int64_t i = 0; i < count; ++i) {
     const auto symbol = static_cast<Symbol>(i);
     const std::int64_t length_here = length(symbol);
-    if (length_here <= 0) refuse("the token is empty", i);
-    if (ids_[symbol] > kMaxId) {
-      refuse("id " + std::to_string(ids_[symbol]) + " is above the largest supported, " +
-                 std::to_string(kMaxId),
-             i);
-    }
     max_length_ = std::max(max_length_, length_here);
     hashes[symbol] = hash_bytes(this->bytes(symbol), length_here);
   }
@@ -69,6 +60,50 @@ Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
              "; text that holds it could not be encoded");
     }
   }
+}
+
+void Vocabulary::check_tokens() const {
+  const std::int64_t count = size();
+  if (count > kMaxSymbols) {
+    refuse(std::to_string(count) + " tokens, at most " + std::to_string(kMaxSymbols) +
+           " are supported");
+  }
+  if (offsets_.size() != ids_.size() + 1 || offsets_.front() != 0 ||
+      offsets_.back() != static_cast<std::int64_t>(bytes_.size())) {
+    refuse("offsets: take one more than there are ids, from 0 to the number of bytes");
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto symbol = static_cast<Symbol>(i);
+    if (offsets_[symbol + 1] == offsets_[symbol]) refuse("the token is empty", i);
+    if (offsets_[symbol + 1] < offsets_[symbol]) refuse("offsets: do not ascend", i);
+    if (ids_[symbol] > kMaxId) {
+      refuse("id " + std::to_string(ids_[symbol]) + " is above the largest supported, " +
+                 std::to_string(kMaxId),
+             i);
+    }
+  }
+}
+
+bool Vocabulary::is_sound() const {
+  try {
+    check_tokens();
+  } catch (const VocabularyError&) {
+    return false;
+  }
+  std::int64_t longest = 0;
+  for (Symbol symbol = 0; symbol < size(); ++symbol) longest = std::max(longest, length(symbol));
+  if (longest != max_length_) return false;
+  for (const Symbol symbol : byte_symbols_) {
+    if (symbol >= size()) return false;
+  }
+  // A search ends at a free place.
+  if (slots_.empty() || (slots_.size() & (slots_.size() - 1)) != 0) return false;
+  bool has_free = false;
+  for (const Slot& slot : slots_) {
+    if (slot.symbol != kNoSymbol && slot.symbol >= size()) return false;
+    has_free |= slot.symbol == kNoSymbol;
+  }
+  return has_free;
 }
 
 Symbol Vocabulary::find(const std::uint8_t* text, std::int64_t length) const {

@@ -39,8 +39,8 @@ class Vocabulary {
  public:
   // Empty: to be filled from an archive.
   Vocabulary() = default;
-  // Token i is bytes[offsets[i], offsets[i + 1]) and has ids[i]. Throws VocabularyError for an
-  // empty or repeated token, a repeated id, or a single byte that is no token.
+  // Token i is bytes[offsets[i], offsets[i + 1]) and has ids[i]. Throws VocabularyError for offsets
+  // that are none, an empty or repeated token, a repeated id, or a single byte that is no token.
   Vocabulary(std::string bytes, std::vector<std::int64_t> offsets, std::vector<std::uint32_t> ids);
 
   std::int64_t size() const { return static_cast<std::int64_t>(ids_.size()); }
@@ -63,6 +63,10 @@ class Vocabulary {
     __builtin_prefetch(&slots_[mixed_hash & (slots_.size() - 1)]);
   }
 
+  // Whether no lookup reads outside the tables or runs for ever: what an archive is asked for,
+  // which may have been made by anybody.
+  bool is_sound() const;
+
   template <class Archive, class Self>
   static void fields(Archive& archive, Self& self) {
     archive(self.bytes_, self.offsets_, self.ids_, self.slots_, self.byte_symbols_,
@@ -78,6 +82,9 @@ class Vocabulary {
     std::uint32_t tag;
     Symbol symbol;
   };
+
+  // Throws VocabularyError unless offsets are offsets and ids are in range.
+  void check_tokens() const;
 
   std::string bytes_;
   std::vector<std::int64_t> offsets_;

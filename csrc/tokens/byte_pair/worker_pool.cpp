@@ -36,32 +36,47 @@ WorkerPool::WorkerPool(const Vocabulary& vocabulary, bool whole_pieces)
 
 WorkerPool::~WorkerPool() = default;
 
+WorkerPool::Lease::Lease(Worker* worker, std::atomic<int>* state)
+    : worker_(worker), state_(state), forks_(forks.load(std::memory_order_relaxed)) {}
+
 WorkerPool::Lease::Lease(Lease&& other) noexcept
     : worker_(std::exchange(other.worker_, nullptr)),
-      state_(std::exchange(other.state_, nullptr)) {}
+      state_(std::exchange(other.state_, nullptr)),
+      forks_(other.forks_) {}
 
 WorkerPool::Lease::~Lease() {
-  if (state_ != nullptr) {
-    state_->store(0, std::memory_order_release);
-  } else {
+  if (state_ == nullptr) {
     delete worker_;
+  } else if (forks_ == forks.load(std::memory_order_relaxed)) {
+    state_->store(0, std::memory_order_release);
   }
+  // Else this thread forked while it held the lease (a signal handler did): the child has dropped
+  // the worker, and its place may be lent anew.
 }
 
-WorkerPool::Lease WorkerPool::acquire() {
+void WorkerPool::drop_lent_before_fork() {
+  const int now = forks.load(std::memory_order_acquire);
   int seen = generation_.load(std::memory_order_acquire);
-  if (const int now = forks.load(std::memory_order_acquire); seen != now) {
-    // In a child of fork, whose only thread at first this is. A worker lent at the fork belonged to
-    // a thread that does not exist here and may be half written: it is dropped, not freed.
-    if (generation_.compare_exchange_strong(seen, now)) {
+  while (seen != now) {
+    // ~now: another thread is at it. (That of an earlier fork exists no more.)
+    if (seen == ~now) {
+      std::this_thread::yield();
+      seen = generation_.load(std::memory_order_acquire);
+    } else if (generation_.compare_exchange_strong(seen, ~now)) {
       for (Slot& slot : slots_) {
         if (slot.state.load(std::memory_order_acquire) != 0) {
           static_cast<void>(slot.worker.release());
           slot.state.store(0, std::memory_order_release);
         }
       }
+      generation_.store(now, std::memory_order_release);
+      return;
     }
   }
+}
+
+WorkerPool::Lease WorkerPool::acquire() {
+  drop_lent_before_fork();
   std::optional<std::chrono::steady_clock::time_point> deadline;
   for (;;) {
     for (Slot& slot : slots_) {

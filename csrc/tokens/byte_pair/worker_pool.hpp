@@ -57,9 +57,10 @@ class WorkerPool {
 
    private:
     friend class WorkerPool;
-    Lease(Worker* worker, std::atomic<int>* state) : worker_(worker), state_(state) {}
+    Lease(Worker* worker, std::atomic<int>* state);
     Worker* worker_;
     std::atomic<int>* state_;  // null: the lease owns the worker
+    int forks_;                // before it was lent
   };
 
   // A free worker; where all stay busy for long (more threads than processors, or a signal handler
@@ -72,10 +73,14 @@ class WorkerPool {
     std::unique_ptr<Worker> worker;
   };
 
+  // After a fork, before anything is lent: a worker lent at the fork belonged to a thread that does
+  // not exist here and may be half written, so it is dropped, not freed.
+  void drop_lent_before_fork();
+
   const Vocabulary* vocabulary_;
   bool whole_pieces_;
   std::vector<Slot> slots_;
-  std::atomic<int> generation_;
+  std::atomic<int> generation_;  // the forks after which slots are in order; ~forks: in work
 };
 
 }  // namespace tokfrag

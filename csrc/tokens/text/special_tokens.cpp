@@ -9,6 +9,8 @@ namespace tokfrag {
 
 namespace {
 
+constexpr std::int64_t kPollBytes = 1 << 20;  // of text, between two polls for Ctrl-C
+
 std::uint64_t edge_key(std::uint32_t state, std::uint8_t byte) {
   return static_cast<std::uint64_t>(state) << 8 | byte;
 }

@@ -38,6 +38,14 @@ class Utf8Scratch {
 // character it stands for, one alone U+FFFD, as tiktoken has it.
 Utf8 to_utf8(const Text& text, Utf8Scratch* scratch);
 
+// The same for text that is code units, written to `out`; returns the end. There must be room for
+// utf8_bound(text) + kUtf8Slack bytes.
+std::uint8_t* write_utf8(const Text& text, std::uint8_t* out);
+constexpr std::int64_t kUtf8Slack = 32;
+
+// Whether code units hold a surrogate: then the str has no UTF-8 form. (UTF-8 is not looked at.)
+bool holds_surrogate(const Text& text);
+
 // Turns byte offsets (count, 2), rising and end to end, into offsets in characters: the begin is
 // that of the character it lies in, the end is after the character that the last byte lies in.
 // Called for one stretch of the text after another.

@@ -12,34 +12,52 @@
 
 namespace tokfrag {
 
-// Calls visit(word) for each distinct word of the runs, in byte order, with the sum of its counts.
-// Throws std::overflow_error where a sum exceeds 63 bits. Needs no memory but a cursor a run.
-template <class Visit>
-void merge_runs(const std::vector<std::string_view>& runs, Visit visit) {
-  constexpr std::uint64_t kPollEvery = 1 << 14;
-  std::vector<PackedReader> readers;
-  for (const std::string_view run : runs) {
-    PackedReader reader(run);
-    if (reader.next()) readers.push_back(reader);
+// Gives each distinct word of the runs once, in byte order, with the sum of its counts. Needs no
+// memory but a cursor a run.
+class RunMerge {
+ public:
+  explicit RunMerge(const std::vector<std::string_view>& runs) {
+    for (const std::string_view run : runs) {
+      PackedReader reader(run);
+      if (reader.next()) readers_.push_back(reader);
+    }
+    std::make_heap(readers_.begin(), readers_.end(), later);
   }
-  const auto later = [](const PackedReader& a, const PackedReader& b) {
-    return a.word().text > b.word().text;
-  };
-  std::make_heap(readers.begin(), readers.end(), later);
-  for (std::uint64_t done = 1; !readers.empty(); ++done) {
-    if (done % kPollEvery == 0) poll_interrupt();
-    WordTable::Word sum{readers.front().word().text, 0};
-    while (!readers.empty() && readers.front().word().text == sum.text) {
-      sum.count = checked_add(sum.count, readers.front().word().count);
-      std::pop_heap(readers.begin(), readers.end(), later);
-      if (readers.back().next()) {
-        std::push_heap(readers.begin(), readers.end(), later);
+
+  // False at the end. Throws std::overflow_error where a sum exceeds 63 bits.
+  bool next(WordTable::Word* word) {
+    if (readers_.empty()) return false;
+    if (++done_ % kPollEvery == 0) poll_interrupt();
+    *word = {readers_.front().word().text, 0};
+    while (!readers_.empty() && readers_.front().word().text == word->text) {
+      word->count = checked_add(word->count, readers_.front().word().count);
+      std::pop_heap(readers_.begin(), readers_.end(), later);
+      if (readers_.back().next()) {
+        std::push_heap(readers_.begin(), readers_.end(), later);
       } else {
-        readers.pop_back();
+        readers_.pop_back();
       }
     }
-    visit(sum);
+    return true;
   }
+
+ private:
+  static constexpr std::uint64_t kPollEvery = 1 << 14;
+
+  static bool later(const PackedReader& a, const PackedReader& b) {
+    return a.word().text > b.word().text;
+  }
+
+  std::vector<PackedReader> readers_;
+  std::uint64_t done_ = 0;
+};
+
+// Calls visit(word) for each word of a RunMerge.
+template <class Visit>
+void merge_runs(const std::vector<std::string_view>& runs, Visit visit) {
+  RunMerge words(runs);
+  WordTable::Word word{{}, 0};
+  while (words.next(&word)) visit(word);
 }
 
 }  // namespace tokfrag

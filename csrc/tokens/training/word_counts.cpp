@@ -103,6 +103,32 @@ void WordTable::add_long(std::string_view word, std::int64_t count) {
   }
 }
 
+std::int64_t WordTable::count_of(std::string_view word) const {
+  if (word.size() <= kShortBytes) {
+    std::uint64_t key[2] = {0, 0};
+    std::memcpy(key, word.data(), word.size());
+    key[1] |= static_cast<std::uint64_t>(word.size()) << 56;
+    const std::size_t mask = short_.size() - 1;
+    for (std::size_t at = mix(key[0], key[1]) & mask;; at = (at + 1) & mask) {
+      const ShortSlot& slot = short_[at];
+      if (slot.count == 0 || (slot.low == key[0] && slot.high == key[1])) return slot.count;
+    }
+  }
+  const std::uint64_t hash = hash_bytes(word);
+  const std::size_t mask = long_.size() - 1;
+  for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
+    const LongSlot& slot = long_[at];
+    if (slot.count == 0 || (slot.hash == hash && text_of(slot) == word)) return slot.count;
+  }
+}
+
+void WordTable::reserve(std::size_t short_words, std::size_t long_words, std::size_t bytes) {
+  while ((static_cast<std::size_t>(n_short_) + short_words) * 8 > short_.size() * 5) grow_short();
+  while ((long_words_ + long_words) * 8 > long_.size() * 5) grow_long();
+  const std::size_t needed = arena_.size() + bytes;
+  if (needed > arena_.capacity()) arena_.reserve(std::max(needed, 2 * arena_.capacity()));
+}
+
 void WordTable::grow_short() {
   std::vector<ShortSlot> old(short_.size() * 2);
   old.swap(short_);
@@ -124,6 +150,20 @@ void WordTable::grow_long() {
 }
 
 void WordTable::merge(const WordTable& other) {
+  // All that can fail comes first: sums that are too large, memory, Ctrl-C.
+  std::size_t short_words = 0;
+  std::size_t long_words = 0;
+  std::size_t bytes = 0;
+  std::uint64_t done = 0;
+  other.for_each([&](std::string_view text, std::int64_t count) {
+    if (++done % kPollEvery == 0) poll_interrupt();
+    const std::int64_t before = count_of(text);
+    checked_add(before, count);
+    if (before != 0) return;
+    ++(text.size() <= kShortBytes ? short_words : long_words);
+    if (text.size() > kShortBytes) bytes += text.size();
+  });
+  reserve(short_words, long_words, bytes);
   other.for_each([&](std::string_view text, std::int64_t count) { add(text, count); });
 }
 
@@ -150,8 +190,11 @@ std::vector<WordTable::Word> WordTable::sorted() const {
   std::vector<Word> words;
   words.reserve(static_cast<std::size_t>(size()));
   for_each([&](std::string_view text, std::int64_t count) { words.push_back({text, count}); });
-  std::sort(words.begin(), words.end(),
-            [](const Word& a, const Word& b) { return a.text < b.text; });
+  std::uint64_t compared = 0;
+  std::sort(words.begin(), words.end(), [&](const Word& a, const Word& b) {
+    if (++compared % kPollEvery == 0) poll_interrupt();
+    return a.text < b.text;
+  });
   return words;
 }
 

@@ -25,6 +25,8 @@ class WordTable {
   void add(std::string_view word, std::int64_t count) {
     add(word, count, static_cast<std::int64_t>(word.size()));
   }
+  // All or nothing: where it throws (std::overflow_error, std::bad_alloc, Ctrl-C), no count has
+  // changed.
   void merge(const WordTable& other);
 
   std::int64_t size() const { return n_short_ + static_cast<std::int64_t>(long_words_); }
@@ -62,6 +64,9 @@ class WordTable {
   std::string_view text_of(const LongSlot& slot) const {
     return {arena_.data() + slot.offset, static_cast<std::size_t>(slot.length)};
   }
+  std::int64_t count_of(std::string_view word) const;  // 0: not there
+  // Room for so many more words, of so many more bytes in the arena.
+  void reserve(std::size_t short_words, std::size_t long_words, std::size_t bytes);
   ShortSlot& find_short(std::uint64_t low, std::uint64_t high);
   void add_long(std::string_view word, std::int64_t count);
   void grow_short();

@@ -30,7 +30,8 @@ def merge(
     (NaN if one is). Sums are kept in float64 (those of halves mostly in float32) in a fixed order,
     so the bits depend neither on the number of threads nor on the machine; a uniform mean of equal
     values is exact, hence ``merge(extract(x, grid), grid)`` equals `x` bit for bit wherever a
-    fragment covers it.
+    fragment covers it. A mean of float64 whose sum is above the largest double is infinite, and one
+    of integers under weights that are not equal may go either way where it is halfway between two.
 
     ``"mean"`` and ``"max"`` leave out what fragments hold beyond an axis. ``"sum"`` with a uniform
     window is the adjoint of `extract`: with a `pad_mode` that copies data it adds those values to

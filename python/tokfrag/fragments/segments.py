@@ -34,7 +34,8 @@ def segment_merge(
     ----------
     x : (m, *features) or (batch, m, *features)
         float16, bfloat16, float32 or float64. Half precision is added in float32, and long sums in
-        float64.
+        float64; a sum (of sixteen rows, in float32) above the largest number is infinite, and so is
+        its mean.
     index : (m,) or (batch, m)
         Integers in ``[0, n)``; its rank says whether there is a batch.
     n : int
@@ -152,5 +153,6 @@ def _check_arrays(
         x.shape, index.shape, None if weight is None else weight.shape, x_name, a_row_each
     )
     if weight is not None:
-        weight = np.ascontiguousarray(weight, np.float64 if x.dtype == np.float64 else np.float32)
-    return x, np.ascontiguousarray(index, np.int64), weight
+        kind = np.float64 if x.dtype == np.float64 else np.float32
+        weight = np.require(weight, kind, ["C", "ALIGNED"])
+    return x, np.require(index, np.int64, ["C", "ALIGNED"]), weight

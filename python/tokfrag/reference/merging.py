@@ -120,6 +120,14 @@ def _weight(grid: FragmentGrid, window: Any, i: int, tap: Where) -> float:
     return float(window[i][tap] if window.ndim > len(tap) else window[tap])
 
 
+def _as_double(number: Fraction) -> float:
+    """The nearest double; infinite above the largest, where Python raises instead."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
 def _reduced(
     values: list[NDArray[Any]], weights: list[float], reduce: str, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
@@ -142,7 +150,7 @@ def _reduced(
         if reduce == "mean":
             total /= sum(map(Fraction, weights))
         lone_zero = total == 0 and all(np.signbit(numbers))
-        result[where] = -0.0 if lone_zero else float(total)
+        result[where] = -0.0 if lone_zero else _as_double(total)
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         result = np.clip(np.rint(result), limits.min, limits.max)

@@ -51,8 +51,9 @@ def moments(inputs: Any, targets: Array, weights: Array, *, centre: bool) -> Mom
             targets = (targets - mean_out).astype(dtype)
         weighted = targets * weights[:, None]
         even = bool((weights == 1).all())
-        gram = inputs.T @ (inputs if even else inputs * weights[:, None]) / dtype.type(total)
-        cross = weighted.T @ inputs / dtype.type(total)
+        scaled = inputs if even else inputs * weights[:, None]
+        gram = _transposed_product(inputs, scaled) / dtype.type(total)
+        cross = _transposed_product(weighted, inputs) / dtype.type(total)
     squares = np.einsum("ij,ij->j", targets, weighted) / dtype.type(total)
     gram, cross = np.ascontiguousarray(gram, dtype), np.ascontiguousarray(cross, dtype)
     return Moments(gram, cross, squares.astype(dtype), mean_in, mean_out, total)
@@ -149,3 +150,20 @@ def check_count(name: str, value: object) -> None:
     """Refuse what is no positive int."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
         raise ValueError(f"{name}: got {value!r}, takes a positive int")
+
+
+_PART = 1 << 29  # multiplications of a matrix product between two looks at Ctrl-C
+
+
+def _transposed_product(a: Array, b: Array) -> Array:
+    """``a.T @ b`` in parts of some hundredths of a second: within one, BLAS hears no Ctrl-C."""
+    product = np.zeros((a.shape[1], b.shape[1]), np.result_type(a, b))
+    columns = 256
+    rows = max(256, _PART // max(1, a.shape[1] * columns))
+    for left in range(0, b.shape[1], columns):
+        strip = slice(left, left + columns)
+        first = left if a is b else 0  # what lies above the diagonal is mirrored
+        for top in range(0, len(a), rows):
+            part = slice(top, top + rows)
+            product[first:, strip] += a[part, first:].T @ b[part, strip]
+    return np.tril(product) + np.tril(product, -1).T if a is b else product

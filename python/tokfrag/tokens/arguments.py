@@ -13,8 +13,6 @@ _IDS = (np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.int64))
 
 
 def text_list(texts: Iterable[str | bytes]) -> list[str | bytes]:
-    if isinstance(texts, list):
-        return texts
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
     return list(texts)
@@ -38,12 +36,16 @@ def id_array(ids: ArrayLike) -> NDArray[Any]:
         return np.ascontiguousarray(array)
     if array.size == 0:
         return array.astype(np.int64)
-    if array.dtype.kind == "O" and all(isinstance(item, int) for item in array):
-        array = array.clip(-1, 1 << 62)
-    elif array.dtype.kind not in "iu":
+    whole = array.dtype.kind == "O" and all(isinstance(item, int) for item in array)
+    if not whole and array.dtype.kind not in "iu":
         raise TypeError(f"ids: expected integers, got {array.dtype}")
-    elif array.dtype == np.uint64:
-        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))
+    if whole or array.dtype == np.uint64:
+        above = np.flatnonzero(array > np.iinfo(np.int64).max)
+        if len(above):
+            at = int(above[0])
+            raise IndexError(f"ids: no token has id {array[at]}, at position {at}")
+        if whole:
+            array = array.clip(-1)  # what is negative is refused all the same
     return array.astype(np.int64)
 
 

@@ -88,17 +88,20 @@ class VocabularyCache:
         settings = data[_HEAD.size : _HEAD.size + length]
         if magic != _MAGIC or len(settings) != length or _native.checksum(settings) != checksum:
             return None
-        read = json.loads(bytes(settings))
-        if read["maker"] != self._maker:
-            return None
         rest = data[_HEAD.size + length :]
-        if read["merges"] is None:
-            return Stored(read["settings"], None, rest)
-        size = 8 * read["merges"]["rows"]
-        if _native.checksum(rest[:size]) != read["merges"]["checksum"]:
-            return None
-        merges = np.frombuffer(rest[:size], np.uint32).reshape(-1, 2)
-        return Stored(read["settings"], merges, rest[size:])
+        try:
+            read = json.loads(bytes(settings))
+            if read["maker"] != self._maker:
+                return None
+            if read["merges"] is None:
+                return Stored(read["settings"], None, rest)
+            size = 8 * read["merges"]["rows"]
+            if _native.checksum(rest[:size]) != read["merges"]["checksum"]:
+                return None
+            merges = np.frombuffer(rest[:size], np.uint32).reshape(-1, 2)
+            return Stored(read["settings"], merges, rest[size:])
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return None  # not of our making, though its checksum fits
 
     def write(
         self, settings: dict[str, Any], merges: NDArray[np.uint32] | None, archive: bytes

@@ -57,7 +57,12 @@ class Peers:
         gathered = [torch.empty_like(numbers, device=self.device) for _ in range(self.count)]
         dist.all_gather(gathered, numbers.to(self.device), group=self.group)
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # Else its traceback holds this frame, and that the group and its threads, until the
+                # garbage collector comes by: for a process that ends, too late.
+                del error
         lists = [each.tolist() for each in gathered]
         refused = [rank for rank, each in enumerate(lists) if not each[0]]
         if refused:

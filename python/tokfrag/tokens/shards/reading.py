@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tokfrag.tokens.shards.index import ShardIndex, shard_digest
 
+_CHECKED_ENDS = 1 << 20
+
 
 class TokenShards:
     """The ids that ``encode_files`` wrote, as one long array that stays on disk.
@@ -27,7 +29,8 @@ class TokenShards:
     Raises
     ------
     ValueError
-        The folder is unfinished, or a file has not the size that the index says.
+        The folder is unfinished, a file has not the size that the index says, or where documents
+        end does not ascend.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class TokenShards:
                         f"{path}: {size} bytes, the index says {count * kind.itemsize}"
                     )
                 (self._parts if suffix == ".bin" else self._ends).append(_mapped(path, kind))
+            _check_ends(self._ends[-1], shard.tokens, path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open, (os.fspath(self._path), self._given_dtype)
@@ -267,6 +271,18 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
     if path.stat().st_size == 0:
         return np.empty(0, kind)
     return np.memmap(path, kind, "r")
+
+
+def _check_ends(ends: NDArray[np.int64], tokens: int, path: Path) -> None:
+    """Refuse ends of documents that do not rise to the number of tokens."""
+    before = 0
+    for at in range(0, len(ends), _CHECKED_ENDS):  # in parts, for what is mapped may be large
+        part = ends[at : at + _CHECKED_ENDS]
+        if part[0] < before or (np.diff(part) < 0).any():
+            raise ValueError(f"{path}: is damaged: ends of documents do not ascend")
+        before = int(part[-1])
+    if before != tokens:
+        raise ValueError(f"{path}: is damaged: ends at token {before}, the index says {tokens}")
 
 
 def _open(path: str, dtype: str) -> TokenShards:

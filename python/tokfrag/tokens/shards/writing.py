@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag._files import HashedFile, remove_partial_files, whole_file
+from tokfrag._files import HashedFile, remove_partial_files, sole_writer, whole_file
 from tokfrag._progress import progress_bar
 from tokfrag.tokens.pipeline import Piped, TextPipeline
 from tokfrag.tokens.shards.fingerprint import earlier_fingerprints, fingerprint, is_fingerprint
@@ -78,7 +78,7 @@ def encode_files(
     where every pattern begins a new piece. A document without such a place is held in memory, and
     so is any that is encoded by an expression of one's own. Files take their names only when
     complete; after an interruption the same call goes on with the first shard that is not there.
-    One process may write to a folder at a time.
+    One call may write to a folder at a time; a second raises ``BlockingIOError``.
 
     Examples
     --------
@@ -162,16 +162,18 @@ def _write_shards(
     encode: _Encoder, index: ShardIndex, out: Path, advance: Callable[[int], object]
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    remove_partial_files(out)
-    if (out / INDEX).exists():
-        index = _resumed(index, _renewed(ShardIndex.read(out), index, encode.way), out)
-    index.write(out)
-    for number, shard in enumerate(index.shards):
-        if shard.done:
-            advance(sum(source.bytes for source in shard.sources))
-            continue
-        index = index.with_shard(number, _write_shard(encode, shard, out, index.dtype, advance))
+    with sole_writer(out, "out"):
+        remove_partial_files(out)
+        if (out / INDEX).exists():
+            index = _resumed(index, _renewed(ShardIndex.read(out), index, encode.way), out)
         index.write(out)
+        for number, shard in enumerate(index.shards):
+            if shard.done:
+                advance(sum(source.bytes for source in shard.sources))
+                continue
+            written = _write_shard(encode, shard, out, index.dtype, advance)
+            index = index.with_shard(number, written)
+            index.write(out)
 
 
 def _write_shard(

@@ -7,23 +7,24 @@ import hashlib
 import mmap
 import os
 import struct
-import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
 import regex
 from numpy.typing import NDArray
 
 from tokfrag._core import training as _native
+from tokfrag._files import whole_file
 from tokfrag._progress import progress_bar
 from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.patterns import native_name
+from tokfrag.tokens.training.spills import compacted, spilled
 
 Text: TypeAlias = str | bytes
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -34,6 +35,14 @@ _MAGIC = b"tokfrag word counts 1\n"
 _DIGEST_BYTES = 16
 _BATCH_BYTES = 1 << 24  # handed to the threads at a time
 _BATCH_TEXTS = 1 << 15
+_ENCODED_CHARS = 1 << 20
+
+
+class _Held(NamedTuple):
+    """Words in memory, and packed ones that were there before."""
+
+    table: _native.WordTable
+    runs: tuple[mmap.mmap, ...] = ()
 
 
 class WordCounts:
@@ -79,8 +88,7 @@ class WordCounts:
         self._most = (
             None if max_memory is None else check_count("max_memory", max_memory, LEAST_MEMORY)
         )
-        self._table = _native.WordTable()
-        self._runs: list[mmap.mmap] = []  # packed words that the table had before
+        self._held = _Held(_native.WordTable())
         self._lock = threading.Lock()
 
     @property
@@ -105,7 +113,7 @@ class WordCounts:
         listed = [texts] if isinstance(texts, (str, bytes)) else texts
         counter = _native.PieceCounter(max(self._family, 0), check_threads(threads))
         table = _native.WordTable()
-        runs: list[mmap.mmap] = []
+        runs: tuple[mmap.mmap, ...] = ()
         first = 0
         for batch in _batches(listed):
             if self._family >= 0:
@@ -113,7 +121,7 @@ class WordCounts:
             else:
                 table.merge(self._count_slowly(batch, first))
             first += len(batch)
-            table = self._spill(table, counter, runs)
+            table, runs = self._spill(table, counter, runs)
         table.merge(counter.take())
         self._absorb(table, runs)
 
@@ -136,7 +144,7 @@ class WordCounts:
         total = sum(os.path.getsize(path) for path in files)
         counter = _native.PieceCounter(max(self._family, 0), check_threads(threads))
         table = _native.WordTable()
-        runs: list[mmap.mmap] = []
+        runs: tuple[mmap.mmap, ...] = ()
         with progress_bar(total, "counting", "B", progress, scale=True) as advance:
             for path in files:
                 for block, read in _blocks_of_lines(path):
@@ -144,7 +152,7 @@ class WordCounts:
                         counter.add_lines(block)
                     else:
                         table.merge(self._count_slowly(_lines(block)))
-                    table = self._spill(table, counter, runs)
+                    table, runs = self._spill(table, counter, runs)
                     advance(read)
         table.merge(counter.take())
         self._absorb(table, runs)
@@ -169,7 +177,7 @@ class WordCounts:
     def clear(self) -> None:
         """Forget all words."""
         with self._lock:
-            self._table, self._runs = _native.WordTable(), []
+            self._held = _Held(_native.WordTable())
 
     def items(self) -> list[tuple[bytes, int]]:
         """Return the words and their counts, in byte order."""
@@ -194,18 +202,9 @@ class WordCounts:
 
     def save(self, path: FilePath) -> None:
         """Write the counts to a file, which is there whole or not at all."""
-        target = Path(path)
         data = self._to_bytes()
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole_file(Path(path)) as file:
+            file.write(data)
 
     @classmethod
     def load(cls, path: FilePath) -> WordCounts:
@@ -240,7 +239,7 @@ class WordCounts:
             raise ValueError("its checksum does not fit its content")
         pattern = data[head : head + n_pattern]
         counts = cls(pattern[1:].decode() if pattern else None)
-        counts._table = _native.WordTable.unpack(data[head + n_pattern : end])
+        counts._held = _Held(_native.WordTable.unpack(data[head + n_pattern : end]))
         return counts
 
     def __getstate__(self) -> bytes:
@@ -256,44 +255,58 @@ class WordCounts:
     def settled(self) -> Iterator[_native.WordTable]:
         """Give the native table of all words while nothing else changes it."""
         with self._lock:
-            if self._runs:
-                packed = _native.merge_packed([*self._runs, self._table.pack()])
-                self._table, self._runs = _native.WordTable.unpack(packed), []
-            yield self._table
+            if self._held.runs:
+                packed = _native.merge_packed([*self._held.runs, self._held.table.pack()])
+                self._held = _Held(_native.WordTable.unpack(packed))
+            yield self._held.table
 
     def give_words(self, trainer: _native.Trainer, byte_ids: NDArray[np.uint32]) -> int:
         """Give every word to a trainer, as the ids of its bytes; returns the bytes of all texts."""
         with self._lock:
-            if self._runs:
-                return trainer.add_runs([*self._runs, self._table.pack()], byte_ids)
-            trainer.add_counts(self._table, byte_ids)
-            return self._table.n_bytes
+            table, runs = self._held
+            if runs:
+                return trainer.add_runs([*runs, table.pack()], byte_ids)
+            trainer.add_counts(table, byte_ids)
+            return table.n_bytes
 
     def _packed(self) -> bytes:
         with self._lock:
-            packed = self._table.pack()
-            return _native.merge_packed([*self._runs, packed]) if self._runs else packed
+            packed = self._held.table.pack()
+            runs = self._held.runs
+            return _native.merge_packed([*runs, packed]) if runs else packed
+
+    def _exceeds(self, memory: int) -> bool:
+        # A third: tables double as they grow, and are packed beside themselves.
+        return self._most is not None and memory > self._most // 3
 
     def _spill(
-        self, table: _native.WordTable, counter: _native.PieceCounter, runs: list[mmap.mmap]
-    ) -> _native.WordTable:
-        """Move what was counted to a file if it holds too much memory; the table to go on with."""
-        # A third: tables double as they grow, and are packed beside themselves.
-        if self._most is None or table.memory + counter.memory <= self._most // 3:
-            return table
+        self,
+        table: _native.WordTable,
+        counter: _native.PieceCounter,
+        runs: tuple[mmap.mmap, ...],
+    ) -> _Held:
+        """What to go on with: what was counted is in a file if it held too much memory."""
+        if not self._exceeds(table.memory + counter.memory):
+            return _Held(table, runs)
         table.merge(counter.take())
-        runs.append(_run_of(table))
-        return _native.WordTable()
+        if len(table) == 0:
+            return _Held(table, runs)
+        return _Held(_native.WordTable(), compacted([*runs, spilled(table)]))
 
-    def _absorb(self, table: _native.WordTable, runs: Sequence[mmap.mmap] = ()) -> None:
+    def _absorb(self, table: _native.WordTable, runs: tuple[mmap.mmap, ...] = ()) -> None:
+        """Add words, all of them or, where that raises, none."""
+        # Whatever can fail (memory, the disk, sums of 2**63, Ctrl-C) comes before the one step that
+        # anybody else sees: an assignment, or a native merge that is all or nothing itself.
         with self._lock:
-            if len(self._table) < len(table):
-                self._table, table = table, self._table
-            self._table.merge(table)
-            self._runs += runs
-            if self._most is not None and self._table.memory > self._most // 3:
-                self._runs.append(_run_of(self._table))
-                self._table = _native.WordTable()
+            held = self._held
+            if runs or self._exceeds(held.table.memory + table.memory):
+                older = [spilled(held.table)] if len(held.table) else []
+                self._held = _Held(table, compacted([*held.runs, *older, *runs]))
+            elif len(held.table) < len(table):
+                table.merge(held.table)
+                self._held = _Held(table, held.runs)
+            else:
+                held.table.merge(table)
 
     def _count_slowly(self, texts: Iterable[Text], first: int = 0) -> _native.WordTable:
         counter: Counter[bytes] = Counter()
@@ -307,13 +320,15 @@ class WordCounts:
         elif isinstance(text, str):
             chars, errors = text, "strict"
             try:
-                chars.encode()
+                _encoded(chars, errors)
             except UnicodeEncodeError:
                 raise ValueError(
                     f"texts: item {index} holds a lone surrogate; takes text that has a UTF-8 form"
                 ) from None
         else:
-            raise TypeError(f"texts: item {index} is {type(text)!r}; takes str or bytes")
+            raise TypeError(
+                f"texts: item {index} is a {type(text).__name__}, expected str or bytes"
+            )
         end = 0
         limit = 5.0 + 1e-5 * len(chars)  # seconds: a pattern that runs wild is stopped
         try:
@@ -327,15 +342,13 @@ class WordCounts:
                 f"pattern: {self._pattern!r} takes too long on text {index}, at character {end}"
             ) from None
         if end < len(chars):
-            yield chars[end:].encode("utf-8", errors)
+            yield _encoded(chars[end:], errors)
 
 
-def _run_of(table: _native.WordTable) -> mmap.mmap:
-    """The table's words in a file of no name, gone with the map."""
-    with tempfile.TemporaryFile(prefix="tokfrag-") as file:
-        file.write(table.pack())
-        file.flush()
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+def _encoded(chars: str, errors: str) -> bytes:
+    """UTF-8, made in parts: within one, Python hears no Ctrl-C."""
+    starts = range(0, len(chars), _ENCODED_CHARS)
+    return b"".join(chars[at : at + _ENCODED_CHARS].encode("utf-8", errors) for at in starts)
 
 
 def count_words(
