@@ -80,6 +80,12 @@ def sliding_window_inference(
     ------
     ValueError, TypeError
         An argument that does not fit; the message names it.
+
+    Examples
+    --------
+    >>> double = sliding_window_inference(torch.ones(1, 1, 9), 4, 2, lambda x: 2 * x, 0.5)
+    >>> double.shape, double.mean().item()
+    (torch.Size([1, 1, 9]), 2.0)
     """
     rank = inputs.ndim - 2
     roi = _roi(roi_size, tuple(inputs.shape[2:]))
