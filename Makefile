@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 SOURCES := pyproject.toml CMakeLists.txt README.md constraints.txt $(shell find csrc python -type f \
 	! -name '*.so' ! -name '*.pyc')
+# Of pytest-xdist: as many processes as there are processors.
+WORKERS ?= auto
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test bench lint format docs clean
 demo: $(VENV)/.with-demo
 	$(BIN)/tokfrag compare digits
 
 test: $(VENV)/.with-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 bench: $(VENV)/.with-bench
 	$(BIN)/python -m pytest bench --benchmark-json=build/bench.json $(PYTEST_ARGS)
@@ -29,6 +31,10 @@ format: $(VENV)/.with-lint
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
 
+docs: $(VENV)/.with-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "the site: build/site/index.html"
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -41,7 +47,7 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.built: $(SOURCES) $(VENV)/.torch
-	@echo "Building tokfrag: two to five minutes the first time."
+	@echo "Building tokfrag: one to four minutes the first time."
 	$(PIP) .
 	touch $@
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+import time
+from collections.abc import Callable
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -43,19 +45,49 @@ def run_python(
     )
 
 
-def compile_emulated_cuda(folder: Path) -> ModuleType:
-    """``tokfrag._cuda`` with its kernels run on the host, compiled into ``folder``."""
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that the first process of a test run to come makes; the others wait for it."""
+    ready = folder / "ready"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        deadline = time.monotonic() + 900
+        while not ready.exists():
+            if time.monotonic() > deadline or not folder.exists():
+                raise RuntimeError(f"{folder}: the process that began it did not end it") from None
+            time.sleep(0.05)
+        return folder
+    try:
+        make(folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    ready.touch()
+    return folder
+
+
+def emulated_path(folder: Path) -> Path:
+    return folder / f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+def compile_emulated_cuda(folder: Path) -> None:
+    """Compile ``tokfrag._cuda``, its kernels run on the host, into a folder."""
     pybind11 = pytest.importorskip("pybind11", reason="the emulated module is compiled here")
     compiler = shutil.which("c++")
     if compiler is None or not (ROOT / EMULATED_SOURCES[0]).exists():
         pytest.skip("no C++ compiler, or no source tree")
-    target = folder / f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
     includes = [pybind11.get_include(), sysconfig.get_paths()["include"], ROOT / "csrc"]
     command = [compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
     command += [f"-I{include}" for include in includes]
     command += [str(ROOT / name) for name in EMULATED_SOURCES]
-    subprocess.run([*command, "-o", str(target)], check=True, capture_output=True, timeout=900)
-    loader = ExtensionFileLoader("tokfrag._cuda", str(target))
+    target = str(emulated_path(folder))
+    subprocess.run([*command, "-o", target], check=True, capture_output=True, timeout=900)
+
+
+def load_emulated_cuda(folder: Path) -> ModuleType:
+    """``tokfrag._cuda`` as :func:`compile_emulated_cuda` left it."""
+    target = str(emulated_path(folder))
+    loader = ExtensionFileLoader("tokfrag._cuda", target)
     spec = spec_from_file_location("tokfrag._cuda", target, loader=loader)
     assert spec is not None
     made = module_from_spec(spec)

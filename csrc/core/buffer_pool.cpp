@@ -1,11 +1,13 @@
 #include "core/buffer_pool.hpp"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <mutex>
 #include <utility>
 #include <vector>
+
+#ifndef _WIN32
+#include <sys/mman.h>
+#endif
 
 namespace tokfrag {
 
@@ -64,7 +66,7 @@ void give_buffer(HugeBuffer buffer) noexcept {
   Pool& shared = pool();
   const std::unique_lock<std::mutex> lock(shared.mutex, std::try_to_lock);
   if (!lock.owns_lock()) return;
-#ifdef MADV_FREE
+#ifdef MADV_FREE  // not on Windows, where a kept block stays resident
   madvise(buffer.data(), static_cast<std::size_t>(size), MADV_FREE);
 #endif
   while (!shared.blocks.empty() &&

@@ -19,7 +19,23 @@ _PARTIAL = ".partial"
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Read a file as it is, no more of it than ``MAX_BYTES``."""
+    """Read a file as it is, no more of it than ``MAX_BYTES``.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    bytes
+        Its content, packed or not.
+
+    Raises
+    ------
+    ValueError
+        It is longer.
+    """
     path = Path(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes, takes at most {MAX_BYTES}")
@@ -32,7 +48,25 @@ def unpack(path: str | os.PathLike[str], content: bytes) -> bytes:
 
 
 def gunzip(path: str | os.PathLike[str], content: bytes) -> bytes:
-    """Unpack packed content, no more of it than ``MAX_BYTES``."""
+    """Unpack packed content, no more of it than ``MAX_BYTES``.
+
+    Parameters
+    ----------
+    path : path-like
+        Where it came from, for the message.
+    content : bytes
+        Of a gzip file.
+
+    Returns
+    -------
+    bytes
+        What was packed.
+
+    Raises
+    ------
+    ValueError
+        It is cut short or damaged, or unpacks to more.
+    """
     try:
         with gzip.open(io.BytesIO(content)) as file:
             data = file.read(MAX_BYTES + 1)
@@ -101,7 +135,20 @@ class HashedFile:
 
 
 def check_new(path: str | os.PathLike[str], *, force: bool) -> None:
-    """Refuse, before any work is done, a path that could not be written afterwards."""
+    """Refuse, before any work is done, a path that could not be written afterwards.
+
+    Parameters
+    ----------
+    path : path-like
+        Of a file that is to be written.
+    force : bool
+        Take one that exists.
+
+    Raises
+    ------
+    IsADirectoryError, FileExistsError, FileNotFoundError
+        A folder; a file that is there, without ``force``; a folder that is not.
+    """
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target}: is a folder")
@@ -112,7 +159,22 @@ def check_new(path: str | os.PathLike[str], *, force: bool) -> None:
 
 
 def write_new(path: str | os.PathLike[str], data: bytes, *, force: bool) -> None:
-    """Write a file whole or not at all, after :func:`check_new`."""
+    """Write a file whole or not at all, after :func:`check_new`.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; with ``force`` it may exist.
+    data : bytes
+        All of its content.
+    force : bool
+        Replace a file that exists.
+
+    Raises
+    ------
+    OSError
+        As :func:`check_new` says.
+    """
     check_new(path, force=force)
     with whole_file(Path(path)) as file:
         file.write(data)

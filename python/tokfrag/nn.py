@@ -62,7 +62,23 @@ class _OnGrid(nn.Module):
         return FreeGrid(tuple(shape), size, stride, dilation, edge, pad_mode, pad_value)
 
     def grid(self, shape: Sequence[int]) -> FragmentGrid:
-        """The grid on space-time axes of these lengths."""
+        """Lay the windows on space-time axes of these lengths.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            The lengths of the space-time axes.
+
+        Returns
+        -------
+        FragmentGrid
+            With the windows and the edge rule of this module.
+
+        Examples
+        --------
+        >>> FragmentExtract(8, 4).grid((16, 16)).n
+        9
+        """
         return FragmentGrid(
             tuple(shape),
             self.size,
@@ -74,6 +90,18 @@ class _OnGrid(nn.Module):
         )
 
     def extra_repr(self) -> str:
+        """Name the options, for ``repr``.
+
+        Returns
+        -------
+        str
+            ``name=value`` by commas.
+
+        Examples
+        --------
+        >>> FragmentExtract(8, 4)
+        FragmentExtract(size=8, stride=4, edge='pad', channels_last=False)
+        """
         return (
             f"size={self.size}, stride={self.stride}, edge={self.edge!r}, "
             f"channels_last={self.channels_last}"
@@ -116,7 +144,18 @@ class FragmentExtract(_OnGrid):
         self.flatten = flatten
 
     def forward(self, x: Tensor) -> Tensor:
-        """The fragments of ``x``; differentiable."""
+        """Cut ``x`` into its fragments; differentiable.
+
+        Parameters
+        ----------
+        x : (batch, channels, *space_time) tensor
+            Any real dtype; with ``channels_last``, channels are last.
+
+        Returns
+        -------
+        (batch, n, channels, *size) tensor
+            In the dtype and on the device of ``x``; with ``flatten``, batch and n are one axis.
+        """
         shape = x.shape[1:-1] if self.channels_last else x.shape[2:]
         free = self.free_grid(shape) if _is_exporting() else None
         if free is not None:
@@ -164,9 +203,24 @@ class FragmentMerge(_OnGrid):
         self.fill_value = fill_value
 
     def forward(self, fragments: Tensor, shape: Sequence[int]) -> Tensor:
-        """One array of the given space-time ``shape``; differentiable.
+        """Merge fragments into one array of the given shape; differentiable.
 
-        ``fragments`` are ``(batch, n, channels, *size)``, or with batch and n flattened.
+        Parameters
+        ----------
+        fragments : (batch, n, channels, *size) or (batch * n, channels, *size) tensor
+            As :class:`FragmentExtract` gives them; with ``channels_last``, channels are last.
+        shape : sequence of int
+            The lengths of the space-time axes of what they were cut from.
+
+        Returns
+        -------
+        (batch, channels, *shape) tensor
+            In the dtype and on the device of ``fragments``.
+
+        Raises
+        ------
+        ValueError
+            Batch and n are one axis, and its length is no multiple of n.
         """
         free = self.free_grid(shape) if _is_exporting() else None
         if free is not None:

@@ -15,6 +15,7 @@ from support import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 # Adapters that need a package the test extra does not bring.
@@ -44,11 +45,8 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_point_at_files(page: Path) -> None:
-    missing = [
-        target
-        for target in LINK.findall(page.read_text(encoding="utf-8"))
-        if not (page.parent / target).exists()
-    ]
+    prose = FENCED.sub("", page.read_text(encoding="utf-8"))
+    missing = [target for target in LINK.findall(prose) if not (page.parent / target).exists()]
     assert missing == []
 
 

@@ -18,7 +18,7 @@ _HEAD = """
     import os, pathlib, signal, sys, tempfile, threading, time
     import numpy as np
     from tokfrag import TokenBatch, Tokenizer, WordCounts
-    folder = pathlib.Path(os.environ["TOKFRAG_DATA"]) / "vocab"
+    folder = pathlib.Path(os.environ.get("TOKFRAG_DATA", "")) / "vocab"  # set by `data`
     FILES = {files}
 
     def load(family="cl100k"):

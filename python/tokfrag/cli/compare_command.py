@@ -30,6 +30,7 @@ examples:
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command and its arguments to the command's."""
     parser = commands.add_parser(
         "compare",
         help="train one network on differently cut data, under one budget",
@@ -81,6 +82,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Compare the cuts, print the table, and write what was asked for; returns the exit status."""
     from tokfrag._files import check_new
     from tokfrag.compare import compare
     from tokfrag.compare.extras import require

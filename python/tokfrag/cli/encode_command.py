@@ -10,6 +10,7 @@ from tokfrag.cli.tokenizer_files import PATTERN_HELP, check_texts, load_tokenize
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command and its arguments to the command's."""
     parser = commands.add_parser(
         "encode",
         help="turn text files into token shards, or count their tokens",
@@ -48,6 +49,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Write token shards, or print how many tokens each file has; returns the exit status."""
     check_texts(arguments.files)
     if arguments.out is not None:
         _check_out(arguments.out, arguments.layout, force=arguments.force)

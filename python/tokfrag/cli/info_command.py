@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command and its arguments to the command's."""
     parser = commands.add_parser(
         "info",
         help="version, instruction sets, threads, CUDA module, torch",
@@ -19,6 +20,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the facts, as lines or as JSON; returns the exit status."""
     facts = collect()
     if arguments.json:
         print(json.dumps(facts, indent=1))

@@ -20,6 +20,7 @@ _UNITS = {
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command and its arguments to the command's."""
     parser = commands.add_parser(
         "plan",
         help="rank fragment sizes, strides and batches for a shape",
@@ -49,6 +50,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the ranked ways to cut, and those refused; returns the exit status."""
     from tokfrag.fragments import plan_fragments
 
     field = arguments.receptive_field

@@ -10,6 +10,7 @@ from tokfrag.cli.tokenizer_files import check_texts
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command and its arguments to the command's."""
     parser = commands.add_parser(
         "train",
         help="learn a byte-pair vocabulary from text files",
@@ -38,6 +39,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Train a tokenizer on files and write it; returns the exit status."""
     from tokfrag._files import check_new
     from tokfrag.tokens import Tokenizer
 

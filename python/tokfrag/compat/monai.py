@@ -87,6 +87,12 @@ def sliding_window_inference(
     ------
     ValueError, TypeError
         An argument that does not fit; the message names it.
+
+    Examples
+    --------
+    >>> double = sliding_window_inference(torch.ones(1, 1, 9), 4, 2, lambda x: 2 * x, 0.5)
+    >>> double.shape, double.mean().item()
+    (torch.Size([1, 1, 9]), 2.0)
     """
     if not inputs.shape[0]:
         raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, takes at least one image")
