@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "tokfrag"
-SUBJECTS = ("tokens", "fragments", "sparse")
+SUBJECTS = ("tokens", "fragments", "stream", "sparse")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
