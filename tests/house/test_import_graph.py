@@ -15,23 +15,6 @@ NATIVE = {"tokfrag._core", "tokfrag._cuda"}
 
 # Files among which circles are still to be cut, by subject. None in the subjects not named.
 CIRCLES: dict[str, set[str]] = {
-    "fragments": {
-        "tokfrag.fragments._op_arguments",
-        "tokfrag.fragments._weighted_ops",
-        "tokfrag.fragments.engines.composed",
-        "tokfrag.fragments.engines.cuda",
-        "tokfrag.fragments.extraction",
-        "tokfrag.fragments.features",
-        "tokfrag.fragments.merging",
-        "tokfrag.fragments.operators.extract_merge",
-        "tokfrag.fragments.operators.features",
-        "tokfrag.fragments.operators.segments",
-        "tokfrag.fragments.segments",
-    },
-    "sparse": {
-        "tokfrag.sparse.products.planner",
-        "tokfrag.sparse.products.products",
-    },
     "compare": {
         "tokfrag.compare.cut",
         "tokfrag.compare.cuts.arrays",
