@@ -14,7 +14,7 @@ from tokfrag.compare import Patches, Quantised, Samples, as_cut, parse_cut
     "name",
     [
         "pixels:16",
-        "values:64@attention",
+        "values:64@concat",
         "patch:4",
         "patch:4/2",
         "patch:2x8x8/1x4x4",

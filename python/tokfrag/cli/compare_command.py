@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokfrag.cli.argument_types import above_zero, from_zero, positive
+from tokfrag.cli.report_command import add_outputs, check_outputs
 
 _EPILOG = """\
 cuts:
@@ -18,12 +19,15 @@ cuts:
     +hann +gaussian +triangular  how fragments are weighed where answers are merged
   whole                    one fragment
   bytes, chars, bpe:512    tokens of text; wordpiece:vocab.txt
+  tokenizer.json, x.tiktoken, x.model, hf:FOLDER    a tokenizer on disk
   window:8/4               fragments of text: 8 bytes, the last 4 of them new
   @concat @mean @attention how the network joins pieces; mean forgets where each one was
 
 examples:
   tokfrag compare digits
-  tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --plot a.png --json a.json
+  tokfrag compare corpus.txt                                 the task told from the file
+  tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --card a.png --json a.json
+  tokfrag report a.json --price 2.5                          other prices, nothing trained
   tokfrag compare digits --budget "200 GFLOP" --seeds 5      the same table every time
   tokfrag compare text --price 0.1 --piece-price 0.5         a cost from hours and tokens
 """
@@ -39,23 +43,38 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", metavar="TASK", help=f"one of: {', '.join(_tasks())}")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="your data, not the default")
-    parser.add_argument("--cuts", nargs="+", metavar="CUT", help="what to compare (see below)")
     parser.add_argument(
-        "--budget", help="a training's budget: 10s, 2m, '500 GFLOP', '200 steps' (per cut and seed)"
+        "task", metavar="TASK", help=f"one of: {', '.join(_tasks())}, or a .txt or .csv file"
+    )
+    parser.add_argument("--data", type=Path, metavar="PATH", help="your data, not the default")
+    parser.add_argument(
+        "--cuts",
+        nargs="+",
+        action="extend",
+        metavar="CUT",
+        help="what to compare (see below); a second --cuts adds to the first",
+    )
+    parser.add_argument(
+        "--budget",
+        nargs="+",
+        action="extend",
+        help="a training's budget (per cut and seed): 10s, 2m, '500 GFLOP', '200 steps'; several "
+        "are the rungs of the ladder",
     )
     parser.add_argument("--seeds", type=positive, default=3, help="trainings a cut (default 3)")
     parser.add_argument(
         "--body", default="attention", metavar="KIND", help="attention (default), inside or conv"
     )
-    parser.add_argument("--width", type=positive, default=64, help="of the body (default 64)")
+    parser.add_argument("--width", type=positive, help="of the body (default: the task's)")
     parser.add_argument("--depth", type=positive, default=2, help="of the body (default 2)")
     parser.add_argument("--batch", type=positive, help="samples a step (default: the task's)")
-    parser.add_argument("--rate", type=above_zero, help="learning rate (default: the task's)")
+    parser.add_argument(
+        "--rate", type=above_zero, help="one learning rate for all (default: each row's own)"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
+        action="extend",
         default=[],
         type=_setting,
         metavar="NAME=VALUE",
@@ -69,11 +88,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--piece-price", type=from_zero, metavar="P", help="what a million pieces (tokens) cost"
     )
-    parser.add_argument("--full", action="store_true", help="print all tables, not only the first")
-    parser.add_argument("--plot", type=Path, metavar="PATH", help="draw quality against cost")
+    add_outputs(parser)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers")
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write one self-contained page")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
     parser.add_argument(
         "--resume", action="store_true", help="take finished trainings from the --json file"
     )
@@ -84,42 +100,40 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     """Compare the cuts, print the table, and write what was asked for; returns the exit status."""
     from tokfrag._files import check_new
-    from tokfrag.compare import compare
+    from tokfrag.compare import Recipe, compare
     from tokfrag.compare.extras import require
-    from tokfrag.compare.tasks import make_task
+    from tokfrag.compare.tasks import guess_task, make_task
 
     require("torch", purpose="tokfrag compare")
-    if arguments.plot is not None or arguments.html is not None:
-        require("matplotlib", purpose="the plot")
+    from tokfrag.compare.body import Body
+
     if arguments.resume and arguments.json is None:
         raise ValueError("--resume: takes --json PATH, the file with the finished trainings")
-    for path in (arguments.plot, arguments.html):
-        if path is not None:
-            check_new(path, force=arguments.force)
-    if arguments.plot is not None:
-        from tokfrag.compare.views.plot import check_format
-
-        check_format(arguments.plot)
+    check_outputs(arguments)
     if arguments.json is not None:
         check_new(arguments.json, force=arguments.force or arguments.resume)
-    task = make_task(arguments.task, arguments.data, dict(arguments.settings))
-    from tokfrag.compare.body import Body
-    from tokfrag.compare.training import Recipe
-
+    name, data = arguments.task, arguments.data
+    if data is None and Path(name).is_file():
+        name, data = guess_task(Path(name)), Path(name)
+    task = make_task(name, data, dict(arguments.settings))
     recipe: Recipe = getattr(task, "recipe", Recipe())
     recipe = replace(
         recipe,
         batch=arguments.batch or recipe.batch,
         rate=arguments.rate or recipe.rate,
+        tune=arguments.rate is None,
+        width=arguments.width or recipe.width,
     )
     cuts = None
     if arguments.cuts is not None:
         cuts = [cut for text in arguments.cuts for cut in text.split(",") if cut]
+    budgets = arguments.budget or []
     report = compare(
         task,
         cuts,
-        budget=arguments.budget,
-        model=Body(arguments.body, arguments.width, arguments.depth),
+        budget=budgets[0] if len(budgets) == 1 else None,
+        budgets=budgets if len(budgets) > 1 else None,
+        model=Body(arguments.body, recipe.width, arguments.depth),
         seeds=arguments.seeds,
         recipe=recipe,
         threads=arguments.threads,
@@ -130,19 +144,21 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         command=shlex.join(["tokfrag", *sys.argv[1:]]),
     )
-    print(report.table(full=arguments.full))
+    print(report.markdown() if arguments.markdown else report.table(full=arguments.full))
     if arguments.json is not None:
         report.to_json(arguments.json, force=True)
     if arguments.plot is not None:
         report.plot(arguments.plot, force=arguments.force)
+    if arguments.card is not None:
+        report.to_card(arguments.card, force=arguments.force)
     if arguments.html is not None:
         report.to_html(arguments.html, force=arguments.force)
-    for path in (arguments.json, arguments.plot, arguments.html):
+    for path in (arguments.json, arguments.plot, arguments.card, arguments.html):
         if path is not None:
             print(f"wrote {path}")
     if report.interrupted:
         return 130
-    if not any(row.runs and row.scores for row in report.rows):
+    if not any(row.finished for row in report.rows):
         print("tokfrag: error: no training gave a score", file=sys.stderr)
         return 1
     return 0

@@ -13,10 +13,20 @@ from tokfrag.cli import (
     encode_command,
     info_command,
     plan_command,
+    report_command,
     train_command,
+    verify_command,
 )
 
-_COMMANDS = (compare_command, plan_command, encode_command, train_command, info_command)
+_COMMANDS = (
+    compare_command,
+    report_command,
+    verify_command,
+    plan_command,
+    encode_command,
+    train_command,
+    info_command,
+)
 
 
 def parser() -> argparse.ArgumentParser:

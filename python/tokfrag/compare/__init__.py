@@ -8,22 +8,32 @@ from __future__ import annotations
 
 from tokfrag.compare.budget import Budget
 from tokfrag.compare.comparison import compare
-from tokfrag.compare.cut import Cut, FittedCut, as_cut, parse_cut
+from tokfrag.compare.contracts import (
+    Cut,
+    FittedCut,
+    Floor,
+    Pieces,
+    PieceSpec,
+    Recipe,
+    Samples,
+    Split,
+    Task,
+)
 from tokfrag.compare.cuts.arrays import Patches, Quantised
+from tokfrag.compare.cuts.names import as_cut, parse_cut
 from tokfrag.compare.cuts.texts import (
     Bpe,
     ByteWindows,
     Characters,
     RawBytes,
-    TokenizerCut,
     WordPieces,
 )
+from tokfrag.compare.cuts.tokenizers import TokenizerCut, TokenizerFile
 from tokfrag.compare.extras import MissingExtraError
-from tokfrag.compare.pieces import Pieces, PieceSpec
 from tokfrag.compare.report import Report
-from tokfrag.compare.row import CutFacts, Row, Run
-from tokfrag.compare.task import ArrayTask, Samples, Split, Task
+from tokfrag.compare.row import CutFacts, Prices, Row, Run, Rung
 from tokfrag.compare.tasks import TASKS
+from tokfrag.compare.tasks.arrays import ArrayTask
 
 __all__ = [
     "TASKS",
@@ -35,19 +45,24 @@ __all__ = [
     "Cut",
     "CutFacts",
     "FittedCut",
+    "Floor",
     "MissingExtraError",
     "Patches",
     "PieceSpec",
     "Pieces",
+    "Prices",
     "Quantised",
     "RawBytes",
+    "Recipe",
     "Report",
     "Row",
     "Run",
+    "Rung",
     "Samples",
     "Split",
     "Task",
     "TokenizerCut",
+    "TokenizerFile",
     "WordPieces",
     "as_cut",
     "compare",

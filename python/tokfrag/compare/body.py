@@ -1,14 +1,15 @@
 """The network that every cut feeds: embed the pieces, mix them, join them, answer.
 
-Only the first layer differs from cut to cut, and it must: ids are looked up in a table, values go
-through a linear map. Three bodies: ``attention`` lets all pieces see each other, ``inside`` uses
-attention within each piece and none across, ``conv`` convolves within each piece.
+What depends on the cut is the first layer (ids are looked up in a table, values go through a
+linear map), a position for each piece, and, for text, the answer, which is the table again; all
+else has as many parameters for every cut that joins by attention. Three bodies: ``attention`` lets
+all pieces see each other, ``inside`` uses attention within each piece and none across, ``conv``
+convolves within each piece.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tokfrag.compare.pieces import PieceSpec
+from tokfrag.compare.contracts import Model, PieceSpec
 
 KINDS = ("attention", "inside", "conv")
+#: How many weighings of the pieces the attention join gives to the head.
+QUERIES = 4
 
 
 class Attention(nn.Module):
@@ -88,6 +91,8 @@ class EmbedIds(nn.Module):
         assert spec.vocabulary is not None
         unit = width if spec.units == 1 else max(8, width // 4)
         self.table = nn.Embedding(spec.vocabulary + 1, unit)
+        # The table is the head of a text's network too, so vectors of length one to begin with.
+        nn.init.normal_(self.table.weight, std=unit**-0.5)
         self.join = nn.Identity() if spec.units == 1 else nn.Linear(spec.units * unit, width)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -142,14 +147,17 @@ class EmbedConv(nn.Module):
 
 
 class Join(nn.Module):
-    """Pieces to one vector: side by side, their mean, or a learned weighing."""
+    """Pieces to one vector: a few learned weighings, their mean, or side by side.
+
+    The first two take as many parameters however many pieces there are.
+    """
 
     def __init__(self, merge: str, n: int, width: int):
         super().__init__()
         self.merge = merge
-        self.width = n * width if merge == "concat" else width
+        self.width = {"concat": n * width, "mean": width, "attention": QUERIES * width}[merge]
         if merge == "attention":
-            self.query = nn.Linear(width, 1)
+            self.query = nn.Linear(width, QUERIES)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.merge == "concat":
@@ -160,10 +168,10 @@ class Join(nn.Module):
             assert mask is not None
             weight = mask.to(x.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
             return (x * weight[..., None]).sum(1)
-        scores: Tensor = self.query(x)[..., 0]
+        scores: Tensor = self.query(x).transpose(1, 2)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return (scores.softmax(1)[:, None] @ x)[:, 0]
+            scores = scores.masked_fill(~mask[:, None], -torch.inf)
+        return (scores.softmax(2) @ x).flatten(1)
 
 
 class Network(nn.Module):
@@ -201,16 +209,13 @@ class Network(nn.Module):
         x: Tensor = self.embed(pieces.long() if self.spec.vocabulary is not None else pieces)
         if self.position is not None:
             x = x + self.position[: x.shape[1]]
-        x = self.mix(x, mask) if isinstance(self.mix, Blocks) else self.mix(x)
-        x = self.norm(x)
+        mixed = self.mix(x, mask) if isinstance(self.mix, Blocks) else self.mix(x)
+        # Recurrent layers give their state beside the answer.
+        x = self.norm(mixed[0] if isinstance(mixed, tuple) else mixed)
         if self.join is None or self.head is None:
             return x
         answer: Tensor = self.head(self.join(x, mask))
         return answer
-
-
-#: Builds a network from the pieces' shape and the number of outputs (None: one vector a piece).
-Model = Callable[[PieceSpec, "int | None"], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -267,18 +272,18 @@ class Body:
         return middle
 
 
-def as_model(value: object) -> Model:
+def as_model(value: object, width: int = 64) -> Model:
     """The body from its name, a module for the middle, a function ``(spec, outputs)``, or None."""
     if value is None:
-        return Body()
+        return Body(width=width)
     if isinstance(value, str):
-        return Body(value)
+        return Body(value, width=width)
     if isinstance(value, nn.Module):
-        width = getattr(value, "width", None)
-        if width is None:
+        found = getattr(value, "width", None) or getattr(value, "input_size", None)
+        if found is None:
             first = next((m for m in value.modules() if isinstance(m, nn.Linear)), None)
-            width = 64 if first is None else first.in_features
-        return Body(width=int(width), middle=value)
+            found = 64 if first is None else first.in_features
+        return Body(width=int(found), middle=value)
     if callable(value):
         return value
     raise TypeError(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+#: A training of fewer steps than this tells rows and rates apart by luck.
+FEWEST_STEPS = 12
 
 _UNITS = {
     "": ("seconds", 1.0),
@@ -75,3 +79,51 @@ class Budget:
         if self.kind == "flops":
             return f"{self.amount / 1e9:g} GFLOP"
         return f"{self.amount:g} steps"
+
+
+#: The rungs below a budget, as shares of it, and how many steps each must leave.
+_RUNGS = (1 / 16, 1 / 4)
+
+
+def ladder(
+    budget: Budget | float | str, budgets: Sequence[Budget | float | str] | None = None
+) -> tuple[Budget, tuple[float, ...]]:
+    """The whole budget, and the shares of it at which rows are judged.
+
+    Parameters
+    ----------
+    budget
+        The whole; its sixteenth and its quarter are judged too. A budget in steps keeps only rungs
+        of 12 steps or more.
+    budgets
+        The rungs themselves, in place of ``budget``.
+
+    Raises
+    ------
+    ValueError
+        Where the rungs do not rise or are of different kinds.
+
+    Examples
+    --------
+    >>> ladder("160 GFLOP")
+    (Budget(kind='flops', amount=160000000000.0), (0.0625, 0.25, 1.0))
+    >>> ladder("", ["10 steps", "40 steps"])
+    (Budget(kind='steps', amount=40.0), (0.25, 1.0))
+    """
+    if budgets is None:
+        whole = Budget.of(budget)
+        shares: tuple[float, ...] = (*_RUNGS, 1.0)
+        if whole.kind == "steps":
+            # Half a step cannot be made.
+            steps = [max(1, int(s * whole.amount)) for s in shares]
+            shares = (*(n / whole.amount for n in steps[:-1] if n >= FEWEST_STEPS), 1.0)
+        return whole, shares
+    given = [Budget.of(value) for value in budgets]
+    if not given:
+        raise ValueError("budgets: got none; give one or more")
+    if len({one.kind for one in given}) > 1:
+        raise ValueError("budgets: got different kinds; give all in seconds, FLOPs or steps")
+    amounts = [one.amount for one in given]
+    if sorted(set(amounts)) != amounts:
+        raise ValueError(f"budgets: got {', '.join(map(str, given))}; give them rising")
+    return given[-1], tuple(amount / amounts[-1] for amount in amounts)

@@ -1,4 +1,4 @@
-"""The entry point: one task, several cuts, the same budget for all."""
+"""The entry point: one task, several cuts, the same budgets for all."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tokfrag._files import write_new
 from tokfrag._machine import environment
-from tokfrag.compare.budget import Budget
-from tokfrag.compare.cut import Cut, as_cut
+from tokfrag.compare.budget import Budget, ladder
+from tokfrag.compare.contracts import Cut, Recipe, Split
+from tokfrag.compare.cuts.names import as_cuts
 from tokfrag.compare.extras import require
+from tokfrag.compare.parts import Parts, in_parts
 from tokfrag.compare.progress import Progress
-from tokfrag.compare.report import Report, with_pareto_front
+from tokfrag.compare.report import Report
 from tokfrag.compare.resuming import digest, finished_runs
 from tokfrag.compare.row import Prices, Row, Run
+from tokfrag.compare.sample import drawn_sample
 from tokfrag.compare.tasks import as_task
 
 if TYPE_CHECKING:
-    from tokfrag.compare.body import Model
-    from tokfrag.compare.problems import Problem
-    from tokfrag.compare.runner import Prepared
-    from tokfrag.compare.task import Split
-    from tokfrag.compare.training import Recipe
+    from tokfrag.compare.runner import Prepared, Setting
+
+# Choosing a rate or a rung takes no more samples than this.
+_CHOOSE_AT_MOST = 256
 
 
 def compare(
@@ -32,10 +36,12 @@ def compare(
     cuts: Sequence[Any] | None = None,
     *,
     budget: Budget | float | str | None = None,
+    budgets: Sequence[Budget | float | str] | None = None,
     model: Any = None,
     seeds: int | Sequence[int] = 3,
     recipe: Recipe | None = None,
     threads: int = 1,
+    device: str | None = None,
     price_per_hour: float | None = None,
     price_per_million_pieces: float | None = None,
     progress: bool = False,
@@ -43,7 +49,11 @@ def compare(
     resume: bool = False,
     command: str = "",
 ) -> Report:
-    """Train the same body on the same data under the same budget, cut in different ways.
+    """Train the same body on the same data under the same budgets, cut in different ways.
+
+    Each cut passes a gate first: a text must come back from its pieces, no answer may depend on
+    what it should predict, a step must fit into memory. Each row then looks for a learning rate on
+    a part to choose on, and is trained up a ladder of budgets, once a seed.
 
     Parameters
     ----------
@@ -51,19 +61,27 @@ def compare(
         A shipped task's name, ``(x, y)`` arrays, ``(texts, y)``, a list of texts, or any object
         with the members of :class:`Task`.
     cuts
-        Short names (see :func:`parse_cut`), sizes, fragment grids, tokenizers, or objects with the
-        members of :class:`Cut`; the task's own when left out.
+        Short names (see :func:`parse_cut`), sizes, fragment grids, tokenizers or their files, or
+        objects with the members of :class:`Cut`; the task's own when left out.
     budget
         What each training may spend: ``"60s"``, ``"500 GFLOP"``, ``"200 steps"``. Under the last
-        two, the same seeds give the same table, times apart.
+        two, the same seeds give the same table, times apart. Rows are judged at a sixteenth, a
+        quarter and all of it, where that leaves 12 steps.
+    budgets
+        The rungs themselves, rising and of one kind, in place of ``budget``.
     model
         The body: a name, a module that mixes pieces (``(batch, n, width)`` to the same), or a
         function ``(spec, outputs) -> nn.Module``; the same for every cut.
     seeds
         How many trainings a cut gets, or the seeds themselves.
+    recipe
+        Samples a step, where the search for the rate begins, whether there is one; the task's own
+        when left out.
     threads
         How many threads the network gets. Networks as small as these gain little from a second
         one.
+    device
+        Where networks are trained: only ``"cpu"`` in this version.
     price_per_hour, price_per_million_pieces
         What an hour of this machine and a million pieces cost; give each row a cost. Without
         either, a row's cost is told as the seconds and the pieces of one training.
@@ -92,34 +110,43 @@ def compare(
     import torch
 
     from tokfrag.compare.body import as_model
-    from tokfrag.compare.training import Recipe
+    from tokfrag.compare.runner import Setting
 
+    if device not in (None, "cpu"):
+        raise ValueError(f"device: got {device!r}; this version trains on 'cpu'")
+    if threads < 1:
+        raise ValueError(f"threads: got {threads}; it takes 1 or more")
     chosen = as_task(task)
-    kinds = [as_cut(cut) for cut in (chosen.default_cuts() if cuts is None else cuts)]
-    limit = Budget.of(chosen.default_budget() if budget is None else budget)
+    kinds = as_cuts(chosen.default_cuts() if cuts is None else cuts)
+    if not kinds:
+        raise ValueError("cuts: got none; give one or more")
+    if budgets is not None and budget is not None:
+        raise ValueError("budget: got one beside budgets; give one of the two")
+    given = chosen.default_budget() if budget is None else budget
+    limit, rungs = ladder(given, budgets)
     drawn = _seeds(seeds)
-    how: Recipe = getattr(chosen, "recipe", Recipe()) if recipe is None else recipe
-    body = as_model(model)
-    _check(kinds, threads)
+    how = getattr(chosen, "recipe", Recipe()) if recipe is None else recipe
+    body = as_model(model, how.width)
     prices = Prices(price_per_hour, price_per_million_pieces)
     split, problem = chosen.split(), chosen.problem()
-    key = digest(chosen, limit, how, model, threads, split)
+    key = digest(chosen, limit, rungs, how, model, threads, split)
     metric = problem.metric
+    parts = _thinned(in_parts(split))
     session = _Session(
-        split,
-        problem,
-        body,
-        limit,
-        how,
+        Setting(parts, problem, body, how, limit, rungs),
         rows={cut.name: Row(cut.name, metric, prices=prices) for cut in kinds},
-        baselines=[Row(n, metric, baseline=s) for n, s in chosen.baselines(split).items()],
+        baselines=[
+            Row(n, metric, baseline=s)
+            for n, s in chosen.baselines(Split(parts.learn, parts.judge, parts.choose)).items()
+        ],
         blank=Report(
             chosen.name,
             chosen.about,
             metric,
-            str(limit),
+            tuple(str(replace(limit, amount=limit.amount * rung)) for rung in rungs),
             drawn,
             (),
+            remarks=(parts.note,) if parts.note else (),
             environment=environment(),
             command=command,
             key=key,
@@ -144,26 +171,23 @@ def compare(
 class _Session:
     """A comparison under way: what is fixed, and the rows so far."""
 
-    split: Split
-    problem: Problem
-    model: Model
-    budget: Budget
-    recipe: Recipe
+    setting: Setting
     rows: dict[str, Row]
     baselines: list[Row]
     blank: Report
     state: str | PathLike[str] | None
-    done: dict[tuple[str, int], Run] = field(default_factory=dict)
+    done: dict[tuple[str, int], tuple[Run, tuple[float, ...]]] = field(default_factory=dict)
 
     def prepare(self, cuts: Sequence[Cut], bar: Progress) -> dict[str, Prepared]:
-        """Cut the data in every way and plan; a cut that cannot be is a row that says why."""
-        from tokfrag.compare import runner
+        """Cut the data in every way; a cut that the gate refuses is a row that says why."""
+        import tokfrag.compare.runner as runner
 
         prepared: dict[str, Prepared] = {}
+        pictures = {}
         for cut in cuts:
             bar.preparing(cut.name)
             try:
-                ready = runner.prepare(cut, self.split, self.problem, self.model, self.recipe)
+                ready = runner.prepare(cut, self.setting)
             except runner.FAILURES as error:
                 # The row has the cut's name already.
                 reason = runner.reason_of(error).removeprefix(f"cut {cut.name}: ")
@@ -171,44 +195,50 @@ class _Session:
                 bar.skip(len(self.blank.seeds))
                 continue
             prepared[cut.name] = ready
+            note = runner.untuned(ready, self.setting)
+            pictures[cut.name] = drawn_sample(ready.fitted, self.setting.parts.judge)
             self.rows[cut.name] = replace(
-                self.rows[cut.name], facts=ready.facts, notes=ready.facts.notes
+                self.rows[cut.name],
+                facts=ready.facts,
+                floors=ready.floors,
+                honesty=ready.honesty,
+                notes=(*ready.facts.notes, *((note,) if note else ())),
             )
         if not prepared:
             name, row = next(iter(self.rows.items()))
             raise ValueError(f"every cut failed; {name}: {row.failure}")
-        picked = runner.plan(prepared, self.budget)
-        if picked is not None:
-            self.rows[picked] = replace(self.rows[picked], planned=True)
+        self.blank = replace(self.blank, samples={n: p for n, p in pictures.items() if p})
         return prepared
 
     def train(self, prepared: dict[str, Prepared], bar: Progress) -> None:
         """Train each cut with each seed, but for those that an earlier comparison has finished."""
-        from tokfrag.compare import runner
+        import tokfrag.compare.runner as runner
 
         for name, ready in prepared.items():
+            missing = [s for s in self.blank.seeds if (name, s) not in self.done]
+            known = [run.rate for (n, _), (run, _) in self.done.items() if n == name]
+            rate = known[0] if known else self.setting.recipe.rate
+            if missing and not known:
+                bar.tuning(name)
+                rate = runner.tune(ready, self.setting, lambda _: None)
             for seed in self.blank.seeds:
-                run = self.done.get((name, seed))
-                if run is None:
+                if (name, seed) in self.done:
+                    run, weights = self.done[name, seed]
+                else:
                     bar.training(name, seed)
-                    run = runner.run_seed(
-                        ready,
-                        self.split,
-                        self.problem,
-                        self.model,
-                        budget=self.budget,
-                        recipe=self.recipe,
-                        seed=seed,
-                        on_progress=bar.update,
+                    run, weights = runner.run_seed(
+                        ready, self.setting, rate=rate, seed=seed, on_progress=bar.update
                     )
                 bar.finish()
-                self.rows[name] = replace(self.rows[name], runs=(*self.rows[name].runs, run))
+                row = self.rows[name]
+                self.rows[name] = replace(
+                    row, runs=(*row.runs, run), weights=row.weights or weights
+                )
                 self._save()
 
     def report(self) -> Report:
-        """The rows so far, with the Pareto front among them, and the baselines."""
-        rows = with_pareto_front(list(self.rows.values()))
-        return replace(self.blank, rows=(*rows, *self.baselines))
+        """The rows so far, and the baselines."""
+        return replace(self.blank, rows=(*self.rows.values(), *self.baselines))
 
     def _save(self) -> None:
         if self.state is not None:
@@ -216,16 +246,12 @@ class _Session:
             write_new(self.state, (text + "\n").encode(), force=True)
 
 
-def _check(cuts: Sequence[Cut], threads: int) -> None:
-    if not cuts:
-        raise ValueError("cuts: got none; give one or more")
-    names = [cut.name for cut in cuts]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        # A row is found by its name.
-        raise ValueError(f"cuts: got {twice!r} twice")
-    if threads < 1:
-        raise ValueError(f"threads: got {threads}; it takes 1 or more")
+def _thinned(parts: Parts) -> Parts:
+    count = len(parts.choose)
+    if count <= _CHOOSE_AT_MOST:
+        return parts
+    index = np.linspace(0, count - 1, _CHOOSE_AT_MOST).round().astype(np.int64)
+    return replace(parts, choose=parts.choose.take(index))
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

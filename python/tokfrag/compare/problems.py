@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,28 +17,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tokfrag.compare.body import Body, Model
-from tokfrag.compare.cut import FittedCut
+from tokfrag.compare.body import Body, EmbedIds, Network
+from tokfrag.compare.contracts import FittedCut, Floor, Model, Pieces, PieceSpec, Samples
+from tokfrag.compare.floors import count_bits, ridge
 from tokfrag.compare.metric import ACCURACY, BITS_PER_BYTE, MSE, Metric
-from tokfrag.compare.pieces import Pieces, PieceSpec
-from tokfrag.compare.task import Samples
+
+_Items = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-class Problem(Protocol):
-    """What the runner asks of a problem; it knows no more of a task than this."""
+def weighted_mean(items: _Items) -> float:
+    """The score that parts of the data make together."""
+    values, weights = items
+    return float(values @ weights / weights.sum())
 
-    @property
-    def metric(self) -> Metric: ...
-    def network(self, spec: PieceSpec, model: Model) -> nn.Module: ...
-    def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, an item a row; items need not be samples."""
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The mean loss of a batch."""
-
-    def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float: ...
-    def summary(self, output: Tensor, target: Tensor) -> Tensor:
-        """What the score needs of a batch of answers, as small as can be."""
+def _by_group(
+    values: NDArray[np.float64], weights: NDArray[np.float64], samples: Samples
+) -> _Items:
+    """Parts of the data from single samples: those of one group are one part."""
+    if samples.groups is None:
+        return values, weights
+    _, which = np.unique(samples.groups, return_inverse=True)
+    total = np.bincount(which, weights).astype(np.float64)
+    return np.bincount(which, values * weights) / total, total
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,25 @@ class Classify:
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
         return output.argmax(-1) == target
 
+    def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        right = outputs.double().numpy()
+        return _by_group(right, np.ones(len(right)), samples)
+
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
-        return float(outputs.double().mean())
+        return weighted_mean(self.items(outputs, samples, fitted))
+
+    def floors(
+        self, train: tuple[Pieces, Samples], test: tuple[Pieces, Samples], fitted: FittedCut
+    ) -> tuple[Floor, ...]:
+        """The most frequent label, and ridge regression on the pieces."""
+        labels, counts = np.unique(train[1].y, return_counts=True)
+        most = float(np.mean(test[1].y == labels[counts.argmax()]))
+        wanted = np.eye(self.classes)[train[1].y]
+        found = ridge(train[0], wanted, test[0], fitted.spec).argmax(1)
+        return (
+            Floor("the majority class", most),
+            Floor("ridge on its pieces", float(np.mean(found == test[1].y))),
+        )
 
 
 @dataclass(frozen=True)
@@ -89,24 +108,48 @@ class Forecast:
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
         return (output - target).square().mean(-1)
 
+    def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        errors = outputs.double().numpy()
+        return _by_group(errors, np.ones(len(errors)), samples)
+
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
-        return float(outputs.double().mean())
+        return weighted_mean(self.items(outputs, samples, fitted))
+
+    def floors(
+        self, train: tuple[Pieces, Samples], test: tuple[Pieces, Samples], fitted: FittedCut
+    ) -> tuple[Floor, ...]:
+        """The mean of the training part, and ridge regression on the pieces."""
+        wanted = train[1].y.reshape(len(train[1]), -1).astype(np.float64)
+        truth = test[1].y.reshape(len(test[1]), -1).astype(np.float64)
+        found = ridge(train[0], wanted, test[0], fitted.spec)
+        return (
+            Floor("the training mean", float(np.mean((truth - wanted.mean(0)) ** 2))),
+            Floor("ridge on its pieces", float(np.mean((truth - found) ** 2))),
+        )
 
 
 class NextPiece(nn.Module):
     """A causal body and, above it, the probabilities of the next piece's new units in turn.
 
-    A window with several new bytes gets a small causal layer of its own: each new byte is told by
-    the body's vector and the new bytes before it, so that the probabilities are proper ones.
+    The answer is the body's own table of ids where it has one, so that a large vocabulary is paid
+    for once. A window with several new bytes gets a small causal layer of its own: each new byte is
+    told by the body's vector and the new bytes before it, so that the probabilities are proper
+    ones.
     """
 
     def __init__(self, spec: PieceSpec, body: nn.Module, width: int):
         super().__init__()
         assert spec.vocabulary is not None
         self.body = body
+        self.width = width
         self.nothing = spec.vocabulary
         self.fresh = spec.fresh
-        self.head = nn.Linear(width, spec.vocabulary)
+        embed = body.embed if isinstance(body, Network) else None
+        self.tied = isinstance(embed, EmbedIds) and embed.table.embedding_dim == width
+        if self.tied:
+            self.bias = nn.Parameter(torch.zeros(spec.vocabulary))
+        else:
+            self.head = nn.Linear(width, spec.vocabulary)
         if self.fresh > 1:
             unit = max(8, width // 4)
             self.table = nn.Embedding(spec.vocabulary + 1, unit)
@@ -126,13 +169,21 @@ class NextPiece(nn.Module):
             weight = (self.before * self.order).flatten(2).flatten(0, 1)  # type: ignore[operator]
             x = self.above(x) + functional.linear(new, weight)
             x = functional.gelu(x).view(batch, n * self.fresh, width)
-        logits: Tensor = self.head(x)
+        logits: Tensor
+        if self.tied:
+            table: Tensor = self.body.embed.table.weight  # type: ignore[union-attr, assignment]
+            logits = functional.linear(x, table[: self.nothing], self.bias)
+        else:
+            logits = self.head(x)
         return logits
 
 
 @dataclass(frozen=True)
 class PredictNext:
     """Every piece of a text from those before it; judged in bits per byte of the text."""
+
+    #: What the network is shown is what it must tell, so nothing of it may get lost or be seen.
+    predicts_input = True
 
     @property
     def metric(self) -> Metric:
@@ -142,10 +193,16 @@ class PredictNext:
         if spec.vocabulary is None:
             raise ValueError("predicting the next piece takes a cut into ids, got one into values")
         body = model(spec, None)
-        width = getattr(body, "norm", None)
-        if not isinstance(width, nn.LayerNorm):
-            raise TypeError("model: predicting the next piece takes a Body, got another network")
-        return NextPiece(spec, body, width.normalized_shape[0])
+        with torch.no_grad():
+            shape = (1, min(2, spec.n), *spec.shape)
+            found = body(torch.zeros(shape, dtype=torch.int32))
+        if not isinstance(found, Tensor) or found.dim() != 3 or found.shape[:2] != shape[:2]:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise TypeError(
+                f"model: got {got} for pieces of {shape}; predicting the next piece takes one "
+                "vector a piece, (batch, n, width)"
+            )
+        return NextPiece(spec, body, found.shape[2])
 
     def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
         values = torch.from_numpy(pieces.values)
@@ -163,8 +220,32 @@ class PredictNext:
         )
         return nats.view(target.shape).double().sum(1)
 
+    def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        size = np.array([len(text) for text in samples.x], np.float64)
+        bits = outputs.numpy() / math.log(2)
+        # An empty text has no bytes to share its bits out to; its bits count all the same.
+        return _by_group(bits / np.maximum(size, 1), np.maximum(size, 1e-12), samples)
+
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
         return float(outputs.sum()) / math.log(2) / samples.raw_bytes
+
+    def floors(
+        self, train: tuple[Pieces, Samples], test: tuple[Pieces, Samples], fitted: FittedCut
+    ) -> tuple[Floor, ...]:
+        """How frequent each of its units is, and each pair of neighbours."""
+        spec = fitted.spec
+
+        def units(pieces: Pieces) -> NDArray[Any]:
+            held = pieces.values
+            return held if held.ndim == 2 else held[..., -spec.fresh :].reshape(len(held), -1)
+
+        assert spec.vocabulary is not None
+        alone, paired = count_bits(units(train[0]), units(test[0]), spec.vocabulary)
+        size = test[1].raw_bytes
+        return (
+            Floor("counting its own tokens", alone / size),
+            Floor("counting pairs of its tokens", paired / size),
+        )
 
 
 class DenseNetwork(nn.Module):
@@ -222,8 +303,25 @@ class Segment:
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
         return output.softmax(1)
 
+    def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        """Each sample in halves along every axis: a few volumes are too few parts to judge by."""
+        right = self.merged(outputs, samples, fitted).argmax(1) == samples.y[:, 0]
+        halves = [(slice(0, n // 2), slice(n // 2, n)) for n in right.shape[1:]]
+        blocks = [(slice(None), *block) for block in product(*halves)]
+        parts = [right[block] for block in blocks]
+        parts = [part.reshape(len(right), -1) for part in parts if part.size]
+        values = np.concatenate([part.mean(1) for part in parts])
+        return values, np.concatenate([np.full(len(p), float(p.shape[1])) for p in parts])
+
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
-        return float(np.mean(self.merged(outputs, samples, fitted).argmax(1) == samples.y[:, 0]))
+        return weighted_mean(self.items(outputs, samples, fitted))
+
+    def floors(
+        self, train: tuple[Pieces, Samples], test: tuple[Pieces, Samples], fitted: FittedCut
+    ) -> tuple[Floor, ...]:
+        """The most frequent label."""
+        labels, counts = np.unique(train[1].y, return_counts=True)
+        return (Floor("the largest class", float(np.mean(test[1].y == labels[counts.argmax()]))),)
 
     def merged(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> NDArray[Any]:
         """Probabilities ``(samples, classes, *space)`` from those of all windows."""
@@ -234,33 +332,18 @@ class Segment:
     def seam_error(
         self, network: nn.Module, outputs: Tensor, samples: Samples, fitted: FittedCut
     ) -> float:
-        """How far probabilities next to borders are from those of the uncut array, on average."""
+        """Accuracy of the uncut answer less that of the merged one, at positions next to borders.
+
+        Both are of the same network and the same positions. Above zero, borders cost something.
+        """
         if fitted.whole is None or fitted.borders is None or not fitted.borders.any():
             return 0.0
         with torch.no_grad():
-            whole = torch.cat(
-                [network(x[None]).softmax(1) for x in torch.from_numpy(fitted.whole(samples.x))]
+            uncut = torch.cat(
+                [network(x[None]).argmax(1) for x in torch.from_numpy(fitted.whole(samples.x))]
             )
-        error = np.abs(self.merged(outputs, samples, fitted) - whole.numpy())
-        return float(error[..., fitted.borders].mean())
-
-
-@runtime_checkable
-class HasSeams(Protocol):
-    """A problem whose answers are whole arrays again, so that borders can show."""
-
-    def merged(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> NDArray[Any]: ...
-    def seam_error(
-        self, network: nn.Module, outputs: Tensor, samples: Samples, fitted: FittedCut
-    ) -> float: ...
-
-
-def outputs_of(network: nn.Module, problem: Problem, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The summaries of all items, in batches small enough for any machine."""
-    network.eval()
-    parts: list[Any] = []
-    with torch.no_grad():
-        for begin in range(0, len(inputs), 128):
-            output = network(inputs[begin : begin + 128])
-            parts.append(problem.summary(output, targets[begin : begin + 128]))
-    return torch.cat(parts)
+        truth = samples.y[:, 0][..., fitted.borders]
+        merged = self.merged(outputs, samples, fitted).argmax(1)[..., fitted.borders]
+        return float(
+            np.mean(uncut.numpy()[..., fitted.borders] == truth) - np.mean(merged == truth)
+        )

@@ -14,7 +14,8 @@ class Progress:
     def __init__(self, cuts: int, seeds: int, *, enabled: bool):
         self._bar = tqdm(
             total=cuts * seeds,
-            disable=not enabled,
+            # Into a file or a pipe, carriage returns are noise.
+            disable=not (enabled and sys.stderr.isatty()),
             file=sys.stderr,
             unit="training",
             bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]{postfix}",
@@ -36,6 +37,9 @@ class Progress:
 
     def preparing(self, cut: str) -> None:
         self._bar.set_postfix_str(f"cutting: {cut}")
+
+    def tuning(self, cut: str) -> None:
+        self._bar.set_postfix_str(f"{cut}: looking for a rate")
 
     def training(self, cut: str, seed: int) -> None:
         self._bar.set_postfix_str(f"{cut}, seed {seed}")

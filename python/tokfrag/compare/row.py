@@ -1,16 +1,44 @@
-"""One row of a comparison: what a cut is, what it cost, what it reached."""
+"""One row of a comparison: what a cut is, what it cost, what it reached at each rung."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
-from tokfrag.compare.metric import Metric, mean_and_half_interval
+import numpy as np
 
-if TYPE_CHECKING:
-    from tokfrag.compare.measurement import StepCost
+from tokfrag.compare.contracts import Floor
+from tokfrag.compare.intervals import Interval, Scores, interval_of
+from tokfrag.compare.metric import Metric
+
+#: A training of fewer steps has barely begun, whatever it scores.
+FEW_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """FLOPs and bytes at the peak from the shapes alone, and by which formula.
+
+    ``attention`` are the FLOPs that grow with the square of what attends to each other.
+    """
+
+    flops: float
+    peak_bytes: float
+    attention: float
+    formula: str
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One training step: FLOPs, seconds, and bytes of tensors alive at the peak."""
+
+    items: int
+    flops: float
+    peak_bytes: int
+    seconds: float
+    predicted: Prediction | None = None
 
 
 @dataclass(frozen=True)
@@ -47,28 +75,10 @@ class CutFacts:
     memory: int = 0
     memory_predicted: float | None = None
 
-    def with_costs(
-        self,
-        *,
-        fit_seconds: float,
-        cut_seconds: float,
-        cut_bytes: int,
-        merge_seconds: float,
-        merge_bytes: int,
-        parameters: int,
-        embedding_parameters: int,
-        items_per_sample: float,
-        step: StepCost,
-    ) -> CutFacts:
+    def with_step(self, step: StepCost, items_per_sample: float) -> CutFacts:
+        """The same cut with what one training step costs, a sample."""
         found = replace(
             self,
-            fit_seconds=fit_seconds,
-            cut_seconds=cut_seconds,
-            cut_bytes=cut_bytes,
-            merge_seconds=merge_seconds,
-            merge_bytes=merge_bytes,
-            parameters=parameters,
-            embedding_parameters=embedding_parameters,
             step_items=step.items,
             step_seconds=step.seconds,
             flops=step.flops / step.items * items_per_sample,
@@ -112,6 +122,7 @@ class Prices:
                 raise ValueError(f"{name}: got {price}; it takes a number from 0 up")
 
     def of(self, *, seconds: float, pieces: float) -> float | None:
+        """The price of so many seconds and pieces; None where neither has one."""
         if self.per_hour is None and self.per_million_pieces is None:
             return None
         time = seconds / 3600 * (self.per_hour or 0.0)
@@ -119,18 +130,74 @@ class Prices:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """One training as it stood at one budget: what it had used, and how it was judged.
+
+    ``choose`` is the score on the part to choose on, ``score`` that on the judging part, ``items``
+    the latter part by part.
+    """
+
+    share: float
+    choose: float
+    score: float
+    items: tuple[float, ...] = ()
+    steps: int = 0
+    flops: float = 0.0
+    epochs: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Run:
-    """One training of one cut: a score, or the reason why there is none."""
+    """One training of one cut: its rungs, or the reason why there are none."""
 
     seed: int
-    score: float | None = None
-    steps: int = 0
-    epochs: float = 0.0
-    train_seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    rungs: tuple[Rung, ...] = ()
+    rate: float = 0.0
     predict_seconds: float = 0.0
     seam_error: float | None = None
     failure: str | None = None
+
+    @classmethod
+    def of(cls, held: Mapping[str, Any]) -> Run:
+        """A run as JSON holds it."""
+        names = {f.name for f in fields(Run)} - {"rungs"}
+        rungs = tuple(
+            Rung(**{**rung, "items": tuple(rung.get("items", ()))}) for rung in held["rungs"]
+        )
+        return cls(rungs=rungs, **{name: held[name] for name in names if name in held})
+
+    def at(self, number: int, metric: Metric) -> Rung:
+        """The rung that counts at a budget: of those so far, the best on the part to choose on.
+
+        More training can make answers worse; who has a part to choose on would stop before.
+        """
+        best = self.rungs[0]
+        for rung in self.rungs[1 : number + 1]:
+            if not metric.better(best.choose, rung.choose):
+                best = rung
+        return best
+
+    @property
+    def last(self) -> Rung:
+        """The whole training."""
+        return self.rungs[-1]
+
+
+@dataclass(frozen=True)
+class Honesty:
+    """What the gate found: whether the pieces stand for all of the text, and if not, why."""
+
+    checked: bool = False
+    reason: str = ""
+    first: str = ""
+    lost_bytes: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        """Whether something is lost that the network is not asked for."""
+        return bool(self.reason)
 
 
 @dataclass(frozen=True)
@@ -143,16 +210,16 @@ class Row:
     runs: tuple[Run, ...] = ()
     baseline: float | None = None
     failure: str | None = None
-    pareto: bool = False
-    planned: bool = False
+    floors: tuple[Floor, ...] = ()
+    honesty: Honesty = Honesty()
+    weights: tuple[float, ...] = ()
     prices: Prices = Prices()
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def scores(self) -> list[float]:
-        if self.baseline is not None:
-            return [self.baseline]
-        return [run.score for run in self.runs if run.score is not None]
+    def finished(self) -> list[Run]:
+        """The runs that have a score."""
+        return [run for run in self.runs if run.rungs]
 
     @property
     def failures(self) -> list[str]:
@@ -161,27 +228,93 @@ class Row:
             return [self.failure]
         return [f"seed {run.seed}: {run.failure}" for run in self.runs if run.failure is not None]
 
+    def scores(self, rung: int = -1) -> Scores | None:
+        """The scores of all seeds at a rung, part by part; None where nothing finished."""
+        runs = self.finished
+        if not runs:
+            return None
+        number = rung if rung >= 0 else len(runs[0].rungs) - 1
+        chosen = [run.at(number, self.metric) for run in runs]
+        if all(len(r.items) == len(self.weights) for r in chosen) and self.weights:
+            return Scores(np.array([r.items for r in chosen]), np.array(self.weights))
+        return Scores(np.array([[r.score] for r in chosen]), np.ones(1))
+
+    def quality_at(self, rung: int) -> Interval | None:
+        """The mean over seeds at a rung with its 95 % interval, over seeds and parts."""
+        if self.baseline is not None:
+            return Interval(self.baseline, None)
+        scores = self.scores(rung)
+        return None if scores is None else interval_of(scores)
+
     @property
     def quality(self) -> float | None:
-        """The mean score over the seeds that finished."""
-        return mean_and_half_interval(self.scores)[0] if self.scores else None
+        """The mean score over the seeds that finished, at the whole budget."""
+        found = self.quality_at(-1)
+        return None if found is None else found.mean
 
     @property
     def half_interval(self) -> float | None:
-        """Half of the 95 % interval over seeds; None for a single one."""
-        return mean_and_half_interval(self.scores)[1] if self.scores else None
+        """Half of the 95 % interval of the quality."""
+        found = self.quality_at(-1)
+        return None if found is None else found.half
+
+    def passed(self, rung: int = -1) -> int:
+        """How many of its own floors the row has left behind at a rung, in their order."""
+        found = self.quality_at(rung)
+        if found is None:
+            return 0
+        count = 0
+        for floor in self.floors:
+            if not self.metric.better(found.mean, floor.score):
+                break
+            count += 1
+        return count
+
+    def begun(self, rung: int = -1) -> bool:
+        """Whether the row is past its first floor, or has none."""
+        return self.passed(rung) > 0 or not self.floors
 
     @property
-    def model_seconds(self) -> float:
-        """Seconds of training and of answering the test part, the mean over seeds."""
-        return self._mean([run.train_seconds + run.predict_seconds for run in self.runs])
+    def trained(self) -> str:
+        """``no``, ``a little`` or ``yes``: is this row past what counting reaches on its pieces?
+
+        ``no``: fewer than 200 steps, or no better than its first floor, which knows no order.
+        ``a little``: no better than the next floor, which a trained network should pass.
+        """
+        if not self.finished:
+            return ""
+        if self.steps < FEW_STEPS or not self.begun():
+            return "no"
+        return "yes" if self.passed() == len(self.floors) else "a little"
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the row may be best: scored, honest, trained."""
+        return bool(self.finished) and not self.honesty.lossy and self.trained != "no"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of its trainings."""
+        return self._mean([run.rate for run in self.finished])
+
+    @property
+    def steps(self) -> float:
+        """Steps of the whole training, the mean over seeds."""
+        return self._mean([run.last.steps for run in self.finished])
 
     @property
     def epochs(self) -> float:
-        return self._mean([run.epochs for run in self.runs])
+        """Passes over the part to learn from, the mean over seeds."""
+        return self._mean([run.last.epochs for run in self.finished])
+
+    @property
+    def model_seconds(self) -> float:
+        """Seconds of training and of answering the judging part, the mean over seeds."""
+        return self._mean([run.last.seconds + run.predict_seconds for run in self.finished])
 
     @property
     def seam_error(self) -> float | None:
+        """Accuracy that borders cost, next to them; None where nothing is merged."""
         errors = [run.seam_error for run in self.runs if run.seam_error is not None]
         return self._mean(errors) if errors else None
 
@@ -207,14 +340,13 @@ class Row:
     @property
     def cost(self) -> float | None:
         """One run's price: its hours and its pieces; None where no price was given."""
-        if self.facts is None or not self.scores:
+        if self.facts is None or not self.finished:
             return None
         return self.prices.of(seconds=self.seconds, pieces=self.pieces_used)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, flat, as JSON takes it."""
-        half = self.half_interval
-        quality = self.quality
+        half, quality = self.half_interval, self.quality
         facts = {} if self.facts is None else asdict(self.facts)
         facts.pop("notes", None)
         return {
@@ -224,20 +356,48 @@ class Row:
             "cut_share": self.cut_share,
             "model_seconds": self.model_seconds,
             "epochs": self.epochs,
-            "metric": self.metric.name,
+            "steps": self.steps,
+            "rate": self.rate,
             "quality": quality,
             "quality_low": None if quality is None or half is None else quality - half,
             "quality_high": None if quality is None or half is None else quality + half,
+            "trained": self.trained,
+            "ranked": self.ranked,
+            "floors": [asdict(floor) for floor in self.floors],
+            "honesty": asdict(self.honesty),
             "seam_error": self.seam_error,
             "cost_seconds": self.seconds,
             "cost_pieces": self.pieces_used,
             "cost": self.cost,
-            "pareto": self.pareto,
-            "planned": self.planned,
+            "failure": self.failure,
             "failures": self.failures,
             "notes": list(self.notes),
+            "weights": list(self.weights),
             "runs": [asdict(run) for run in self.runs],
         }
+
+    @classmethod
+    def of(cls, held: Mapping[str, Any], metric: Metric, prices: Prices) -> Row:
+        """A row as JSON holds it, at other prices."""
+        if held["kind"] == "baseline":
+            return cls(held["name"], metric, baseline=held["quality"])
+        facts = None
+        names = {f.name for f in fields(CutFacts)} - {"family", "notes"}
+        if held["kind"] != "failed":
+            known = {name: held[name] for name in names if name in held}
+            facts = CutFacts(family=held["kind"], **known)
+        return cls(
+            held["name"],
+            metric,
+            facts,
+            tuple(Run.of(run) for run in held["runs"]),
+            failure=held["failure"],
+            floors=tuple(Floor(**floor) for floor in held["floors"]),
+            honesty=Honesty(**held["honesty"]),
+            weights=tuple(held["weights"]),
+            prices=prices,
+            notes=tuple(held["notes"]),
+        )
 
     @staticmethod
     def _mean(values: Sequence[float]) -> float:

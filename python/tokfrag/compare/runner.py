@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import nn
 
-from tokfrag.compare.body import Model
-from tokfrag.compare.budget import Budget
-from tokfrag.compare.cut import Cut, FittedCut
+from tokfrag.compare.batches import Part
+from tokfrag.compare.body import Network
+from tokfrag.compare.budget import FEWEST_STEPS, Budget
+from tokfrag.compare.contracts import (
+    Cut,
+    FittedCut,
+    Floor,
+    HasFloors,
+    HasItems,
+    HasSeams,
+    Model,
+    Pieces,
+    Problem,
+    Recipe,
+    Samples,
+    Split,
+)
+from tokfrag.compare.gate import check_memory, probe_network
 from tokfrag.compare.measurement import (
-    StepCost,
+    StepFlops,
+    measure_items,
     measure_step,
     merge_arrays_seconds,
     merge_seconds,
 )
-from tokfrag.compare.pieces import Pieces
-from tokfrag.compare.problems import HasSeams, Problem, outputs_of
-from tokfrag.compare.row import CutFacts, Run
-from tokfrag.compare.task import Split
-from tokfrag.compare.training import Recipe, train
-
-# Passes over the training part that a plan asks of a budget.
-_ENOUGH = 10
+from tokfrag.compare.parts import Parts
+from tokfrag.compare.prediction import predict_step
+from tokfrag.compare.problems import NextPiece
+from tokfrag.compare.roundtrip import round_trip
+from tokfrag.compare.row import CutFacts, Honesty, Run, Rung, StepCost
+from tokfrag.compare.step import TrainingFailedError, outputs_of
+from tokfrag.compare.training import climb
+from tokfrag.compare.tuning import RateSearch
 
 #: What one row may raise without ending the others: a cut that does not fit, memory that is short.
 FAILURES = (ValueError, TypeError, IndexError, OSError, ArithmeticError, MemoryError, RuntimeError)
@@ -43,88 +60,172 @@ class Prepared:
     """A cut with its pieces made: all that does not depend on the seed."""
 
     fitted: FittedCut
-    train: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    learn: Part
+    choose: Part
+    judge: Part
+    batch: int
     facts: CutFacts
     step: StepCost
+    flops: StepFlops
+    floors: tuple[Floor, ...]
+    honesty: Honesty
+    lost_bits: NDArray[np.float64]
 
 
-def prepare(cut: Cut, split: Split, problem: Problem, model: Model, recipe: Recipe) -> Prepared:
-    """Fit a cut, cut both parts, and find out what one training step costs."""
+@dataclass(frozen=True)
+class Setting:
+    """What all rows of a comparison share."""
+
+    parts: Parts
+    problem: Problem
+    model: Model
+    recipe: Recipe
+    budget: Budget
+    rungs: Sequence[float]
+
+    @property
+    def causal(self) -> bool:
+        """Whether the network predicts what it is shown."""
+        return bool(getattr(self.problem, "predicts_input", False))
+
+
+def prepare(cut: Cut, setting: Setting) -> Prepared:
+    """Fit a cut, cut all parts, pass the gate, and find out what one training step costs.
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError
+        Where the cut does not fit the data, or the gate refuses it.
+    """
+    parts, problem = setting.parts, setting.problem
     begin = perf_counter()
-    fitted = cut.fit(split.train)
+    fitted = cut.fit(parts.learn)
     fit_seconds = perf_counter() - begin
-    fitted.cut(split.train.x[: min(8, len(split.train))])
+    fitted.cut(parts.learn.x[: min(8, len(parts.learn))])
     begin = perf_counter()
-    pieces = fitted.cut(split.train.x)
+    pieces = fitted.cut(parts.learn.x)
     cut_seconds = perf_counter() - begin
-    test_pieces = fitted.cut(split.test.x)
-    train_part = problem.tensors(pieces, split.train, fitted)
-    test_part = problem.tensors(test_pieces, split.test, fitted)
+    judged = fitted.cut(parts.judge.x)
+    honesty, lost_bits = _honesty(judged, fitted, setting)
+    learn = Part.of(problem, pieces, parts.learn, fitted)
+    judge = Part.of(problem, judged, parts.judge, fitted)
     torch.manual_seed(0)
-    network = problem.network(fitted.spec, model)
-    step = measure_step(network, problem, *train_part, recipe)
+    network = problem.network(fitted.spec, setting.model)
+    # A batch is as much data for every cut, whether an item is a sample or a window of one.
+    per_sample = len(learn) / len(parts.learn)
+    batch = min(len(learn), max(1, round(setting.recipe.batch * per_sample)))
+    check_memory(_peak(network, problem, learn, batch), batch)
+    probe_network(network, judge.inputs, causal=setting.causal, vocabulary=fitted.spec.vocabulary)
+    step = measure_step(network, problem, learn, batch, setting.recipe)
     if isinstance(problem, HasSeams):
-        merge_time, merge_bytes = merge_arrays_seconds(problem, network, train_part, split, fitted)
+        split = Split(parts.learn, parts.judge)
+        merge_time, merge_bytes = merge_arrays_seconds(problem, network, learn, split, fitted)
     else:
         seconds, joined = merge_seconds(network, pieces.values.shape[1], step.items)
-        batches = len(train_part[0]) / step.items
-        merge_time, merge_bytes = seconds * batches, int(joined * batches)
-    facts = facts_of(cut, fitted, pieces, test_pieces, split)
-    parameters = sum(p.numel() for p in network.parameters())
-    embedding = sum(
-        module.weight.numel()
-        for module in network.modules()
-        if isinstance(module, torch.nn.Embedding)
-    )
+        merge_time = seconds * len(learn) / step.items
+        merge_bytes = int(joined * len(learn) / step.items)
+    floors: tuple[Floor, ...] = ()
+    if isinstance(problem, HasFloors):
+        floors = problem.floors((pieces, parts.learn), (judged, parts.judge), fitted)
+    facts = replace(
+        facts_of(cut, fitted, pieces, judged, parts),
+        padding_waste=learn.padding(batch)
+        if learn.ragged
+        else 1 - float(pieces.lengths.sum()) / max(1, math.prod(pieces.values.shape[:2])),
+        fit_seconds=fit_seconds,
+        cut_seconds=cut_seconds,
+        cut_bytes=int(pieces.values.nbytes),
+        merge_seconds=merge_time,
+        merge_bytes=merge_bytes,
+        parameters=sum(p.numel() for p in network.parameters()),
+        embedding_parameters=embedding_parameters(network),
+    ).with_step(step, per_sample)
     return Prepared(
         fitted,
-        train_part,
-        test_part,
-        facts.with_costs(
-            fit_seconds=fit_seconds,
-            cut_seconds=cut_seconds,
-            cut_bytes=int(pieces.values.nbytes),
-            merge_seconds=merge_time,
-            merge_bytes=merge_bytes,
-            parameters=parameters,
-            embedding_parameters=embedding,
-            items_per_sample=len(train_part[0]) / len(split.train),
-            step=step,
-        ),
+        learn,
+        Part.of(problem, fitted.cut(parts.choose.x), parts.choose, fitted),
+        judge,
+        batch,
+        facts,
         step,
+        StepFlops(network, problem, learn, batch),
+        floors,
+        honesty,
+        lost_bits,
     )
 
 
-def facts_of(
-    cut: Cut, fitted: FittedCut, pieces: Pieces, test_pieces: Pieces, split: Split
-) -> CutFacts:
+def _honesty(
+    judged: Pieces, fitted: FittedCut, setting: Setting
+) -> tuple[Honesty, NDArray[np.float64]]:
+    texts = setting.parts.judge.x
+    if isinstance(texts, np.ndarray):
+        return Honesty(), np.zeros(0)
+    trip = round_trip(texts, judged, fitted)
+    if trip.lossless or not setting.causal:
+        # Where a text is not what is predicted, losing some of it is no way to win.
+        return Honesty(checked=trip.lossless), np.zeros(0)
+    first = ""
+    if trip.first is not None:
+        text, place, was, came = trip.first
+        first = f"sample {text}, byte {place}: {was!r} came back as {came!r}"
+    assert trip.lost is not None
+    return (
+        Honesty(True, trip.reason, first, int(trip.lost.sum())),
+        trip.lost_bits(setting.parts.learn.x),
+    )
+
+
+def _peak(network: nn.Module, problem: Problem, part: Part, items: int) -> float:
+    """Bytes that a training step will hold: by formula, or from steps on one and two items."""
+    x, _ = part.first(1, part.longest)
+    one = predict_step(network, x)
+    if one is None:
+        return measure_items(network, problem, part, items)
+    weights = 4.0 * sum(p.numel() * p.element_size() for p in network.parameters())
+    return weights + (one.peak_bytes - weights) * items
+
+
+def embedding_parameters(network: nn.Module) -> int:
+    """Parameters whose number follows the cut: the first layer, positions, a text's own answer."""
+    body = network.body if isinstance(network, NextPiece) else network
+    found = 0
+    if isinstance(body, Network):
+        found += sum(p.numel() for p in body.embed.parameters())
+        found += 0 if body.position is None else body.position.numel()
+    else:
+        found += sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Embedding))
+    if isinstance(network, NextPiece):
+        outside = {id(p) for p in network.body.parameters()}
+        found += sum(p.numel() for p in network.parameters() if id(p) not in outside)
+    return found
+
+
+def facts_of(cut: Cut, fitted: FittedCut, pieces: Pieces, judged: Pieces, parts: Parts) -> CutFacts:
     """What can be told of a cut before anything is trained."""
     lengths = pieces.lengths
-    slots = pieces.values.shape[0] * pieces.values.shape[1]
     total = int(lengths.sum())
     spec = fitted.spec
-    raw_units = split.train.raw_units
     units: float
     if spec.vocabulary is None:
         units = math.prod(spec.shape[1:])
         stored = total * spec.units * pieces.values.itemsize
     else:
-        units = spec.units if spec.shape else raw_units / max(1, total)
+        units = spec.units if spec.shape else parts.learn.raw_units / max(1, total)
         stored = total * spec.units * id_bytes(spec.vocabulary)
     return CutFacts(
         family=cut.family,
         pieces_p50=float(np.percentile(lengths, 50)),
         pieces_p99=float(np.percentile(lengths, 99)),
-        padding_waste=1 - total / max(1, slots),
+        padding_waste=0.0,
         units_per_piece=units,
         overlap=fitted.overlap,
         coverage=fitted.coverage,
-        compression=split.train.raw_bytes / max(1, stored),
+        compression=parts.learn.raw_bytes / max(1, stored),
         vocabulary=spec.vocabulary,
-        unknown=test_pieces.unknown,
+        unknown=judged.unknown,
         keeps_position=spec.keeps_position,
-        raw_bytes=split.train.raw_bytes,
+        raw_bytes=parts.learn.raw_bytes,
         pieces=total,
         notes=fitted.notes,
     )
@@ -135,77 +236,150 @@ def id_bytes(vocabulary: int) -> int:
     return 1 if vocabulary <= 1 << 8 else 2 if vocabulary <= 1 << 16 else 4
 
 
-def run_seed(
-    prepared: Prepared,
-    split: Split,
-    problem: Problem,
-    model: Model,
-    *,
-    budget: Budget,
-    recipe: Recipe,
-    seed: int,
-    on_progress: Callable[[float], None],
-) -> Run:
-    """Train and judge one cut with one seed; a training that fails is a run that says why."""
-    torch.manual_seed(seed)
-    try:
-        network = problem.network(prepared.fitted.spec, model)
-        training = train(
+def untuned(prepared: Prepared, setting: Setting) -> str | None:
+    """Why no rate is looked for where one should be; None where one is, or none should be."""
+    if not setting.recipe.tune:
+        return None
+    if _expected_steps(prepared, setting.budget) / 16 >= FEWEST_STEPS:
+        return None
+    return f"rate {setting.recipe.rate:g}: the budget is too small to look for its own"
+
+
+def tune(prepared: Prepared, setting: Setting, on_progress: Callable[[float], None]) -> float:
+    """A rate for this row: its own, or the recipe's where there is no search."""
+    recipe = setting.recipe
+    if not recipe.tune or untuned(prepared, setting) is not None:
+        return recipe.rate
+
+    def loss(rate: float, share: float) -> float:
+        budget = replace(setting.budget, amount=setting.budget.amount * share)
+        if budget.kind == "steps":
+            budget = replace(budget, amount=float(max(1, round(budget.amount))))
+        torch.manual_seed(0)
+        network = setting.problem.network(prepared.fitted.spec, setting.model)
+        legs = climb(
             network,
-            problem,
-            *prepared.train,
+            setting.problem,
+            prepared.learn,
             budget=budget,
-            recipe=recipe,
-            seed=seed,
-            flops_per_step=prepared.step.flops,
-            spent_seconds=prepared.facts.cut_seconds if budget.kind == "seconds" else 0.0,
+            rungs=(1.0,),
+            recipe=replace(recipe, rate=rate),
+            batch=prepared.batch,
+            seed=0,
+            flops=prepared.flops,
             on_progress=on_progress,
         )
-        begin = perf_counter()
-        outputs = outputs_of(network, problem, *prepared.test)
-        predict_seconds = perf_counter() - begin
-        score = problem.score(outputs, split.test, prepared.fitted)
-        seam_error = None
-        if isinstance(problem, HasSeams):
-            seam_error = problem.seam_error(network, outputs, split.test, prepared.fitted)
-    except FAILURES as error:
-        return Run(seed, failure=reason_of(error))
-    if not math.isfinite(score):
-        return Run(seed, failure=f"the score is {score}")
-    return Run(
-        seed,
-        score=score,
-        steps=training.steps,
-        epochs=training.epochs,
-        train_seconds=training.seconds,
-        cpu_seconds=training.cpu_seconds,
-        predict_seconds=predict_seconds,
-        seam_error=seam_error,
-    )
+        try:
+            _, trained, _ = next(legs)
+            score = _judge(trained, prepared.choose, setting.parts.choose, prepared, setting)[0]
+        except TrainingFailedError:
+            return math.inf
+        signed = -score if setting.problem.metric.higher_is_better else score
+        return signed if math.isfinite(signed) else math.inf
+
+    return RateSearch(recipe.rate, loss).best()
 
 
-def plan(candidates: Mapping[str, Prepared], budget: Budget) -> str | None:
-    """The cut to choose before anything is trained: the finest that the budget can still teach.
+def _expected_steps(prepared: Prepared, budget: Budget) -> float:
+    length = prepared.learn.longest
+    if prepared.learn.lengths is not None:
+        length = int(prepared.learn.lengths.double().mean())
+    cost = {"seconds": prepared.step.seconds, "flops": prepared.flops.at(length), "steps": 1.0}
+    return budget.amount / cost[budget.kind]
 
-    Smaller pieces keep more detail and cost more. Of the cuts that leave nothing out and keep
-    positions, the planner takes the one with the most pieces of which the budget pays for
-    ten passes over the training part; if there is none, the one with the most passes.
+
+def _judge(
+    network: nn.Module, part: Part, samples: Samples, prepared: Prepared, setting: Setting
+) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+    """The score on a part; and part by part, with weights, where the problem tells."""
+    problem = setting.problem
+    outputs = outputs_of(network, problem, part, max(1, min(128, prepared.batch * 4)))
+    score = problem.score(outputs, samples, prepared.fitted)
+    if not isinstance(problem, HasItems):
+        return score, (), ()
+    values, weights = problem.items(outputs, samples, prepared.fitted)
+    return score, tuple(values.tolist()), tuple(weights.tolist())
+
+
+def run_seed(
+    prepared: Prepared,
+    setting: Setting,
+    *,
+    rate: float,
+    seed: int,
+    on_progress: Callable[[float], None],
+) -> tuple[Run, tuple[float, ...]]:
+    """Train and judge one cut with one seed; a training that fails is a run that says why.
+
+    Returns
+    -------
+    tuple
+        The run, and the weights of the parts that its scores are told by.
     """
-    honest = {
-        name: prepared
-        for name, prepared in candidates.items()
-        if prepared.facts.coverage == 1 and prepared.facts.keeps_position
-    }
-    passes = {name: expected_epochs(prepared, budget) for name, prepared in honest.items()}
-    taught = [name for name, epochs in passes.items() if epochs >= _ENOUGH]
-    if taught:
-        return max(taught, key=lambda name: honest[name].facts.pieces_p50)
-    return max(passes, key=lambda name: passes[name], default=None)
+    torch.manual_seed(seed)
+    rungs: list[Rung] = []
+    weights: tuple[float, ...] = ()
+    seam_error, predict_seconds = None, 0.0
+    problem, budget, parts = setting.problem, setting.budget, setting.parts
+    try:
+        network = problem.network(prepared.fitted.spec, setting.model)
+        for share, trained, spent in climb(
+            network,
+            problem,
+            prepared.learn,
+            budget=budget,
+            rungs=setting.rungs,
+            recipe=replace(setting.recipe, rate=rate),
+            batch=prepared.batch,
+            seed=seed,
+            flops=prepared.flops,
+            spent_seconds=prepared.facts.cut_seconds if budget.kind == "seconds" else 0.0,
+            on_progress=on_progress,
+        ):
+            choose = _judge(trained, prepared.choose, parts.choose, prepared, setting)[0]
+            begin = perf_counter()
+            score, items, weights = _judge(trained, prepared.judge, parts.judge, prepared, setting)
+            predict_seconds = perf_counter() - begin
+            score, items = _charged(score, items, prepared, parts.judge)
+            if not (math.isfinite(score) and math.isfinite(choose)):
+                return Run(seed, failure=f"the score is {score}"), weights
+            rungs.append(
+                Rung(
+                    share,
+                    choose,
+                    score,
+                    items,
+                    spent.steps,
+                    spent.flops,
+                    spent.epochs,
+                    spent.seconds,
+                    spent.cpu_seconds,
+                )
+            )
+        # A module may hide behind weights that begin at zero: what was trained is probed too.
+        probe_network(
+            trained,
+            prepared.judge.inputs,
+            causal=setting.causal,
+            vocabulary=prepared.fitted.spec.vocabulary,
+        )
+        if isinstance(problem, HasSeams):
+            outputs = outputs_of(trained, problem, prepared.judge)
+            seam_error = problem.seam_error(trained, outputs, parts.judge, prepared.fitted)
+    except FAILURES as error:
+        return Run(seed, failure=reason_of(error)), weights
+    return Run(seed, tuple(rungs), rate, predict_seconds, seam_error), weights
 
 
-def expected_epochs(prepared: Prepared, budget: Budget) -> float:
-    """How many passes over the training part the budget pays for, from the cost of one step."""
-    step = prepared.step
-    flops = step.flops if step.predicted is None else step.predicted.flops
-    cost = {"seconds": step.seconds, "flops": flops, "steps": 1.0}[budget.kind]
-    return budget.amount / cost * step.items / len(prepared.train[0])
+def _charged(
+    score: float, items: tuple[float, ...], prepared: Prepared, judge: Samples
+) -> tuple[float, tuple[float, ...]]:
+    """The score with what a lossy cut has thrown away, at the byte frequencies' price."""
+    lost = prepared.lost_bits
+    if not len(lost):
+        return score, items
+    score += float(lost.sum()) / judge.raw_bytes
+    if judge.groups is not None or len(items) != len(lost):
+        return score, ()
+    sizes = np.array([max(1, len(text)) for text in judge.x])
+    return score, tuple((np.array(items) + lost / sizes).tolist())

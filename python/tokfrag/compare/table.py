@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from tokfrag.compare.intervals import Interval
 from tokfrag.compare.row import CutFacts, Row
 
 _NOTHING = "-"
@@ -44,7 +46,18 @@ def percent_text(share: float, digits: int = 1) -> str:
 
 
 def rate_text(rate: float) -> str:
+    """Gigabytes a second."""
     return f"{rate / 1e9:.2f}" if rate else _NOTHING
+
+
+class Judge(Protocol):
+    """What a table asks of the comparison that its rows are in."""
+
+    def behind(self, row: Row) -> Interval | None:
+        """How far a row is from the best."""
+
+    def on_front(self, row: Row) -> bool:
+        """Whether no cheaper row is as good."""
 
 
 @dataclass(frozen=True)
@@ -52,32 +65,49 @@ class Column:
     """A heading and how a row's cell is written; ``wanted`` decides if a report shows it."""
 
     head: str
-    cell: Callable[[Row], str]
+    cell: Callable[[Row, Judge], str]
     wanted: Callable[[Sequence[Row]], bool] = lambda rows: True
 
 
-def _of_facts(text: Callable[[CutFacts], str]) -> Callable[[Row], str]:
-    return lambda row: _NOTHING if row.facts is None else text(row.facts)
+def _of_facts(text: Callable[[CutFacts], str]) -> Callable[[Row, Judge], str]:
+    return lambda row, judge: _NOTHING if row.facts is None else text(row.facts)
 
 
-def _of_runs(text: Callable[[Row], str]) -> Callable[[Row], str]:
-    return lambda row: text(row) if any(run.score is not None for run in row.runs) else _NOTHING
+def _of_runs(text: Callable[[Row], str]) -> Callable[[Row, Judge], str]:
+    return lambda row, judge: text(row) if row.finished else _NOTHING
 
 
-def name_cell(row: Row) -> str:
-    marks = ("*" if row.pareto else "") + ("p" if row.planned else "")
-    return f"{row.name} {marks}".rstrip()
+def name_cell(row: Row, judge: Judge) -> str:
+    """The cut, marked where it is on the front or below the line."""
+    return f"{row.name} *" if judge.on_front(row) else row.name
 
 
-def quality_cell(row: Row) -> str:
+def quality_cell(row: Row, judge: Judge) -> str:
+    """The mean with its interval, or that there is none."""
     quality = row.quality
     if quality is None:
         return "failed" if row.failures else _NOTHING
     text = row.metric.text(quality, row.half_interval)
-    return f"{text} ({len(row.scores)} of {len(row.runs)})" if row.failures else text
+    return f"{text} ({len(row.finished)} of {len(row.runs)})" if row.failures else text
+
+
+def behind_cell(row: Row, judge: Judge) -> str:
+    """The difference to the best with its interval, or why there is none."""
+    if row.baseline is not None or not row.finished:
+        return _NOTHING
+    if row.honesty.lossy:
+        return "lossy"
+    if row.trained == "no":
+        return "untrained"
+    apart = judge.behind(row)
+    if apart is None:
+        return "best"
+    text = row.metric.difference_text(apart.mean, apart.half)
+    return text if apart.excludes_zero else f"{text} (tie)"
 
 
 def pieces_cell(facts: CutFacts) -> str:
+    """The median of the pieces of a sample, and the 99th percentile where it differs."""
     if facts.pieces_p50 == facts.pieces_p99:
         return f"{facts.pieces_p50:.0f}"
     return f"{facts.pieces_p50:.0f} / {facts.pieces_p99:.0f}"
@@ -91,6 +121,7 @@ def cost_cell(row: Row) -> str:
 
 
 def units_cell(facts: CutFacts) -> str:
+    """Positions of the data in one piece."""
     units = facts.units_per_piece
     return f"{units:.3g}" if units < 1000 else count_text(units)
 
@@ -105,17 +136,18 @@ _QUALITY = Column("quality", quality_cell)
 MAIN = (
     _NAME,
     _QUALITY,
+    Column("behind the best", behind_cell),
+    Column("trained", lambda r, judge: r.trained or _NOTHING),
+    Column("steps", _of_runs(lambda r: f"{r.steps:.0f}")),
+    Column("passes", _of_runs(lambda r: f"{r.epochs:.1f}")),
     Column("pieces/sample", _of_facts(pieces_cell)),
-    Column("units/piece", _of_facts(units_cell)),
-    Column("coverage %", _of_facts(lambda f: percent_text(f.coverage))),
-    Column("cut time", _of_facts(lambda f: seconds_text(f.cut_seconds))),
-    Column("model time", _of_runs(lambda r: seconds_text(r.model_seconds))),
-    Column("epochs", _of_runs(lambda r: f"{r.epochs:.1f}")),
     Column("FLOPs/sample", _of_facts(lambda f: count_text(f.flops))),
     Column("cost", _of_runs(cost_cell)),
 )
 CUTTING = (
     _NAME,
+    Column("units/piece", _of_facts(units_cell)),
+    Column("coverage %", _of_facts(lambda f: percent_text(f.coverage))),
     Column("padding %", _of_facts(lambda f: percent_text(f.padding_waste))),
     Column("overlap", _of_facts(lambda f: f"{f.overlap:.2f}")),
     Column("compression", _of_facts(lambda f: f"{f.compression:.2f}")),
@@ -128,6 +160,7 @@ CUTTING = (
         _of_facts(lambda f: _NOTHING if f.unknown is None else percent_text(f.unknown, 2)),
     ),
     Column("fit time", _of_facts(lambda f: seconds_text(f.fit_seconds))),
+    Column("cut time", _of_facts(lambda f: seconds_text(f.cut_seconds))),
     Column("cut GB/s", _of_facts(lambda f: rate_text(f.cut_rate))),
     Column(
         "merge time",
@@ -136,14 +169,18 @@ CUTTING = (
     Column("merge GB/s", _of_facts(lambda f: rate_text(f.merge_rate))),
     Column("share %", _of_runs(lambda r: percent_text(r.cut_share))),
     Column(
-        "seam error",
-        lambda r: _NOTHING if r.seam_error is None else f"{r.seam_error:.2g}",
+        "lost at seams",
+        lambda r, judge: (
+            _NOTHING if r.seam_error is None else r.metric.difference_text(r.seam_error, None)
+        ),
         lambda rows: any(row.seam_error is not None for row in rows),
     ),
 )
 COST = (
     _NAME,
     _QUALITY,
+    Column("rate", _of_runs(lambda r: f"{r.rate:.2g}")),
+    Column("model time", _of_runs(lambda r: seconds_text(r.model_seconds))),
     Column(
         "FLOPs/sample pred./meas.",
         _of_facts(lambda f: _pair(f.flops_predicted, f.flops, count_text)),
@@ -173,19 +210,19 @@ TABLES = {
 }
 
 
-def cells(columns: Sequence[Column], rows: Sequence[Row]) -> list[list[str]]:
+def cells(columns: Sequence[Column], rows: Sequence[Row], judge: Judge) -> list[list[str]]:
     """The heading and every row, as text; the quality is headed by its metric's name."""
     shown = [column for column in columns if column.wanted(rows)]
     heads = [
         f"{rows[0].metric.name} (95 %)" if column is _QUALITY and rows else column.head
         for column in shown
     ]
-    return [heads, *[[column.cell(row) for column in shown] for row in rows]]
+    return [heads, *[[column.cell(row, judge) for column in shown] for row in rows]]
 
 
-def text_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+def text_table(columns: Sequence[Column], rows: Sequence[Row], judge: Judge) -> str:
     """A table in plain text, the first column to the left and the others to the right."""
-    lines = cells(columns, rows)
+    lines = cells(columns, rows, judge)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rendered = [
         "  ".join(
@@ -196,3 +233,10 @@ def text_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
     ]
     rendered.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(rendered)
+
+
+def markdown_table(columns: Sequence[Column], rows: Sequence[Row], judge: Judge) -> str:
+    """The same table in Markdown."""
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in cells(columns, rows, judge)]
+    lines.insert(1, ["---"] + ["---:"] * (len(lines[0]) - 1))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -10,9 +10,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag.compare.cut import FittedCut, check_merge
-from tokfrag.compare.pieces import Pieces, PieceSpec
-from tokfrag.compare.task import Samples
+from tokfrag.compare.contracts import FittedCut, Pieces, PieceSpec, Samples, check_merge
+from tokfrag.compare.cuts.arguments import read_geometry, read_number, refuse_flags
 from tokfrag.fragments import FragmentGrid, extract, merge
 
 Edge: TypeAlias = Literal["pad", "drop", "shift"]
@@ -36,16 +35,24 @@ class Quantised:
 
     levels: int = 16
     word: str = "pixels"
-    merge: str = "concat"
+    merge: str = "attention"
 
     def __post_init__(self) -> None:
         check_merge(self.merge)
         if not 2 <= self.levels <= 65536:
             raise ValueError(f"levels: got {self.levels}; it takes 2 to 65536")
 
+    @classmethod
+    def read(cls, word: str, args: str, flags: Sequence[str], merge: str | None) -> Quantised:
+        """From a short name: ``pixels:LEVELS`` or ``values:LEVELS``."""
+        refuse_flags(flags)
+        return cls(read_number(args, 16), word, merge or "attention")
+
     @property
     def name(self) -> str:
-        return f"{self.word}:{self.levels}" + ("" if self.merge == "concat" else f"@{self.merge}")
+        return f"{self.word}:{self.levels}" + (
+            "" if self.merge == "attention" else f"@{self.merge}"
+        )
 
     @property
     def family(self) -> str:
@@ -81,7 +88,7 @@ class Patches:
     edge: Edge = "pad"
     difference: bool = False
     window: Window = "uniform"
-    merge: str = "concat"
+    merge: str = "attention"
     given: FragmentGrid | None = None
 
     def __post_init__(self) -> None:
@@ -92,28 +99,31 @@ class Patches:
             raise ValueError(f"window: got {self.window!r}; it takes one of {', '.join(_WINDOWS)}")
 
     @classmethod
-    def from_flags(
-        cls,
-        size: tuple[int, ...],
-        stride: tuple[int, ...] | None,
-        flags: Sequence[str],
-        *,
-        merge: str,
-    ) -> Patches:
+    def read(cls, args: str, flags: Sequence[str], merge: str | None) -> Patches:
+        """From a short name: ``patch:SIZE/STRIDE`` and what stands between plus signs."""
+        size, stride = read_geometry(args)
         edges = [edge for edge in _EDGES if edge in flags]
         windows = [window for window in _WINDOWS if window in flags]
         known = {*_EDGES, *_WINDOWS, "diff"}
         for flag in flags:
             if flag not in known:
-                raise ValueError(f"cut: got +{flag}; patch takes +{', +'.join(sorted(known))}")
+                raise ValueError(f"got +{flag}; patch takes +{', +'.join(sorted(known))}")
         return cls(
             size,
             stride,
             edges[-1] if edges else "pad",
             "diff" in flags,
             windows[-1] if windows else "uniform",
-            merge,
+            merge or "attention",
         )
+
+    @classmethod
+    def read_whole(cls, args: str, flags: Sequence[str], merge: str | None) -> Patches:
+        """From the short name ``whole``: one fragment."""
+        refuse_flags(flags)
+        if args:
+            raise ValueError(f"whole takes nothing after a colon, got {args!r}")
+        return cls(None, merge=merge or "attention")
 
     @classmethod
     def of_grid(cls, grid: FragmentGrid) -> Patches:
@@ -131,7 +141,7 @@ class Patches:
         text += "" if self.edge == "pad" else f"+{self.edge}"
         text += "+diff" if self.difference else ""
         text += "" if self.window == "uniform" else f"+{self.window}"
-        return text + ("" if self.merge == "concat" else f"@{self.merge}")
+        return text + ("" if self.merge == "attention" else f"@{self.merge}")
 
     @property
     def family(self) -> str:
@@ -196,6 +206,10 @@ class Patches:
             join=join,
             whole=whole,
             borders=_near_borders(grid, shape),
+            boxes=tuple(
+                tuple((int(a), int(a) + s) for a, s in zip(origin, grid.size, strict=True))
+                for origin in np.asarray(grid.origins)
+            ),
             notes=notes,
         )
 

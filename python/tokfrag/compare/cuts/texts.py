@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,39 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag.compare.cut import FittedCut, check_merge
-from tokfrag.compare.pieces import Pieces, PieceSpec, pad_ids
-from tokfrag.compare.task import Samples
+from tokfrag.compare.contracts import FittedCut, Pieces, PieceSpec, Samples, check_merge
+from tokfrag.compare.cuts.arguments import read_geometry, read_number, refuse_flags
+from tokfrag.compare.cuts.tokenizers import TokenizerCut, check_texts, fit_ids
 from tokfrag.fragments import FragmentGrid, extract
+from tokfrag.tokens import Tokenizer
 
 _BYTES = 256
-
-
-def _texts(train: Samples, name: str) -> list[bytes]:
-    if isinstance(train.x, np.ndarray):
-        raise ValueError(f"cut {name}: takes text, got an array of shape {train.x.shape}")
-    return list(train.x)
-
-
-def _fit_ids(
-    train: Samples,
-    encode: Callable[[Sequence[bytes]], list[NDArray[Any]]],
-    vocabulary: int,
-    merge: str,
-    unknown: Callable[[list[NDArray[Any]]], float] | None = None,
-) -> FittedCut:
-    """The part that every tokenizer shares: room for the longest sample, rows filled up."""
-    longest = max(len(row) for row in encode(train.x))
-    # A tokenizer never makes more pieces than there are bytes, so nothing is cut off in testing.
-    room = longest if merge == "concat" else max(longest, max(map(len, train.x)))
-
-    def cut(texts: Sequence[bytes]) -> Pieces:
-        rows = encode(texts)
-        width = room if merge == "concat" else max(1, max(map(len, rows)))
-        pieces = pad_ids(rows, vocabulary, min(width, room))
-        return Pieces(pieces.values, pieces.lengths, unknown(rows) if unknown else 0.0)
-
-    return FittedCut(PieceSpec(room, (), vocabulary, merge, padded=True), cut)
 
 
 @dataclass(frozen=True)
@@ -50,6 +24,12 @@ class RawBytes:
     """Every byte a token: a vocabulary of 256, nothing unknown."""
 
     merge: str = "attention"
+
+    @classmethod
+    def read(cls, args: str, flags: Sequence[str], merge: str | None) -> RawBytes:
+        """From a short name."""
+        refuse_flags(flags)
+        return cls(merge or "attention")
 
     @property
     def name(self) -> str:
@@ -60,12 +40,15 @@ class RawBytes:
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
-        _texts(train, self.name)
+        check_texts(train, self.name)
 
         def encode(texts: Sequence[bytes]) -> list[NDArray[Any]]:
             return [np.frombuffer(text, np.uint8) for text in texts]
 
-        return _fit_ids(train, encode, _BYTES, check_merge(self.merge))
+        def decode(ids: NDArray[Any]) -> bytes:
+            return ids.astype(np.uint8).tobytes()
+
+        return fit_ids(train, encode, _BYTES, check_merge(self.merge), decode=decode)
 
 
 @dataclass(frozen=True)
@@ -73,6 +56,12 @@ class Characters:
     """Every character seen in training a token; any other one falls back to its bytes."""
 
     merge: str = "attention"
+
+    @classmethod
+    def read(cls, args: str, flags: Sequence[str], merge: str | None) -> Characters:
+        """From a short name."""
+        refuse_flags(flags)
+        return cls(merge or "attention")
 
     @property
     def name(self) -> str:
@@ -83,7 +72,7 @@ class Characters:
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
-        seen = sorted({c for text in _texts(train, self.name) for c in text.decode()})
+        seen = sorted({c for text in check_texts(train, self.name) for c in text.decode()})
         first = {character: i for i, character in enumerate(seen)}
 
         def encode_one(text: bytes) -> NDArray[Any]:
@@ -99,11 +88,23 @@ class Characters:
         def encode(texts: Sequence[bytes]) -> list[NDArray[Any]]:
             return [encode_one(text) for text in texts]
 
-        def unknown(rows: list[NDArray[Any]]) -> float:
-            ids = np.concatenate(rows)
-            return float(np.mean(ids >= len(seen)))
+        def decode(ids: NDArray[Any]) -> bytes:
+            return b"".join(
+                seen[i].encode() if i < len(seen) else bytes([i - len(seen)]) for i in ids.tolist()
+            )
 
-        return _fit_ids(train, encode, len(seen) + _BYTES, check_merge(self.merge), unknown)
+        def unknown(rows: Sequence[NDArray[Any]]) -> float:
+            ids = np.concatenate(rows)
+            return float(np.mean(ids >= len(seen))) if len(ids) else 0.0
+
+        return fit_ids(
+            train,
+            encode,
+            len(seen) + _BYTES,
+            check_merge(self.merge),
+            decode=decode,
+            unknown=unknown,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ class Bpe:
         if self.size < _BYTES + 1:
             raise ValueError(f"bpe: got {self.size} tokens; 256 are the bytes, so 257 or more")
 
+    @classmethod
+    def read(cls, args: str, flags: Sequence[str], merge: str | None) -> Bpe:
+        """From a short name."""
+        refuse_flags(flags)
+        return cls(read_number(args), merge or "attention")
+
     @property
     def name(self) -> str:
         return f"bpe:{self.size}" + ("" if self.merge == "attention" else f"@{self.merge}")
@@ -127,12 +134,10 @@ class Bpe:
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
-        from tokfrag.tokens import Tokenizer
-
-        texts = [text.decode() for text in _texts(train, self.name)]
+        texts = [text.decode() for text in check_texts(train, self.name)]
         # An iterator: a list of strings could be meant as paths.
         tokenizer = Tokenizer.train(iter(texts), self.size)
-        return TokenizerCut(tokenizer, merge=self.merge).fit(train)
+        return TokenizerCut(tokenizer, self.merge, self.name).fit(train)
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,14 @@ class WordPieces:
 
     path: str
     merge: str = "attention"
+
+    @classmethod
+    def read(cls, args: str, flags: Sequence[str], merge: str | None) -> WordPieces:
+        """From a short name."""
+        refuse_flags(flags)
+        if not args:
+            raise ValueError("takes a vocabulary file after the colon")
+        return cls(args, merge or "attention")
 
     @property
     def name(self) -> str:
@@ -151,56 +164,10 @@ class WordPieces:
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
-        from tokfrag.tokens import Tokenizer
-
         if not Path(self.path).is_file():
             raise FileNotFoundError(f"cut {self.name}: no such vocabulary file: {self.path}")
         tokenizer = Tokenizer.from_wordpiece(self.path)
-        return TokenizerCut(tokenizer, merge=self.merge).fit(train)
-
-
-class TokenizerCut:
-    """The tokenizer a user already holds: any object with ``encode(text) -> ids``."""
-
-    def __init__(self, tokenizer: Any, *, name: str | None = None, merge: str = "attention"):
-        self.tokenizer = tokenizer
-        self.merge = check_merge(merge)
-        self.size = _vocabulary_size(tokenizer)
-        self.name = name or f"{type(tokenizer).__name__.lower()}:{self.size}"
-
-    @property
-    def family(self) -> str:
-        return "tokens"
-
-    def fit(self, train: Samples) -> FittedCut:
-        _texts(train, self.name)
-        return _fit_ids(train, self._encode, self.size, self.merge)
-
-    def _encode(self, texts: Sequence[bytes]) -> list[NDArray[Any]]:
-        from tokfrag.tokens import Tokenizer
-
-        decoded = [text.decode() for text in texts]
-        if isinstance(self.tokenizer, Tokenizer):
-            batch = self.tokenizer.encode_batch(decoded)
-            return [np.asarray(batch[i]) for i in range(len(batch))]
-        rows = []
-        for text in decoded:
-            ids = self.tokenizer.encode(text)
-            rows.append(np.asarray(getattr(ids, "ids", ids), dtype=np.int64))
-        return rows
-
-
-def _vocabulary_size(tokenizer: Any) -> int:
-    """One more than the largest id, as tokenizers of several libraries tell it."""
-    for attribute in ("vocab_size", "n_vocab", "get_vocab_size"):
-        size = getattr(tokenizer, attribute, None)
-        size = size() if callable(size) else size
-        if isinstance(size, int):
-            return size
-    raise TypeError(
-        f"cut: a tokenizer of type {type(tokenizer).__name__} tells no vocab_size, n_vocab or "
-        "get_vocab_size()"
-    )
+        return TokenizerCut(tokenizer, self.merge, self.name).fit(train)
 
 
 @dataclass(frozen=True)
@@ -221,6 +188,15 @@ class ByteWindows:
                 f"{self.size} new bytes"
             )
 
+    @classmethod
+    def read(cls, args: str, flags: Sequence[str], merge: str | None) -> ByteWindows:
+        """From a short name."""
+        refuse_flags(flags)
+        size, stride = read_geometry(args)
+        if len(size) != 1 or (stride is not None and len(stride) != 1):
+            raise ValueError(f"text has one axis, got {len(size)}")
+        return cls(size[0], stride[0] if stride else size[0], merge or "attention")
+
     @property
     def name(self) -> str:
         text = f"window:{self.size}"
@@ -232,7 +208,7 @@ class ByteWindows:
         return "fragments"
 
     def fit(self, train: Samples) -> FittedCut:
-        longest = max(map(len, _texts(train, self.name)))
+        longest = max(map(len, check_texts(train, self.name)))
         n = -(-longest // self.stride)
         before = self.size - self.stride
         extent = before + n * self.stride
@@ -249,4 +225,9 @@ class ByteWindows:
             return Pieces(windows, lengths, 0.0)
 
         spec = PieceSpec(n, (self.size,), _BYTES, self.merge, fresh=self.stride, padded=True)
-        return FittedCut(spec, cut, overlap=self.size / self.stride)
+
+        def decode(windows: NDArray[Any]) -> bytes:
+            new = windows[:, before:].reshape(-1)
+            return new[new < _BYTES].astype(np.uint8).tobytes()
+
+        return FittedCut(spec, cut, overlap=self.size / self.stride, decode=decode)

@@ -7,7 +7,8 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-from tokfrag.compare.task import ArrayTask, Task
+from tokfrag.compare.contracts import Task
+from tokfrag.compare.tasks.arrays import ArrayTask
 from tokfrag.compare.tasks.digits import DigitsTask
 from tokfrag.compare.tasks.motion import MotionTask
 from tokfrag.compare.tasks.series import SeriesTask
@@ -21,6 +22,13 @@ TASKS: dict[str, Any] = {
     "series": SeriesTask,
     "text": TextTask,
     "volume": VolumeTask,
+}
+
+
+_ENDINGS = {
+    "series": (".csv",),
+    "text": (".txt", ".md", ".py"),
+    "digits": ("-ubyte", ".idx"),
 }
 
 
@@ -45,6 +53,29 @@ def make_task(name: str, data: Path | None, settings: Mapping[str, str]) -> Task
             raise ValueError(f"{name}: {setting} takes a number, got {text!r}") from None
     task: Task = TASKS[name](data, **values)
     return task
+
+
+def guess_task(path: Path) -> str:
+    """The shipped task that a file's name stands for.
+
+    Raises
+    ------
+    ValueError
+        Where the name tells none; the message says how to name one.
+
+    Examples
+    --------
+    >>> guess_task(Path("ETTh1.csv.gz")), guess_task(Path("corpus.txt"))
+    ('series', 'text')
+    """
+    name = path.name.lower().removesuffix(".gz")
+    for task, endings in _ENDINGS.items():
+        if name.endswith(endings):
+            return task
+    raise ValueError(
+        f"task: cannot tell one from {path.name!r}; name it: tokfrag compare TASK --data "
+        f"{path.name}, TASK one of {', '.join(TASKS)}"
+    )
 
 
 def as_task(value: Any) -> Task:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
 from tokfrag.compare.extras import require
 from tokfrag.compare.files import check_labels, read_data, read_npz
-from tokfrag.compare.task import Samples, Split, majority
-
-if TYPE_CHECKING:
-    from tokfrag.compare.problems import Problem
+from tokfrag.compare.tasks.arrays import majority
 
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -40,6 +38,11 @@ class DigitsTask:
             f"{len(self._split.test)} to be judged on"
         )
 
+    @property
+    def recipe(self) -> Recipe:
+        """Batches small enough that 64 tokens a picture make enough steps."""
+        return Recipe(batch=16, width=32, rate=4e-3)
+
     def split(self) -> Split:
         return self._split
 
@@ -57,7 +60,7 @@ class DigitsTask:
         return ("patch:4", "patch:7", "patch:10/5", "patch:14/7", "patch:10/5@mean")
 
     def default_budget(self) -> str:
-        return "80 GFLOP"
+        return "44 GFLOP"
 
 
 def digit_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

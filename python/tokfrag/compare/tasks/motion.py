@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag.compare.task import Samples, Split, majority
+from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
+from tokfrag.compare.tasks.arrays import majority
 from tokfrag.compare.tasks.digits import digit_images, read_images
-
-if TYPE_CHECKING:
-    from tokfrag.compare.problems import Problem
 
 _LABELS = ("direction", "pair")
 
@@ -55,6 +52,11 @@ class MotionTask:
             f"moving digits, {shape}, {label}, {clips - held} clips to learn from, "
             f"{held} to be judged on"
         )
+
+    @property
+    def recipe(self) -> Recipe:
+        """Batches small enough that the finest cut makes enough steps."""
+        return Recipe(batch=32)
 
     def split(self) -> Split:
         return self._split

@@ -6,18 +6,13 @@ import csv
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
 from tokfrag.compare.extras import require
 from tokfrag.compare.files import read_data
-from tokfrag.compare.task import Samples, Split
-
-if TYPE_CHECKING:
-    from tokfrag.compare.problems import Problem
-    from tokfrag.compare.training import Recipe
 
 _MONTH = 30 * 24
 _HEADERS = ("auto", "yes", "no")
@@ -29,9 +24,9 @@ class SeriesTask:
     Every column is a series of its own, scaled by its training part. A sample is `look_back`
     values less the last of them, and what should be told is the next `horizon`, less the same
     value; so persistence is to answer zero. The last fifth is for testing, in `test_samples`
-    windows evenly spaced (0: all); a file called ETTh* is split after 12 and 16 months, as the
-    literature does. `header` says if the first row of the CSV holds names (see
-    :func:`read_csv`).
+    windows evenly spaced (0: all), the tenth before it to choose on; a file called ETTh* is split
+    after 12 and 16 months, as the literature does. `header` says if the first row of the CSV holds
+    names (see :func:`read_csv`).
     """
 
     name = "series"
@@ -71,6 +66,7 @@ class SeriesTask:
         self._split = Split(
             self._windows(values[:train_end], None),
             self._windows(values[test_begin - self.look_back : end], test_samples),
+            self._windows(values[train_end - self.look_back : test_begin], test_samples or None),
         )
         source = "a membrane current (matplotlib)" if data is None else Path(data).name
         self.about = (
@@ -81,9 +77,7 @@ class SeriesTask:
 
     @property
     def recipe(self) -> Recipe:
-        from tokfrag.compare.training import Recipe
-
-        return Recipe(batch=32, rate=1e-3)
+        return Recipe(batch=16, rate=2e-3)
 
     def split(self) -> Split:
         return self._split
@@ -100,7 +94,7 @@ class SeriesTask:
         }
 
     def default_cuts(self) -> Sequence[str]:
-        return ("values:64", "patch:8", "patch:16/8", "patch:24", "patch:48")
+        return ("patch:8", "patch:16/8", "patch:24", "patch:48", "whole")
 
     def default_budget(self) -> str:
         return "80 GFLOP"
@@ -108,13 +102,18 @@ class SeriesTask:
     def _windows(self, values: NDArray[np.float64], most: int | None) -> Samples:
         span = self.look_back + self.horizon
         windows = np.lib.stride_tricks.sliding_window_view(values, span, axis=0)
+        # Windows of all series that overlap in time are no independent evidence.
+        starts = np.repeat(np.arange(len(windows)), windows.shape[1]) // span
         windows = windows.reshape(-1, span)
         if most and len(windows) > most:
-            windows = windows[np.linspace(0, len(windows) - 1, most).round().astype(int)]
+            index = np.linspace(0, len(windows) - 1, most).round().astype(int)
+            windows, starts = windows[index], starts[index]
         windows = windows.astype(np.float32)
         last = windows[:, self.look_back - 1 : self.look_back]
         return Samples(
-            (windows[:, : self.look_back] - last)[:, None], windows[:, self.look_back :] - last
+            (windows[:, : self.look_back] - last)[:, None],
+            windows[:, self.look_back :] - last,
+            starts,
         )
 
 

@@ -6,16 +6,11 @@ import lzma
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokfrag.compare.files import read_data
-from tokfrag.compare.task import Samples, Split
-
-if TYPE_CHECKING:
-    from tokfrag.compare.problems import Problem
-    from tokfrag.compare.training import Recipe
+from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
+from tokfrag.compare.text import chunks, read_text
 
 
 class TextTask:
@@ -38,7 +33,7 @@ class TextTask:
         elif data is None:
             source, raw = "Python's manual", _manual()
         else:
-            source, raw = Path(data).name, _read(Path(data))
+            source, raw = Path(data).name, read_text(Path(data))
         samples = chunks(raw, context)
         held = len(samples) // 10
         if held < 1:
@@ -54,9 +49,7 @@ class TextTask:
 
     @property
     def recipe(self) -> Recipe:
-        from tokfrag.compare.training import Recipe
-
-        return Recipe(batch=32)
+        return Recipe(batch=8, rate=6e-3, width=32)
 
     def split(self) -> Split:
         return self._split
@@ -81,39 +74,11 @@ class TextTask:
         return "120 GFLOP"
 
 
-def chunks(text: bytes, size: int) -> list[bytes]:
-    """The text in samples of at most ``size`` bytes, none of which splits a character.
-
-    >>> chunks("ab\u00e9cd".encode(), 3)
-    [b'ab', b'\\xc3\\xa9c', b'd']
-    """
-    found = []
-    begin = 0
-    while begin < len(text):
-        end = min(begin + size, len(text))
-        # A byte of the form 10xxxxxx continues a character.
-        while end < len(text) and text[end] & 0xC0 == 0x80:
-            end -= 1
-        found.append(text[begin:end])
-        begin = end
-    return found
-
-
 def _manual() -> bytes:
     from pydoc_data.topics import topics
 
-    return "\n\n".join(topics[name] for name in sorted(topics)).encode()
-
-
-def _read(path: Path) -> bytes:
-    raw = read_data(path)
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        raise ValueError(f"{path}: line {line}, byte {column}: is not UTF-8") from None
-    return raw
+    # Sections stand under several names; each is learnt from, or judged on, once.
+    return "\n\n".join(dict.fromkeys(topics[name] for name in sorted(topics))).encode()
 
 
 def _unigram_bits(train: bytes, test: bytes) -> float:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
 from tokfrag.compare.files import check_labels, read_npz
-from tokfrag.compare.task import Samples, Split
-
-if TYPE_CHECKING:
-    from tokfrag.compare.problems import Problem
-    from tokfrag.compare.training import Recipe
 
 
 class VolumeTask:
@@ -39,9 +35,7 @@ class VolumeTask:
 
     @property
     def recipe(self) -> Recipe:
-        from tokfrag.compare.training import Recipe
-
-        return Recipe(batch=4, rate=5e-3)
+        return Recipe(batch=1, rate=5e-3, width=32)
 
     def split(self) -> Split:
         return self._split
@@ -70,7 +64,7 @@ class VolumeTask:
         )
 
     def default_budget(self) -> str:
-        return "7s"
+        return "60 GFLOP"
 
 
 def _generate(volumes: int, extent: int) -> tuple[NDArray[Any], NDArray[Any]]:

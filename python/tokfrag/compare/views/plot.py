@@ -1,22 +1,30 @@
-"""The plot of a report: quality against cost, with the Pareto front drawn."""
+"""The pictures of an outcome: the ladder, the differences to the best, a sample as it is cut."""
 
 from __future__ import annotations
 
-import math
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tokfrag.compare.extras import require
+from tokfrag.compare.outcome import Outcome
 from tokfrag.compare.row import Row
-from tokfrag.compare.table import count_text
+from tokfrag.compare.sample import SamplePicture
 
-if TYPE_CHECKING:
-    from tokfrag.compare.report import Report
-
-_COLOURS = {"tokens": "#c2571a", "fragments": "#1f6fb2"}
 FORMATS = ("png", "svg", "pdf")
+#: One colour a row, told apart by people who see red and green alike (Okabe and Ito, 2008).
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#000000",
+    "#8a6d3b",
+)
+GREY = "#9a9a9a"
 
 
 def check_format(path: str | os.PathLike[str]) -> str:
@@ -27,104 +35,197 @@ def check_format(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def render(report: Report, suffix: str, *, title: bool = True) -> bytes:
-    """The plot as the bytes of a file of the given format."""
+def colours(outcome: Outcome) -> dict[str, str]:
+    """A colour for each cut; grey for those that may not be best."""
+    return {
+        row.name: COLOURS[i % len(COLOURS)] if row.ranked else GREY
+        for i, row in enumerate(outcome.cuts)
+    }
+
+
+def render(outcome: Outcome, suffix: str, *, title: bool = True) -> bytes:
+    """The ladder and the differences side by side, as the bytes of a file of the given format."""
     require("matplotlib", purpose="the plot")
     # The object interface: no global state, no display.
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    metric = report.metric
-    scored = [row for row in report.rows if row.facts is not None and row.quality is not None]
-    for row in scored:
-        assert row.facts is not None
-        assert row.quality is not None
-        half = row.half_interval
-        axes.errorbar(
-            row.facts.flops,
-            row.quality * metric.scale,
-            yerr=None if half is None else half * metric.scale,
-            fmt="o",
-            color=_COLOURS.get(row.facts.family, "#555555"),
-            capsize=3,
-            markersize=7 if row.pareto else 5,
-            markerfacecolor=None if row.pareto else "white",
-        )
-    for row in scored:
-        # Of two neighbours on the cost axis the upper has its name above, the lower below.
-        others = [other for other in scored if other is not row]
-        near = min(others, key=lambda other: _apart(row, other), default=row)
-        above = (row.quality or 0.0) >= (near.quality or 0.0)
-        axes.annotate(
-            row.name,
-            (_flops(row), (row.quality or 0.0) * metric.scale),
-            xytext=(6, 6 if above else -12),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    front = sorted((row for row in scored if row.pareto), key=_flops)
-    axes.plot(
-        [_flops(row) for row in front],
-        [(row.quality or 0.0) * metric.scale for row in front],
-        color="#999999",
-        linewidth=1,
-        zorder=0,
-    )
-    if scored:
-        axes.set_xscale("log")
-        axes.margins(x=0.15, y=0.15)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda flops, _: count_text(flops)))
-        axes.xaxis.set_minor_locator(NullLocator())
-    low, high = axes.get_ylim()
-    naive = [row for row in report.rows if row.baseline is not None]
-    for i, row in enumerate(naive):
-        assert row.baseline is not None
-        level = row.baseline * metric.scale
-        # A baseline far from every cut is named at the edge: drawn, it would flatten the rest.
-        far = scored and not low - (high - low) <= level <= high + (high - low)
-        if far:
-            edge, side = (0.02, "below") if level < low else (0.98, "above")
-            name = f"{row.name}: {metric.text(row.baseline)} ({side})"
-        else:
-            axes.axhline(level, color="#777777", linestyle=":", linewidth=1)
-            edge, name = level, row.name
-        # Baselines are often close to each other: their names take turns from left to right.
-        axes.annotate(
-            name,
-            (0.01 + 0.98 * i / max(1, len(naive)), edge),
-            xycoords="axes fraction" if far else ("axes fraction", "data"),
-            xytext=(0, 0 if far else 3),
-            textcoords="offset points",
-            va=("bottom" if level < low else "top") if far else "baseline",
-            fontsize=8,
-            color="#555555",
-        )
-    if metric.unit == "%":
-        # An interval may reach beyond what there is.
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -4), min(high, 104))
-    axes.set_xlabel("training FLOPs a sample")
-    direction = "higher is better" if metric.higher_is_better else "lower is better"
-    unit = f" in {metric.unit}" if metric.unit else ""
-    axes.set_ylabel(f"{metric.name}{unit} ({direction})")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    draw_ladder(left, outcome)
+    draw_differences(right, outcome)
     if title:
-        figure.suptitle(report.title, fontsize=9)
-    for family, colour in _COLOURS.items():
-        axes.plot([], [], "o", color=colour, label=family)
-    axes.legend(
-        fontsize=8, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0.1
-    )
+        figure.suptitle(outcome.headline, fontsize=10, fontweight="bold")
+    return saved(figure, suffix)
+
+
+def saved(figure: Any, suffix: str, *, dpi: int = 150) -> bytes:
+    """A figure as the bytes of a file."""
     buffer = BytesIO()
-    figure.savefig(buffer, format=suffix, dpi=150)
+    figure.savefig(buffer, format=suffix, dpi=dpi)
     return buffer.getvalue()
 
 
-def _apart(one: Row, other: Row) -> float:
-    return abs(math.log(max(1.0, _flops(one))) - math.log(max(1.0, _flops(other))))
+def draw_ladder(axes: Any, outcome: Outcome) -> None:
+    """Quality at each rung, one line a cut; floors dotted, what is untrained grey and hollow."""
+    metric = outcome.metric
+    shades = colours(outcome)
+    ends: list[tuple[float, str, str]] = []
+    for row in outcome.cuts:
+        if not row.finished:
+            continue
+        found = [row.quality_at(rung) for rung in range(len(row.finished[0].rungs))]
+        heights = [f.mean * metric.scale for f in found if f is not None]
+        halves = [(f.half or 0.0) * metric.scale for f in found if f is not None]
+        shade = shades[row.name]
+        axes.errorbar(range(len(heights)), heights, yerr=halves, color=shade, capsize=2, lw=1.6)
+        for place, height in enumerate(heights):
+            untrained = not row.begun(place)
+            axes.plot(
+                place,
+                height,
+                "o",
+                color=GREY if untrained else shade,
+                markerfacecolor="white" if untrained else shade,
+                markersize=5,
+            )
+        ends.append((heights[-1], row.name, shade))
+        if row.floors:
+            axes.axhline(row.floors[0].score * metric.scale, color=shade, ls=":", lw=0.8, alpha=0.7)
+    _name_the_ends(axes, ends, len(outcome.budgets) - 1)
+    axes.set_xticks(range(len(outcome.budgets)), outcome.budgets, fontsize=8)
+    axes.set_xlim(-0.2, len(outcome.budgets) - 1 + 0.9)
+    direction = "higher is better" if metric.higher_is_better else "lower is better"
+    unit = f" in {metric.unit}" if metric.unit else ""
+    axes.set_ylabel(f"{metric.name}{unit} ({direction})", fontsize=8)
+    axes.set_title(
+        "Quality against what a training may spend (dotted: a row's own floor)", fontsize=9
+    )
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if metric.unit == "%":
+        # An interval may reach beyond what there is.
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -2), min(high, 108))
 
 
-def _flops(row: Row) -> float:
-    return 0.0 if row.facts is None else row.facts.flops
+def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: int) -> None:
+    """Each line's name at its end, pushed apart where they would cover each other."""
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    step = (high - low) * 0.055
+    ends.sort()
+    height = ends[0][0] - step
+    for wanted, name, shade in ends:
+        height = max(wanted, height + step)
+        axes.annotate(
+            name, (place + 0.08, height), color=shade, fontsize=8, va="center", fontweight="bold"
+        )
+    axes.set_ylim(low, max(high, height + step))
+
+
+def draw_differences(axes: Any, outcome: Outcome) -> None:
+    """How far each row is from the best with its interval; ties are hollow."""
+    shades = colours(outcome)
+    metric = outcome.metric
+    rows = outcome.ranked
+    for place, row in enumerate(rows):
+        apart = outcome.behind(row)
+        mean, half = (0.0, 0.0) if apart is None else (apart.mean, apart.half or 0.0)
+        tie = apart is not None and not apart.excludes_zero
+        axes.errorbar(
+            mean * metric.scale,
+            place,
+            xerr=half * metric.scale or None,
+            fmt="o",
+            color=shades[row.name],
+            markerfacecolor="white" if tie else shades[row.name],
+            capsize=3,
+        )
+    axes.axvline(0, color="#bbbbbb", lw=1, zorder=0)
+    labels = [row.name + (" (tie)" if _tied(outcome, row) else "") for row in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+    axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+    if not rows:
+        axes.text(0.5, 0.5, "no row counts", transform=axes.transAxes, ha="center", color=GREY)
+    best = "" if outcome.best is None else f" to {outcome.best.name} at {outcome.budgets[-1]}"
+    axes.set_title(f"Difference{best}", fontsize=9)
+    axes.set_xlabel(f"{metric.name}{f' in {metric.unit}' if metric.unit else ''}", fontsize=8)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _tied(outcome: Outcome, row: Row) -> bool:
+    apart = outcome.behind(row)
+    return apart is not None and not apart.excludes_zero
+
+
+#: Pieces beside each other take turns in these.
+PASTELS = ("#cfe2f3", "#fde3c8", "#d9f0d3", "#ead7f0")
+
+
+def shown_text(piece: str) -> str:
+    """A piece of text with what cannot be seen made visible."""
+    shown = piece.replace("\n", "\u21b5").replace(" ", "\u00b7").replace("\t", "\u2192")
+    return "".join(c if c.isprintable() else "\ufffd" for c in shown)
+
+
+def draw_strip(axes: Any, name: str, picture: SamplePicture, *, places: int = 64) -> None:
+    """One text as a cut's coloured pieces, a character a place, and how many there are."""
+    place = 0
+    for i, piece in enumerate(picture.pieces):
+        for character in shown_text(piece):
+            if place >= places:
+                break
+            axes.add_patch(_box(place, 0.0, 1.0, 1.0, PASTELS[i % len(PASTELS)]))
+            axes.text(
+                place + 0.5, 0.5, _plain(character), ha="center", va="center", fontsize=8.5,
+                family="monospace",
+            )  # fmt: skip
+            place += 1
+    axes.text(-0.6, 0.5, name, ha="right", va="center", fontsize=9.5, fontweight="bold")
+    axes.text(place + 0.5, 0.5, str(picture.count), ha="left", va="center", fontsize=9)
+    axes.set_xlim(0, places + 3)
+    axes.set_ylim(-0.15, 1.15)
+    axes.set_axis_off()
+
+
+def _plain(character: str) -> str:
+    """A character that the font of the picture has; a box for any other."""
+    known = ord(character) < 0x250 or character in "\u21b5\u2192"
+    # A dollar sign begins a formula.
+    return "\\$" if character == "$" else character if known else "\u25a1"
+
+
+def draw_array(axes: Any, name: str, picture: SamplePicture) -> None:
+    """A picture with its pieces' borders, or a curve with its windows below."""
+    import numpy as np
+
+    values = np.array(picture.values, np.float32)
+    if values.ndim == 2:
+        axes.imshow(values, cmap="gray", interpolation="nearest")
+        for i, ((top, bottom), (left, right)) in enumerate(picture.boxes):
+            axes.add_patch(
+                _box(left - 0.5, top - 0.5, right - left, bottom - top, "none", COLOURS[i % 6])
+            )
+        axes.set_xticks([])
+        axes.set_yticks([])
+    else:
+        axes.plot(values, color="#333333", lw=0.9)
+        low, high = float(values.min()), float(values.max())
+        room = (high - low) or 1.0
+        for i, ((begin, end),) in enumerate(picture.boxes):
+            # Overlapping windows lie on lines of their own.
+            line = low - room * (0.1 + 0.07 * (i % 3))
+            axes.plot((begin, end - 1), (line, line), color=COLOURS[i % 6], lw=3)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
+    axes.set_title(f"{name}: {picture.count} pieces", fontsize=9)
+
+
+def _box(x: float, y: float, width: float, height: float, face: str, edge: str = "white") -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x, y), width, height, facecolor=face, edgecolor=edge, lw=1)

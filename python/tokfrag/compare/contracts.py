@@ -1,0 +1,292 @@
+"""The nouns of a comparison: data, pieces, cuts, problems, tasks. Plain values and protocols.
+
+A *task* is data, a split, a problem and naive baselines; a *cut* turns samples into *pieces*; a
+*problem* says what a network must learn from pieces and how its answers are judged. Nothing here
+trains, and nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag.compare.metric import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: How a network may join pieces into one answer. ``mean`` forgets where each piece was.
+MERGES = ("concat", "mean", "attention")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and what they should give.
+
+    Parameters
+    ----------
+    x : (samples, channels, *space_time) array, or a list of bytes
+        What is cut.
+    y : (samples, ...) array, optional
+        What ``x[i]`` should give; None where a text predicts itself.
+    groups : (samples,) integer array, optional
+        Samples of one group are not independent (windows that overlap, clips of one person), so
+        intervals draw them together; each sample is its own group when left out.
+    """
+
+    x: Any
+    y: Any = None
+    groups: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: NDArray[np.int64]) -> Samples:
+        """The samples at ``index``, in that order."""
+        x = self.x[index] if isinstance(self.x, np.ndarray) else [self.x[i] for i in index]
+        return Samples(
+            x,
+            None if self.y is None else self.y[index],
+            None if self.groups is None else self.groups[index],
+        )
+
+    @property
+    def raw_bytes(self) -> int:
+        """The size of the inputs as they are stored before any cut."""
+        if isinstance(self.x, np.ndarray):
+            return int(self.x.nbytes)
+        return sum(len(text) for text in self.x)
+
+    @property
+    def raw_units(self) -> int:
+        """Positions in the inputs: pixels, samples of a series, bytes of text."""
+        if isinstance(self.x, np.ndarray):
+            return int(self.x.size // self.x.shape[1])
+        return sum(len(text) for text in self.x)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts to learn from, to be judged on, and to choose on; the same for every cut and seed.
+
+    What is tuned (the learning rate, when to stop) is chosen on ``choose``, so that ``test`` is
+    looked at once. Where a task names no ``choose``, the last tenth of ``train`` is it.
+    """
+
+    train: Samples
+    test: Samples
+    choose: Samples | None = None
+
+
+@dataclass(frozen=True)
+class PieceSpec:
+    """The shape of one sample's pieces: all that a network has to know of a cut.
+
+    ``n`` pieces, each of ``shape``: ``()`` for a token, ``(units,)`` for a window of tokens,
+    ``(channels, *size)`` for a fragment of values. ``vocabulary`` is None for values; else ids lie
+    below it and the id ``vocabulary`` itself means "nothing here". ``fresh`` is how many of a
+    piece's units no earlier piece of the same sample holds, for windows over a sequence.
+    """
+
+    n: int
+    shape: tuple[int, ...]
+    vocabulary: int | None = None
+    merge: str = "concat"
+    fresh: int = 1
+    padded: bool = False
+
+    @property
+    def units(self) -> int:
+        """Numbers in one piece."""
+        return math.prod(self.shape)
+
+    @property
+    def keeps_position(self) -> bool:
+        """Whether the network is told where each piece was."""
+        return self.merge != "mean"
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Samples cut into pieces.
+
+    ``values`` is ``(samples, n, *shape)``: ids (integers, filled up with ``vocabulary``) or values
+    (float32). ``lengths`` counts each sample's real pieces. ``unknown`` is the share of units that
+    the cut could not represent (a character never seen, a value outside the levels).
+    """
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64]
+    unknown: float | None = None
+
+
+def pad_ids(rows: Sequence[NDArray[Any]], pad_id: int, length: int) -> Pieces:
+    """Stack rows of ids into one array, filled up with ``pad_id`` to ``length``."""
+    values = np.full((len(rows), length), pad_id, dtype=np.int32)
+    lengths = np.array([min(len(row), length) for row in rows], dtype=np.int64)
+    for target, row, kept in zip(values, rows, lengths, strict=True):
+        target[:kept] = row[:kept]
+    return Pieces(values, lengths)
+
+
+@dataclass(frozen=True)
+class FittedCut:
+    """A cut that knows its data: ``cut(x)`` gives the pieces, ``spec`` their shape.
+
+    ``coverage`` is the share of the positions that lie in at least one piece, ``overlap`` how often
+    a covered position is seen. What a cut needs besides where answers are whole arrays again:
+    ``split(labels, outside)`` cuts an array as it is, ``join(answers)`` merges answers given piece
+    by piece, ``whole(x)`` is the input as the network sees it, uncut, and ``borders`` marks the
+    positions next to the edge of a piece. ``decode(pieces)`` gives back the bytes that a text's
+    real pieces stand for; a cut of text without it cannot be shown to lose nothing. ``boxes`` are
+    the pieces' first and last places along each axis, to be drawn.
+    """
+
+    spec: PieceSpec
+    cut: Callable[[Any], Pieces]
+    coverage: float = 1.0
+    overlap: float = 1.0
+    split: Callable[[NDArray[Any], int], NDArray[Any]] | None = None
+    join: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    whole: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    borders: NDArray[np.bool_] | None = None
+    decode: Callable[[NDArray[Any]], bytes] | None = None
+    boxes: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Cut(Protocol):
+    """What :func:`compare` asks of a cut. Any object with these members is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str:
+        """``"tokens"`` or ``"fragments"``."""
+
+    def fit(self, train: Samples) -> FittedCut:
+        """Learn what the cut needs from the training part: levels, a vocabulary, a grid."""
+
+
+def check_merge(merge: str) -> str:
+    """The name of a way to join pieces, or an error that lists all."""
+    if merge not in MERGES:
+        raise ValueError(f"merge: got {merge!r}; it takes one of {', '.join(MERGES)}")
+    return merge
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are trained: AdamW, a warm-up, a steady rate, a decay to zero.
+
+    Parameters
+    ----------
+    batch
+        Samples a step, the same for every cut.
+    rate
+        The learning rate, or where the search for a row's own rate begins.
+    decay
+        The weight decay.
+    tune
+        Whether each row looks for its own rate, on the part to choose on.
+    width
+        The width of the shipped body, where no other is asked for.
+    """
+
+    batch: int = 64
+    rate: float = 2e-3
+    decay: float = 0.01
+    tune: bool = True
+    width: int = 64
+
+
+#: Builds a network from the pieces' shape and the number of outputs (None: one vector a piece).
+Model = Callable[[PieceSpec, "int | None"], "nn.Module"]
+
+
+class Problem(Protocol):
+    """What the runner asks of a problem; it knows no more of a task than this."""
+
+    @property
+    def metric(self) -> Metric: ...
+    def network(self, spec: PieceSpec, model: Model) -> nn.Module: ...
+    def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, an item a row; items need not be samples."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+
+    def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float: ...
+    def summary(self, output: Tensor, target: Tensor) -> Tensor:
+        """What the score needs of a batch of answers, as small as can be."""
+
+
+@runtime_checkable
+class HasItems(Protocol):
+    """A problem that judges part by part: without it, intervals know of seeds only."""
+
+    def items(
+        self, outputs: Tensor, samples: Samples, fitted: FittedCut
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A score and a weight for each part of ``samples``; the weighted mean is the score.
+
+        Parts are the same for every cut: they are of the data, not of the pieces.
+        """
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the simplest learner reaches on one cut's own pieces, in the problem's metric."""
+
+    name: str
+    score: float
+
+
+@runtime_checkable
+class HasFloors(Protocol):
+    """A problem that can tell what a row must reach to count as trained."""
+
+    def floors(
+        self, train: tuple[Pieces, Samples], test: tuple[Pieces, Samples], fitted: FittedCut
+    ) -> tuple[Floor, ...]:
+        """First a floor that knows no order, then one that a trained network should pass."""
+
+
+@runtime_checkable
+class HasSeams(Protocol):
+    """A problem whose answers are whole arrays again, so that borders can show."""
+
+    def merged(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> NDArray[Any]: ...
+    def seam_error(
+        self, network: nn.Module, outputs: Tensor, samples: Samples, fitted: FittedCut
+    ) -> float: ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What :func:`compare` asks of a task. Any object with these members is one.
+
+    ``x`` of a split is ``(samples, channels, *space_time)``, or a list of ``bytes`` for text.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str:
+        """One line on the data: what, how many, from where."""
+
+    def split(self) -> Split: ...
+    def problem(self) -> Problem:
+        """What the network must learn, and how its answers are judged."""
+
+    def baselines(self, split: Split) -> Mapping[str, float]:
+        """Scores of models that ignore or barely use the input, by name."""
+
+    def default_cuts(self) -> Sequence[str]: ...
+    def default_budget(self) -> str: ...

@@ -1,0 +1,121 @@
+"""The short names that stand for cuts, and cuts from whatever a user holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokfrag.compare.contracts import Cut, check_merge
+from tokfrag.compare.cuts.arrays import Patches, Quantised
+from tokfrag.compare.cuts.texts import Bpe, ByteWindows, Characters, RawBytes, WordPieces
+from tokfrag.compare.cuts.tokenizers import TokenizerCut, TokenizerFile, is_tokenizer_file
+
+_FORM = re.compile(
+    r"(?P<name>[a-z]+)(?::(?P<args>[^+@]*))?(?P<flags>(?:\+[a-z]+)*)(?:@(?P<merge>[a-z]+))?"
+)
+
+# What follows the name is the text, the words between plus signs, and the way to join.
+_READERS: dict[str, Callable[[str, Sequence[str], str | None], Cut]] = {
+    "pixels": lambda args, flags, merge: Quantised.read("pixels", args, flags, merge),
+    "values": lambda args, flags, merge: Quantised.read("values", args, flags, merge),
+    "patch": Patches.read,
+    "whole": Patches.read_whole,
+    "bytes": RawBytes.read,
+    "chars": Characters.read,
+    "bpe": Bpe.read,
+    "wordpiece": WordPieces.read,
+    "window": ByteWindows.read,
+}
+
+
+def parse_cut(text: str) -> Cut:
+    """Read a cut from its short name: ``name[:numbers][+flags][@merge]``, or a tokenizer's file.
+
+    ``pixels:16``, ``values:64``: each number becomes one of that many levels. ``patch:4``,
+    ``patch:10/5``, ``patch:2x8x8/1x4x4``: fragments of a size, with a stride after the slash;
+    ``+drop``, ``+shift`` or ``+pad`` at the edge, ``+diff`` adds the change along the first axis,
+    ``+hann``, ``+gaussian`` or ``+triangular`` weigh fragments where they are merged. ``whole``:
+    one fragment. ``bytes``, ``chars``, ``bpe:512``, ``wordpiece:vocab.txt``: text. ``window:8/4``:
+    fragments of text, 8 bytes long, 4 new ones each. ``tokenizer.json``, ``x.tiktoken``,
+    ``hf:FOLDER``: a tokenizer on disk. ``@concat``, ``@mean``, ``@attention``: how the network
+    joins the pieces.
+
+    Raises
+    ------
+    ValueError
+        Where the name stands for no cut; the message says what it takes.
+
+    Examples
+    --------
+    >>> parse_cut("patch:4/2@mean").name
+    'patch:4/2@mean'
+    """
+    text = text.strip()
+    if is_tokenizer_file(text):
+        return TokenizerFile.read(text)
+    match = _FORM.fullmatch(text)
+    reader = _READERS.get(match["name"]) if match else None
+    if match is None or reader is None:
+        raise ValueError(
+            f"cut: got {text!r}; it takes {', '.join(_READERS)}, or a tokenizer's file, such as "
+            "pixels:16, patch:4/2@mean, bpe:512, window:8/4, tokenizer.json"
+        )
+    flags = match["flags"].split("+")[1:]
+    merge = check_merge(match["merge"]) if match["merge"] else None
+    try:
+        return reader(match["args"] or "", flags, merge)
+    except ValueError as error:
+        raise ValueError(f"cut {text}: {error}") from None
+
+
+def as_cut(value: Any) -> Cut:
+    """A cut from what a user holds: a short name, a size, a fragment grid, a tokenizer, a cut."""
+    if isinstance(value, str):
+        return parse_cut(value)
+    if isinstance(value, Path):
+        return parse_cut(str(value))
+    if isinstance(value, Cut):
+        return value
+    if isinstance(value, int):
+        return Patches((value,))
+    if isinstance(value, Sequence) and value and all(isinstance(v, int) for v in value):
+        return Patches(tuple(value))
+    if hasattr(value, "origins") and hasattr(value, "size"):
+        return Patches.of_grid(value)
+    if callable(getattr(value, "encode", None)):
+        return TokenizerCut(value)
+    raise TypeError(
+        f"cut: got {type(value).__name__}; it takes a short name, a size, a FragmentGrid, an "
+        "object with .encode, or an object with .name, .family and .fit"
+    )
+
+
+def as_cuts(values: Sequence[Any]) -> list[Cut]:
+    """All cuts of a comparison, each with a name of its own.
+
+    Two tokenizers of one size would share a name; the second is called ``name#2``. What is the
+    same cut twice is an error.
+    """
+    cuts: list[Cut] = []
+    for value in values:
+        cut = as_cut(value)
+        if isinstance(cut, TokenizerCut) and not isinstance(value, Cut):
+            alike = [
+                other
+                for other in cuts
+                if isinstance(other, TokenizerCut) and other.name.split("#")[0] == cut.name
+            ]
+            if any(other.tokenizer is cut.tokenizer for other in alike):
+                raise ValueError(f"cuts: got {cut.name!r} twice")
+            if alike:
+                cut = replace(cut, given_name=f"{cut.name}#{len(alike) + 1}")
+        cuts.append(cut)
+    names = [cut.name for cut in cuts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        # A row is found by its name.
+        raise ValueError(f"cuts: got {twice!r} twice")
+    return cuts

@@ -1,0 +1,224 @@
+"""What an outcome says: who may be best, who is tied, what was paid; and how it is shown."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from tokfrag.compare import CutFacts, Floor, Prices, Report, Row, Run, Rung
+from tokfrag.compare.metric import ACCURACY, BITS_PER_BYTE, Metric
+from tokfrag.compare.row import Honesty
+from tokfrag.compare.sample import SamplePicture
+
+FACTS = CutFacts("tokens", 8, 8, 0, 1, 1, 1, 1, 16, 0, True, 100, pieces=50, flops=1e6)
+
+
+def row(
+    name: str,
+    *scores: float,
+    metric: Metric = BITS_PER_BYTE,
+    noise: float = 0.01,
+    steps: int = 400,
+    floors: tuple[float, ...] = (),
+    lossy: bool = False,
+    flops: float = 1e6,
+    rungs: int = 1,
+) -> Row:
+    """A row with one run a score; its earlier rungs are worse."""
+    rng = np.random.default_rng(len(name))
+    runs = []
+    for seed, score in enumerate(scores):
+        made = []
+        for rung in range(rungs):
+            value = score + (rungs - 1 - rung) * (-1 if metric.higher_is_better else 1) * 0.3
+            items = value + rng.normal(0, noise, 40)
+            items += value - items.mean()
+            made.append(
+                Rung(
+                    4.0 ** (rung - rungs + 1), value, value, tuple(items), steps, 1e9, 1.0, 2.0, 2.0
+                )
+            )
+        runs.append(Run(seed, tuple(made), rate=1e-3))
+    return Row(
+        name,
+        metric,
+        replace(FACTS, flops=flops),
+        tuple(runs),
+        floors=tuple(Floor(f"floor {i}", score) for i, score in enumerate(floors)),
+        honesty=Honesty(True, "it forgets", "sample 0", 7) if lossy else Honesty(True),
+        weights=(1.0,) * 40,
+    )
+
+
+def report(*rows: Row, rungs: int = 1, baseline: float | None = None) -> Report:
+    """A report of rows made up."""
+    naive = [] if baseline is None else [Row("naive", rows[0].metric, baseline=baseline)]
+    budgets = tuple(f"{4**i} GFLOP" for i in range(rungs))
+    samples = {r.name: SamplePicture(2, ("to ", "be$")) for r in rows}
+    return Report(
+        "text", "made up", rows[0].metric, budgets, (0, 1, 2), (*rows, *naive), samples=samples
+    )
+
+
+def test_ties_are_told_as_ties() -> None:
+    found = report(
+        row("a", 2.0, 2.1, 1.9, flops=9e6), row("bb", 2.02, 2.05, 1.99), row("ccc", 3.0, 3.1, 2.9)
+    )
+    assert [r.name for r in found.ties()] == ["a", "bb"]
+    assert found.headline.startswith("best: a, bb (not told apart), a 2.000")
+    assert "of these bb is the cheapest a sample, 0.11 of a" in found.notes
+    assert "+1.000" in found.table()
+    assert "(tie)" in found.table()
+
+
+def test_lossy_and_untrained_rows_are_never_best() -> None:
+    found = report(
+        row("lossy", 0.0, 0.0, 0.0, lossy=True),
+        row("few", 0.5, 0.5, 0.5, steps=199),
+        row("lazy", 1.0, 1.0, 1.0, floors=(0.9, 0.5)),
+        row("little", 2.0, 2.0, 2.0, floors=(3.0, 1.5)),
+        row("good", 2.5, 2.5, 2.5, floors=(3.0, 2.8)),
+    )
+    assert [r.name for r in found.ranked] == ["little", "good"]
+    assert [r.trained for r in found.rows] == ["yes", "no", "no", "a little", "yes"]
+    notes = "\n".join(found.notes)
+    assert "lossy: LOSSY, it forgets" in notes
+    assert "few: untrained, 199 steps; it needs about 1.0 times the budget" in notes
+    assert "lazy: untrained, no better than floor 0, 0.900" in notes
+    assert "little: trained a little, no better than floor 1, 1.500" in notes
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 9), st.booleans(), st.integers(1, 400)), min_size=1))
+def test_only_rows_that_may_be_best_are(made: list[tuple[float, bool, int]]) -> None:
+    rows = [
+        row(f"r{i}", score, score, lossy=lossy, steps=steps)
+        for i, (score, lossy, steps) in enumerate(made)
+    ]
+    found = report(*rows)
+    for one in found.ties():
+        assert not one.honesty.lossy
+        assert one.steps >= 200
+    allowed = [score for score, lossy, steps in made if not lossy and steps >= 200]
+    if allowed:
+        assert found.best is not None
+        assert found.best.quality == pytest.approx(min(allowed))
+    else:
+        assert found.headline.startswith("nothing can be said")
+
+
+def test_the_front_holds_no_row_that_a_cheaper_one_ties_with() -> None:
+    found = report(
+        row("cheap", 3.0, 3.0, 3.0, flops=1e6),
+        row("dear", 2.0, 2.0, 2.0, flops=4e6),
+        row("dearer", 1.999, 1.999, 2.001, flops=8e6),
+    )
+    assert [found.on_front(r) for r in found.rows] == [True, True, False]
+
+
+def test_lines_that_cross_are_told() -> None:
+    first = row("early", 2.5, 2.5, 2.5, rungs=2)
+    other = row("late", 2.0, 2.0, 2.0, rungs=2)
+    slow = replace(
+        other,
+        runs=tuple(
+            replace(
+                run,
+                rungs=(
+                    replace(run.rungs[0], choose=9, score=9, items=(9.0,) * 40),
+                    run.rungs[1],
+                ),
+            )
+            for run in other.runs
+        ),
+    )
+    notes = report(first, slow, rungs=2).notes
+    assert "at 1 GFLOP early was ahead of late: their lines cross below 4 GFLOP" in notes
+    assert not any("cross" in note for note in report(first, other, rungs=2).notes)
+
+
+def test_a_training_that_got_worse_counts_as_it_was() -> None:
+    good = Rung(0.25, 1.0, 1.1, steps=300)
+    worse = Rung(1.0, 2.0, 2.2, steps=1200)
+    kept = Row("a", BITS_PER_BYTE, FACTS, (Run(0, (good, worse)),))
+    assert kept.quality == 1.1
+    assert any("best at an earlier rung" in note for note in report(kept, rungs=2).notes)
+    other = Row("a", ACCURACY, FACTS, (Run(0, (good, worse)),))
+    assert other.quality == 2.2
+
+
+def test_no_cut_better_than_the_baseline_is_told() -> None:
+    rows = (row("good", 1.0, 1.0, 1.0), row("bad", 4.0, 4.0, 4.0))
+    assert "no better than the baseline naive, 2.000: bad" in report(*rows, baseline=2.0).notes
+    assert "no cut beats the baseline naive, 0.500" in report(*rows, baseline=0.5).notes
+
+
+def test_one_seed_is_told() -> None:
+    made = report(row("a", 1.0), row("b", 4.0))
+    assert not any("one seed" in note for note in made.notes)
+    assert any("one seed" in note for note in replace(made, seeds=(0,)).notes)
+
+
+def test_a_busy_machine_is_told() -> None:
+    busy = row("a", 1.0)
+    run = busy.runs[0]
+    slow = replace(run, rungs=tuple(replace(r, seconds=10.0, cpu_seconds=3.0) for r in run.rungs))
+    found = replace(report(replace(busy, runs=(slow,))), budgets=("5 s",))
+    assert any("had 30 % of a processor" in note for note in found.notes)
+    assert not any("busy" in note for note in replace(found, budgets=("5 GFLOP",)).notes)
+
+
+def test_a_report_replays_at_other_prices_without_training(tmp_path: Path) -> None:
+    made = report(row("a", 2.0, 2.1, rungs=2), row("b", 3.0, 3.1, rungs=2), rungs=2, baseline=5.0)
+    path = tmp_path / "run.json"
+    made.to_json(path)
+    again = Report.from_json(path)
+    assert again.to_dict() == made.to_dict()
+    assert again.table(full=True) == made.table(full=True)
+    priced = Report.from_json(path, prices=Prices(per_hour=3600.0, per_million_pieces=1e6))
+    one = priced.rows[0]
+    assert one.cost == pytest.approx(one.seconds + one.pieces_used)
+    path.write_text('{"format": 1}')
+    with pytest.raises(ValueError, match="is no report of a comparison"):
+        Report.from_json(path)
+
+
+def test_markdown_has_the_headline_and_every_row() -> None:
+    made = report(row("a", 2.0, 2.1), row("b", 3.0, 3.1), baseline=5.0)
+    text = made.markdown()
+    assert text.startswith("**best: a, ")
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 5
+
+
+@pytest.mark.parametrize("metric", [BITS_PER_BYTE, ACCURACY])
+def test_the_card_is_a_picture_to_be_shared(tmp_path: Path, metric: Metric) -> None:
+    pytest.importorskip("matplotlib")
+    made = report(
+        row("a", 0.8, 0.7, metric=metric, rungs=3), row("bb", 0.5, metric=metric, rungs=3), rungs=3
+    )
+    made.to_card(tmp_path / "card.png")
+    png = (tmp_path / "card.png").read_bytes()
+    assert png[:4] == b"\x89PNG"
+    assert struct.unpack(">II", png[16:24]) == (1200, 630)
+    with pytest.raises(ValueError, match=r"it takes \.png"):
+        made.to_card(tmp_path / "card.jpg")
+
+
+def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(7, 4))
+    from tokfrag.compare.views.plot import draw_ladder
+
+    rows = [row(f"row {i}", 2 + 0.001 * i, 2.001 + 0.001 * i, rungs=2) for i in range(5)]
+    axes = figure.add_subplot()
+    draw_ladder(axes, report(*rows, rungs=2))
+    figure.draw_without_rendering()
+    names = [t for t in axes.texts if t.get_text().startswith("row")]
+    boxes = [t.get_window_extent() for t in names]
+    assert len(boxes) == 5
+    for i, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[i + 1 :])
