@@ -115,19 +115,21 @@ def cached(folder: Path, data: Path, name: str) -> None:
     (folder / hashlib.sha1(blob.encode()).hexdigest()).write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["r50k_base", "p50k_base", "p50k_edit"])
 def test_named_vocabularies_come_from_the_cache_folder(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not (data / "vocab" / "r50k_base.tiktoken").exists():
+        pytest.skip("takes tiktoken's own vocabularies, since both libraries look at their hashes")
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    cached(tmp_path, data, name.replace("edit", "base"))
-    ours, theirs = Tokenizer.get_encoding(name), tiktoken.get_encoding(name)
-    assert ours.special_tokens == theirs._special_tokens
-    assert (ours.as_tiktoken().name, ours.vocab_size) == (name, theirs.n_vocab)
-    for text in TEXTS:
-        assert ours.encode(text, allowed_special="all").tolist() == theirs.encode(
-            text, allowed_special="all"
-        )
+    for name in ("r50k_base", "p50k_base", "p50k_edit"):
+        cached(tmp_path, data, name.replace("edit", "base"))
+        ours, theirs = Tokenizer.get_encoding(name), tiktoken.get_encoding(name)
+        assert ours.special_tokens == theirs._special_tokens
+        assert (ours.as_tiktoken().name, ours.vocab_size) == (name, theirs.n_vocab)
+        for text in TEXTS:
+            assert ours.encode(text, allowed_special="all").tolist() == theirs.encode(
+                text, allowed_special="all"
+            )
 
 
 def test_the_table_of_names_is_theirs() -> None:
