@@ -79,7 +79,7 @@ class PackedLoader:
     >>> again = PackedLoader([[[1, 2, 3], [4, 5], [6]]], length=4, batch=1, seed=1)
     >>> again.load_state_dict(state)
     >>> [packed.ids.tolist() for packed in again]
-    [[[1, 2, 3, 6]]]
+    [[[4, 5, 0, 0]]]
     """
 
     sources: Sequence[Any]
