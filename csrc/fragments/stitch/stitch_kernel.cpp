@@ -1,6 +1,6 @@
 #include "fragments/stitch/stitch_kernel.hpp"
 
-#include "core/half.hpp"
+#include "core/numbers.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -8,22 +8,9 @@ namespace TOKFRAG_ISA {
 namespace {
 
 template <class Sum, class T>
-inline Sum value_of(T number) {
-  return static_cast<Sum>(number);
-}
-template <class Sum>
-inline Sum value_of(Half number) {
-  return static_cast<Sum>(widen(number));
-}
-template <class Sum>
-inline Sum value_of(BFloat16 number) {
-  return static_cast<Sum>(widen(number));
-}
-
-template <class Sum, class T>
 inline void add_row(Sum* __restrict sums, const T* __restrict from, const Sum* __restrict weights,
                     Sum scale, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) sums[i] += scale * weights[i] * value_of<Sum>(from[i]);
+  for (std::int64_t i = 0; i < count; ++i) sums[i] += scale * weights[i] * real_of<Sum>(from[i]);
 }
 
 template <class Sum>
@@ -55,7 +42,7 @@ void add(const StitchRows<Sum>& rows) {
       const Sum weight = weights == nullptr ? scale : scale * weights[i];
       const Sum value = from == nullptr
                             ? Sum{1}
-                            : value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
+                            : real_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
       sums[i * rows.step] += weight * value;
     }
   }
@@ -67,7 +54,7 @@ void keep_max(const StitchRows<Sum>& rows) {
     Sum* sums = rows.sums + r * rows.sums_row_step;
     const char* from = rows.from + r * rows.from_row_step;
     for (std::int64_t i = 0; i < rows.count; ++i) {
-      const Sum value = value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
+      const Sum value = real_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
       Sum& held = sums[i * rows.step];
       held = value > held || value != value ? value : held;
     }
