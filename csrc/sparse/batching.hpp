@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "sparse/element.hpp"
+#include "core/dtype.hpp"
 #include "sparse/layout.hpp"
 
 namespace tokfrag::sparse {

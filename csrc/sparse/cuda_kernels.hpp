@@ -6,7 +6,7 @@
 #pragma once
 
 #include "core/cuda.hpp"
-#include "sparse/element.hpp"
+#include "core/dtype.hpp"
 #include "sparse/products_device.hpp"
 
 namespace tokfrag::sparse {

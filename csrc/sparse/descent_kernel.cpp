@@ -1,5 +1,7 @@
 #include "sparse/descent_kernel.hpp"
 
+#include "core/simd.hpp"
+
 namespace tokfrag::TOKFRAG_ISA {
 
 using sparse::DescentKernels;
@@ -7,21 +9,12 @@ using sparse::kDescentLanes;
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-
 template <class T>
 void descend(void* weights_address, const void* residual_address, void* change_address,
              const void* gram_address, const void* keep_address, double alpha_given,
              std::int64_t width, std::int64_t passes, void* progress_address) {
-  typedef T V __attribute__((vector_size(kVectorBytes), may_alias));
-  constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
-  constexpr int kVectors = static_cast<int>(kDescentLanes) / kWidth;
+  using V = typename Simd<T>::Native;
+  constexpr int kVectors = static_cast<int>(kDescentLanes) / Simd<T>::kWidth;
   auto* weights = static_cast<V*>(weights_address);
   const auto* residual = static_cast<const V*>(residual_address);
   auto* change = static_cast<V*>(change_address);

@@ -2,9 +2,7 @@
 
 #include <cstring>
 
-#include "core/half.hpp"
-
-#define TOKFRAG_INLINE inline __attribute__((always_inline))
+#include "core/simd.hpp"
 
 namespace tokfrag::TOKFRAG_ISA {
 
@@ -20,11 +18,6 @@ inline E narrowed(Value value) {
   tokfrag::narrow(value, number);
   return number;
 }
-
-template <class T, int kCount>
-struct Simd {
-  typedef T Line __attribute__((vector_size(kCount * sizeof(T)), may_alias, aligned(sizeof(T))));
-};
 
 // Numbers of a line in the square blocks that are transposed: whole cache lines where registers are
 // as long (2.3x on the way out).
@@ -130,11 +123,11 @@ TOKFRAG_INLINE void pack_lanes(const E* x, std::int64_t stride, std::int64_t val
                                std::int64_t columns, std::int64_t lanes, std::int64_t lane,
                                Real<E>* panel) {
   using T = Real<E>;
-  using Line = typename Simd<T, kCount>::Line;
+  using Part = Line<T, kCount>;
   std::int64_t column = 0;
   if (lane + kCount <= valid) {
     for (; column + kCount <= columns; column += kCount) {
-      Line block[kCount];
+      Part block[kCount];
 #pragma GCC unroll 16
       for (int l = 0; l < kCount; ++l) {
         T line[kCount];
@@ -145,7 +138,7 @@ TOKFRAG_INLINE void pack_lanes(const E* x, std::int64_t stride, std::int64_t val
       transpose(block);
 #pragma GCC unroll 16
       for (int k = 0; k < kCount; ++k) {
-        std::memcpy(panel + (column + k) * lanes + lane, &block[k], sizeof(Line));
+        std::memcpy(panel + (column + k) * lanes + lane, &block[k], sizeof(Part));
       }
     }
   }
@@ -171,7 +164,7 @@ template <class E>
 void pack_pairs(const void* x_address, std::int64_t stride, std::int64_t valid, std::int64_t rows,
                 std::int64_t lanes, void* pairs_address) {
   using T = Real<E>;
-  using Eight = typename Simd<T, 8>::Line;
+  using Eight = Line<T, 8>;
   const auto* x = static_cast<const E*>(x_address);
   auto* pairs = static_cast<T*>(pairs_address);
   for (std::int64_t lane = 0; lane < lanes; lane += 2) {
@@ -201,7 +194,7 @@ void pack_pairs(const void* x_address, std::int64_t stride, std::int64_t valid, 
 template <class T>
 void fold_pairs(const void* sums_address, const RowGroup* groups, std::int64_t count,
                 void* out_address) {
-  using Eight = typename Simd<T, 8>::Line;
+  using Eight = Line<T, 8>;
   const auto* sums = static_cast<const T*>(sums_address);
   auto* out = static_cast<T*>(out_address);
   for (const RowGroup* group = groups; group < groups + count; ++group) {
@@ -253,14 +246,14 @@ TOKFRAG_INLINE void unpack_lanes(const Real<E>* rows, std::int64_t count, std::i
                                  const E* bias, std::int64_t valid, std::int64_t stride,
                                  std::int64_t lane, E* y) {
   using T = Real<E>;
-  using Line = typename Simd<T, kCount>::Line;
+  using Part = Line<T, kCount>;
   std::int64_t row = 0;
   if (lane + kCount <= valid) {
     for (; row + kCount <= count; row += kCount) {
-      Line block[kCount];
+      Part block[kCount];
 #pragma GCC unroll 16
       for (int k = 0; k < kCount; ++k) {
-        std::memcpy(&block[k], rows + (row + k) * lanes + lane, sizeof(Line));
+        std::memcpy(&block[k], rows + (row + k) * lanes + lane, sizeof(Part));
         if (bias != nullptr) block[k] += tokfrag::widen(bias[row + k]);
       }
       transpose(block);
@@ -268,7 +261,7 @@ TOKFRAG_INLINE void unpack_lanes(const Real<E>* rows, std::int64_t count, std::i
       for (int l = 0; l < kCount; ++l) {
         E* to = y + (lane + l) * stride + row;
         if constexpr (sizeof(E) == sizeof(T)) {
-          std::memcpy(to, &block[l], sizeof(Line));
+          std::memcpy(to, &block[l], sizeof(Part));
         } else {
           T line[kCount];
           std::memcpy(line, &block[l], sizeof line);

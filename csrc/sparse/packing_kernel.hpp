@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
+#include "core/dtype.hpp"
 #include "core/isa.hpp"
-#include "sparse/element.hpp"
 #include "sparse/row_group.hpp"
 
 namespace tokfrag::sparse {

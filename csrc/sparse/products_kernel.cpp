@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "sparse/vectors.hpp"
+#include "sparse/lane_sums.hpp"
 
 namespace tokfrag::TOKFRAG_ISA {
 

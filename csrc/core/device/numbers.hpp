@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "core/cuda.hpp"
-#include "core/half.hpp"
+#include "core/numbers.hpp"
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
@@ -15,9 +15,6 @@
 #endif
 
 namespace tokfrag {
-
-template <class T>
-constexpr bool kIsHalf = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 
 // Sums of wider integers would not be exact in double: there is only their maximum.
 template <class T>
@@ -70,16 +67,7 @@ TOKFRAG_HOST_DEVICE inline T number_of(AccumulatorOf<T> value) {
   } else if constexpr (std::is_floating_point_v<T>) {
     number = static_cast<T>(value);
   } else {
-    static_assert(kIsSummed<T>, "a type with sums");
-    constexpr bool is_signed = std::is_signed_v<T>;
-    constexpr double high =
-        static_cast<double>((std::uint64_t{1} << (8 * sizeof(T) - (is_signed ? 1 : 0))) - 1);
-    constexpr double low = is_signed ? -high - 1 : 0;
-    double inside = value < low ? low : value;
-    inside = inside > high ? high : inside;
-    // Adding and taking away 1.5 * 2^52 rounds to nearest even, below 2^51.
-    constexpr double kRound = 6755399441055744.0;
-    number = static_cast<T>((inside + kRound) - kRound);
+    number = integer_of<T>(value);
   }
   return number;
 }

@@ -1,7 +1,7 @@
 #include <cstring>
 
+#include "core/numbers.hpp"
 #include "fragments/features/features.hpp"
-#include "fragments/features/values.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -13,14 +13,14 @@ void load_row(const void* data, std::int64_t stride, std::int64_t count, double 
               double* out) {
   if (stride == static_cast<std::int64_t>(sizeof(T))) {
     const T* values = static_cast<const T*>(data);
-    for (std::int64_t i = 0; i < count; ++i) out[i] = value_of(values[i]) - shift;
+    for (std::int64_t i = 0; i < count; ++i) out[i] = real_of<double>(values[i]) - shift;
     return;
   }
   const char* at = static_cast<const char*>(data);
   for (std::int64_t i = 0; i < count; ++i, at += stride) {
     T value;
     std::memcpy(&value, at, sizeof value);
-    out[i] = value_of(value) - shift;
+    out[i] = real_of<double>(value) - shift;
   }
 }
 

@@ -2,7 +2,7 @@
 // instruction set adds in the same order.
 #pragma once
 
-#include "fragments/features/lanes.hpp"
+#include "core/simd.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -14,7 +14,7 @@ constexpr int kParts = static_cast<int>(kOctet / kLanes);
 constexpr long long kPlaces[kOctet] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 struct Octet {
-  Lanes part[kParts];
+  Doubles part[kParts];
 
   [[gnu::always_inline]] Octet& operator+=(const Octet& other) {
     unrolled<kParts>([&](auto k) { part[k] += other.part[k]; });
@@ -30,63 +30,63 @@ struct Octet {
   }
 };
 
-[[gnu::always_inline]] inline void load_octet(const double* from, Octet& octet) {
-  unrolled<kParts>([&](auto k) { load_lanes(from + k * kLanes, octet.part[k]); });
+TOKFRAG_INLINE void load_octet(const double* from, Octet& octet) {
+  unrolled<kParts>([&](auto k) { octet.part[k] = load(from + k * kLanes); });
 }
 
-[[gnu::always_inline]] inline void store_octet(const Octet& octet, double* to) {
-  unrolled<kParts>([&](auto k) { store_lanes(octet.part[k], to + k * kLanes); });
+TOKFRAG_INLINE void store_octet(const Octet& octet, double* to) {
+  unrolled<kParts>([&](auto k) { store(to + k * kLanes, octet.part[k]); });
 }
 
 // Zero from place `count` on, whatever is there.
-[[gnu::always_inline]] inline void keep_first(Octet& octet, std::int64_t count) {
+TOKFRAG_INLINE void keep_first(Octet& octet, std::int64_t count) {
   unrolled<kParts>([&](auto k) {
-    Mask place;
+    Longs place;
     std::memcpy(&place, kPlaces + k * kLanes, sizeof place);
-    const Lanes zero = {};
+    const Doubles zero = {};
     octet.part[k] = place < static_cast<long long>(count) ? octet.part[k] : zero;
   });
 }
 
-[[gnu::always_inline]] inline double total_of(const Octet& octet) {
+TOKFRAG_INLINE double total_of(const Octet& octet) {
 #if defined(__AVX512F__)
-  const Lanes& all = octet.part[0];
+  const Doubles& all = octet.part[0];
   const auto half =
       __builtin_shufflevector(all, all, 0, 1, 2, 3) + __builtin_shufflevector(all, all, 4, 5, 6, 7);
   return (half[0] + half[2]) + (half[1] + half[3]);
-#elif defined(__AVX2__)
-  const Lanes half = octet.part[0] + octet.part[1];
+#elif defined(__AVX__)
+  const Doubles half = octet.part[0] + octet.part[1];
   return (half[0] + half[2]) + (half[1] + half[3]);
 #else
-  const Lanes half = (octet.part[0] + octet.part[2]) + (octet.part[1] + octet.part[3]);
+  const Doubles half = (octet.part[0] + octet.part[2]) + (octet.part[1] + octet.part[3]);
   return half[0] + half[1];
 #endif
 }
 
 // totals[k] = total_of(octets[k]), by the same additions.
 template <int kCount>
-[[gnu::always_inline]] inline void totals_of(const Octet (&octets)[kCount], double* totals) {
-#ifdef __AVX512F__
+TOKFRAG_INLINE void totals_of(const Octet (&octets)[kCount], double* totals) {
+#if defined(__AVX512F__)
   if constexpr (kCount == kOctet) {
-    Lanes halves[4];
+    Doubles halves[4];
     unrolled<4>([&](auto k) {
-      const Lanes& a = octets[2 * k].part[0];
-      const Lanes& b = octets[2 * k + 1].part[0];
+      const Doubles& a = octets[2 * k].part[0];
+      const Doubles& b = octets[2 * k + 1].part[0];
       halves[k] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
                   __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
     });
-    Lanes quarters[2];
+    Doubles quarters[2];
     unrolled<2>([&](auto k) {
-      const Lanes& a = halves[2 * k];
-      const Lanes& b = halves[2 * k + 1];
+      const Doubles& a = halves[2 * k];
+      const Doubles& b = halves[2 * k + 1];
       quarters[k] = __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13) +
                     __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15);
     });
-    const Lanes& a = quarters[0];
-    const Lanes& b = quarters[1];
-    const Lanes all = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
-                      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-    store_lanes(all, totals);
+    const Doubles& a = quarters[0];
+    const Doubles& b = quarters[1];
+    const Doubles all = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+                        __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+    store(totals, all);
     return;
   }
 #endif

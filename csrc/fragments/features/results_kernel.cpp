@@ -1,5 +1,4 @@
-#include "core/half.hpp"
-#include "fragments/features/lanes.hpp"
+#include "core/simd.hpp"
 #include "fragments/features/results.hpp"
 
 namespace tokfrag {
@@ -7,22 +6,11 @@ namespace TOKFRAG_ISA {
 
 namespace {
 
-template <class T>
-void store_narrowed(const Lanes& lanes, T* to) {
-  if constexpr (sizeof(T) == sizeof(float)) {
-    FloatLanes narrowed;
-    narrow_lanes(lanes, narrowed);
-    std::memcpy(to, &narrowed, sizeof narrowed);
-  } else {
-    for (int k = 0; k < kLanes; ++k) narrow(lanes[k], to[k]);
-  }
-}
-
 // What the columns of a few windows are made of.
 struct WindowMoments {
-  Lanes mean;
-  Lanes variance;
-  Lanes scale;  // 1 / (variance * values); 0 where the variance is 0
+  Doubles mean;
+  Doubles variance;
+  Doubles scale;  // 1 / (variance * values); 0 where the variance is 0
 };
 
 class ResultWriter {
@@ -39,31 +27,31 @@ class ResultWriter {
   }
 
  private:
-  void sum(int slot, std::int64_t window, Lanes& lanes) const {
-    load_lanes(task_.sums + slot * task_.count + window, lanes);
+  void sum(int slot, std::int64_t window, Doubles& lanes) const {
+    lanes = load(task_.sums + slot * task_.count + window);
   }
 
   void find_moments(std::int64_t window) {
-    Lanes total;
+    Doubles total;
     sum(task_.slots.sum, window, total);
     moments_.mean = total / task_.values;
     if (task_.slots.squares < 0) return;
-    Lanes energy;
+    Doubles energy;
     sum(task_.slots.squares, window, energy);
     energy /= task_.values;
-    const Lanes zero = {};
+    const Doubles zero = {};
     moments_.variance = energy - moments_.mean * moments_.mean;
     moments_.scale = 1.0 / (moments_.variance * task_.values);
     moments_.scale = moments_.variance == zero ? zero : moments_.scale;
-    const Mask poor = moments_.variance <= kIllConditioned * energy;
-    const Mask far = (energy < kLeastEnergy) | (energy > kGreatestEnergy);
-    const Mask ill = (energy > zero) & (poor | far);
+    const Longs poor = moments_.variance <= kIllConditioned * energy;
+    const Longs far = (energy < kLeastEnergy) | (energy > kGreatestEnergy);
+    const Longs ill = (energy > zero) & (poor | far);
     for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k) {
       ill_conditioned_ = ill_conditioned_ || ill[k] != 0;
     }
   }
 
-  void find_column(const ResultColumn& column, std::int64_t window, Lanes& lanes) const {
+  void find_column(const ResultColumn& column, std::int64_t window, Doubles& lanes) const {
     const SumSlots& slots = task_.slots;
     switch (column.feature) {
       case Feature::kMean:
@@ -83,7 +71,7 @@ class ResultWriter {
       case Feature::kLagCorr: {
         const int lag = static_cast<int>(column.lag);
         const double pairs = task_.lag_pairs[lag];
-        Lanes edge;
+        Doubles edge;
         sum(slots.products + lag, window, lanes);
         sum(slots.edges + lag, window, edge);
         lanes -= moments_.mean * (edge - pairs * moments_.mean);
@@ -96,19 +84,19 @@ class ResultWriter {
   // As many columns as windows, turned into rows.
   template <class T>
   void write_block(std::int64_t window, std::int64_t first) const {
-    Lanes block[kLanes];
+    Doubles block[kLanes];
     const std::int64_t more = task_.column_count - first;
     const std::int64_t columns = more < kLanes ? more : kLanes;
     for (std::int64_t c = 0; c < kLanes; ++c) {
-      block[c] = Lanes{};
+      block[c] = Doubles{};
       if (c < columns) find_column(task_.columns[first + c], window, block[c]);
-      block[c] = block[c] != block[c] ? Lanes{} + __builtin_nan("") : block[c];  // the same one
+      block[c] = block[c] != block[c] ? Doubles{} + __builtin_nan("") : block[c];  // the same one
     }
     transpose(block);
     T* row = static_cast<T*>(task_.out) + window * task_.out_step + first;
     for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k, row += task_.out_step) {
       T narrowed[kLanes];
-      store_narrowed(block[k], narrowed);
+      store(narrowed, block[k]);
       if (columns == kLanes) {
         std::memcpy(row, narrowed, sizeof narrowed);
         continue;

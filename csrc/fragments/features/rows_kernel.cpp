@@ -108,7 +108,7 @@ double sweep_extreme(const double* raw, std::int64_t begin, std::int64_t end) {
   Octet best;
   Octet value;
   const double first = raw[begin];
-  unrolled<kParts>([&](auto k) { best.part[k] = Lanes{} + first; });
+  unrolled<kParts>([&](auto k) { best.part[k] = Doubles{} + first; });
   std::int64_t t = begin;
   for (; t + kOctet <= end; t += kOctet) {
     load_octet(raw + t, value);

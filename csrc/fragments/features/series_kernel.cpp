@@ -1,7 +1,5 @@
-#include "core/half.hpp"
-#include "fragments/features/lanes.hpp"
+#include "core/simd.hpp"
 #include "fragments/features/series.hpp"
-#include "fragments/features/values.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -12,7 +10,7 @@ constexpr int kLagGroup = 8;  // lags summed in one sweep: there are registers f
 
 // A product of values of at most 26 bits is exact in a double: fused or not, the sum is the same.
 template <bool kExact>
-[[gnu::always_inline]] inline void add_product(Lanes& sum, const Lanes& a, const Lanes& b) {
+TOKFRAG_INLINE void add_product(Doubles& sum, const Doubles& a, const Doubles& b) {
 #if defined(__AVX512F__)
   if constexpr (kExact) {
     sum = _mm512_fmadd_pd(a, b, sum);
@@ -29,20 +27,21 @@ template <bool kExact>
 
 // Neighbours in memory, one a lane.
 template <class T>
-[[gnu::always_inline]] inline void load_values(const char* at, std::int64_t step, Lanes& lanes) {
-  if (std::is_same_v<T, float> && step == static_cast<std::int64_t>(sizeof(float))) {
-    FloatLanes values;
-    std::memcpy(&values, at, sizeof values);
-    lanes = __builtin_convertvector(values, Lanes);
-    return;
+TOKFRAG_INLINE void load_values(const char* at, std::int64_t step, Doubles& lanes) {
+  constexpr bool kWhole = !std::is_same_v<T, Truth> && !std::is_same_v<T, std::int64_t>;
+  if constexpr (kWhole) {
+    if (step == static_cast<std::int64_t>(sizeof(T))) {
+      lanes = load(reinterpret_cast<const T*>(at));
+      return;
+    }
   }
   double widened[kLanes];
   for (std::int64_t k = 0; k < kLanes; ++k) {
     T value;
     std::memcpy(&value, at + k * step, sizeof value);
-    widened[k] = value_of(value);
+    widened[k] = real_of<double>(value);
   }
-  load_lanes(widened, lanes);
+  lanes = load(widened);
 }
 
 #ifdef __AVX512F__
@@ -58,7 +57,7 @@ inline __m512d unpack_high(__m512 a, __m512 b) {
 
 // Eight floats from each of eight places, turned while two places fit a register.
 inline void load_turned(const char* const (&from)[kLanes], std::int64_t offset,
-                        Lanes (&block)[kLanes]) {
+                        Doubles (&block)[kLanes]) {
   __m512 rows[4];  // of places k and k + 4: the first four of each, then the last four
   unrolled<4>([&](auto k) {
     const float* low = reinterpret_cast<const float*>(from[k] + offset);
@@ -98,7 +97,7 @@ void load_rows(const char* x, std::int64_t step, std::int64_t stride, std::int64
   std::int64_t t = 0;
   for (std::int64_t done = 0; done < stride; done = t + kLanes) {
     t = done + kLanes <= stride ? done : stride - kLanes;  // the last block may overlap
-    Lanes block[kLanes];
+    Doubles block[kLanes];
     unrolled<kLanes>([&](auto lane) { __builtin_prefetch(from[lane] + t * step + ahead); });
 #ifdef __AVX512F__
     if (std::is_same_v<T, float> && step == static_cast<std::int64_t>(sizeof(float))) {
@@ -110,17 +109,17 @@ void load_rows(const char* x, std::int64_t step, std::int64_t stride, std::int64
           [&](auto lane) { load_values<T>(from[lane] + t * step, step, block[lane]); });
       transpose(block);
     }
-    unrolled<kLanes>([&](auto k) { store_lanes(block[k], rows + (t + k) * kLanes); });
+    unrolled<kLanes>([&](auto k) { store(rows + (t + k) * kLanes, block[k]); });
   }
   const char* following = x + ahead;
   for (t = 0; t < reach; ++t, following += step) {
     double* beyond = rows + (stride + t) * kLanes;
-    Lanes row;
-    load_lanes(rows + t * kLanes + 1, row);
-    store_lanes(row, beyond);
+    Doubles row;
+    row = load(rows + t * kLanes + 1);
+    store(beyond, row);
     T last = {};
     if (known > kLanes) std::memcpy(&last, following, sizeof last);  // else in no window's pairs
-    beyond[kLanes - 1] = value_of(last);
+    beyond[kLanes - 1] = real_of<double>(last);
   }
 }
 
@@ -142,20 +141,20 @@ struct MomentSums {
 // Even and odd rows go to sums of their own: additions to one would wait for each other.
 template <bool kDifferences, bool kExact>
 void sweep_moments(const double* rows, std::int64_t stride, const MomentSums& sums) {
-  Lanes total[2] = {};
-  Lanes squares[2] = {};
-  Lanes differences[2] = {};
-  Lanes inside;
-  Lanes value;
-  Lanes next;
-  load_lanes(rows, next);
+  Doubles total[2] = {};
+  Doubles squares[2] = {};
+  Doubles differences[2] = {};
+  Doubles inside;
+  Doubles value;
+  Doubles next;
+  next = load(rows);
   const auto add_row = [&](auto parity, std::int64_t t) {
     value = next;
     total[parity] += value;
     add_product<kExact>(squares[parity], value, value);
-    load_lanes(rows + (t + 1) * kLanes, next);
+    next = load(rows + (t + 1) * kLanes);
     if constexpr (kDifferences) {
-      const Lanes step = next - value;
+      const Doubles step = next - value;
       differences[parity] += step * step;
     }
   };
@@ -169,11 +168,11 @@ void sweep_moments(const double* rows, std::int64_t stride, const MomentSums& su
   if (t + 2 == stride) add_row(even, t++);
   inside = differences[0] + differences[1];
   add_row(odd, t);
-  store_lanes(total[0] + total[1], sums.total);
-  store_lanes(squares[0] + squares[1], sums.squares);
+  store(sums.total, total[0] + total[1]);
+  store(sums.squares, squares[0] + squares[1]);
   if constexpr (kDifferences) {
-    store_lanes(differences[0] + differences[1], sums.differences);
-    store_lanes(inside, sums.differences_cut);
+    store(sums.differences, differences[0] + differences[1]);
+    store(sums.differences_cut, inside);
   }
 }
 
@@ -182,17 +181,17 @@ void sweep_moments(const double* rows, std::int64_t stride, const MomentSums& su
 template <int kLags, bool kExact>
 void sweep_lags(const double* rows, std::int64_t stride, const std::int64_t* lags,
                 std::int64_t apart, double* full, double* cut) {
-  Lanes sums[kLags];
-  unrolled<kLags>([&](auto k) { sums[k] = Lanes{}; });
+  Doubles sums[kLags];
+  unrolled<kLags>([&](auto k) { sums[k] = Doubles{}; });
   std::int64_t t = 0;
   const auto sweep_to = [&](std::int64_t end) __attribute__((always_inline)) {
     for (; t < end; ++t) {
       const double* row = rows + t * kLanes;
-      Lanes value;
-      load_lanes(row, value);
+      Doubles value;
+      value = load(row);
       unrolled<kLags>([&](auto k) __attribute__((always_inline)) {
-        Lanes later;
-        load_lanes(row + lags[k] * kLanes, later);
+        Doubles later;
+        later = load(row + lags[k] * kLanes);
         add_product<kExact>(sums[k], value, later);
       });
     }
@@ -200,10 +199,10 @@ void sweep_lags(const double* rows, std::int64_t stride, const std::int64_t* lag
   unrolled<kLags>([&](auto k) __attribute__((always_inline)) {
     constexpr int lag = kLags - 1 - k;
     sweep_to(stride - lags[lag]);
-    store_lanes(sums[lag], cut + lag * apart);
+    store(cut + lag * apart, sums[lag]);
   });
   sweep_to(stride);
-  unrolled<kLags>([&](auto k) { store_lanes(sums[k], full + k * apart); });
+  unrolled<kLags>([&](auto k) { store(full + k * apart, sums[k]); });
 }
 
 using LagSweep = void (*)(const double* rows, std::int64_t stride, const std::int64_t* lags,
@@ -216,14 +215,14 @@ constexpr LagSweep kLagSweeps[] = {
 
 template <bool kGreatest>
 void sweep_extreme(const double* rows, std::int64_t stride, double* extreme) {
-  Lanes best;
-  Lanes value;
-  load_lanes(rows, best);
+  Doubles best;
+  Doubles value;
+  best = load(rows);
   for (std::int64_t t = 1; t < stride; ++t) {
-    load_lanes(rows + t * kLanes, value);
+    value = load(rows + t * kLanes);
     keep_extreme<kGreatest>(best, value);
   }
-  store_lanes(best, extreme);
+  store(extreme, best);
 }
 
 class SeriesSums {
@@ -290,19 +289,19 @@ class SeriesSums {
 
   // Of each piece, the sums of its first and of its last values, as many as each lag is long.
   void sum_ends(std::int64_t piece) {
-    Lanes head = {};
-    Lanes tail = {};
-    Lanes value;
+    Doubles head = {};
+    Doubles tail = {};
+    Doubles value;
     std::int64_t t = 0;
     for (std::int64_t k = 0; k < task_.lag_count; ++k) {
       for (; t < task_.lags[k]; ++t) {
-        load_lanes(rows_ + t * kLanes, value);
+        value = load(rows_ + t * kLanes);
         head += value;
-        load_lanes(rows_ + (task_.stride - 1 - t) * kLanes, value);
+        value = load(rows_ + (task_.stride - 1 - t) * kLanes);
         tail += value;
       }
-      store_lanes(head, heads_ + k * pieces_ + piece);
-      store_lanes(tail, tails_ + k * pieces_ + piece);
+      store(heads_ + k * pieces_ + piece, head);
+      store(tails_ + k * pieces_ + piece, tail);
     }
   }
 

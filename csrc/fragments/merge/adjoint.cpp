@@ -6,7 +6,6 @@
 #include "fragments/extract/extract_kernel.hpp"
 #include "fragments/merge/adjoint_kernel.hpp"
 #include "fragments/merge/plan.hpp"
-#include "fragments/merge/row_kernel.hpp"
 
 namespace tokfrag {
 
@@ -41,9 +40,8 @@ class WeightedCutter {
       : plan_(plan),
         layout_(plan.layout),
         last_(plan.layout.last()),
-        merge_kernels_(merge_kernels()),
-        loops_(merge_kernels_.loops[static_cast<std::size_t>(plan.dtype)]),
         kernels_(weighted_kernels()),
+        widen_(kernels_.widen[static_cast<std::size_t>(plan.dtype)]),
         finder_(plan) {}
 
   void run(std::int64_t begin, std::int64_t end) {
@@ -139,22 +137,22 @@ class WeightedCutter {
     span_.resize(static_cast<std::size_t>((end - begin) * width));
     std::fill(span_.begin() + inside * width, span_.end(), 0.0);
     if (row == nullptr) return;
-    loops_.set_scaled(span_.data(), packed(row, begin, inside), 1.0, inside * width);
+    widen_(span_.data(), packed(row, begin, inside), inside * width);
     for (std::int64_t at = begin + inside; at < end; ++at) {
       const std::int64_t source = source_position(axis.length, plan_.pad_mode, at);
       if (source == kNoSource) break;
-      loops_.set_scaled(span_.data() + (at - begin) * width, packed(row, source, 1), 1.0, width);
+      widen_(span_.data() + (at - begin) * width, packed(row, source, 1), width);
     }
     if (plan_.window.reduce != Reduce::kMean) return;
     if (!plan_.window.whole.empty()) {
       sum_weights(begin, begin + inside);
       for (double& sum : sums_) sum = 1.0 / sum;
-      merge_kernels_.multiply(span_.data(), 1.0, sums_.data(), inside, width);
+      kernels_.multiply(span_.data(), 1.0, sums_.data(), inside, width);
       return;
     }
     const bool normalised = plan_.own != nullptr && !plan_.own->inverse.empty();
     const double* factors = normalised ? plan_.own->inverse.data() + begin : nullptr;
-    merge_kernels_.multiply(span_.data(), finder_.inverse(), factors, inside, width);
+    kernels_.multiply(span_.data(), finder_.inverse(), factors, inside, width);
   }
 
   // Elements of a row, contiguous.
@@ -197,7 +195,7 @@ class WeightedCutter {
     const std::int64_t dilation = last_.grid.dilation;
     const std::int64_t step = plan_.whole.taps[layout_.rank - 1];
     if (step == 1) {
-      merge_kernels_.add_weighted(sums, dilation, weights, nullptr, 0, count, 1);
+      kernels_.add_weights(sums, dilation, weights, count);
       return;
     }
     for (std::int64_t k = 0; k < count; ++k) sums[k * dilation] += weights[k * step];
@@ -206,9 +204,8 @@ class WeightedCutter {
   const WeightedPlan& plan_;
   const GridLayout& layout_;
   const LayoutAxis& last_;
-  const MergeKernels& merge_kernels_;
-  const MergeLoops& loops_;
   const WeightedKernels& kernels_;
+  void (*const widen_)(double* row, const void* from, std::int64_t numbers);
   PlaceFinder finder_;
   std::vector<double> span_;
   std::vector<double> sums_;

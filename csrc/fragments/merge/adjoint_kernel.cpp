@@ -1,6 +1,6 @@
 #include "fragments/merge/adjoint_kernel.hpp"
 
-#include "fragments/merge/vectors.hpp"
+#include "core/simd.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -20,10 +20,10 @@ void weigh_row(T* __restrict to, const double* __restrict from, const double* __
     if (kStream) {
       stream(to + i, value);
     } else {
-      store_lanes(to + i, value);
+      store(to + i, value);
     }
   }
-  for (; i < numbers; ++i) store_number(from[i] * (kWeighted ? scale * weights[i] : scale), to[i]);
+  for (; i < numbers; ++i) put_number(from[i] * (kWeighted ? scale * weights[i] : scale), to[i]);
 }
 
 template <class T, bool kWeighted, bool kStream>
@@ -49,7 +49,7 @@ void weigh_apart(const WeightedRows& rows) {
         factor *= rows.weights[row * rows.weight_row_step + k * rows.weight_step];
       }
       for (std::int64_t i = 0; i < rows.width; ++i) {
-        store_number(from[k * rows.dilation * rows.width + i] * factor, to[k * rows.width + i]);
+        put_number(from[k * rows.dilation * rows.width + i] * factor, to[k * rows.width + i]);
       }
     }
   }
@@ -76,10 +76,38 @@ void weigh(const WeightedRows& rows) {
   }
 }
 
-void fence() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
+template <class T>
+void widen_row(double* __restrict row, const void* from, std::int64_t numbers) {
+  const T* __restrict values = static_cast<const T*>(from);
+  std::int64_t i = 0;
+  for (; i + kLanes <= numbers; i += kLanes) store(row + i, load(values + i));
+  for (; i < numbers; ++i) row[i] = real_of<double>(values[i]);
+}
+
+void multiply(double* __restrict value, double scale, const double* __restrict factors,
+              std::int64_t count, std::int64_t width) {
+  if (factors == nullptr) {
+    if (scale == 1.0) return;
+    for (std::int64_t i = 0; i < count * width; ++i) value[i] *= scale;
+    return;
+  }
+  if (width == 1) {
+    for (std::int64_t k = 0; k < count; ++k) value[k] *= scale * factors[k];
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double factor = scale * factors[k];
+    for (std::int64_t i = 0; i < width; ++i) value[k * width + i] *= factor;
+  }
+}
+
+void add_weights(double* __restrict sums, std::int64_t step, const double* __restrict weights,
+                 std::int64_t count) {
+  if (step == 1) {
+    for (std::int64_t k = 0; k < count; ++k) sums[k] += weights[k];
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k) sums[k * step] += weights[k];
 }
 
 }  // namespace
@@ -98,6 +126,20 @@ const WeightedKernels weighted_kernels_table{
         &weigh<float>,
         &weigh<double>,
     },
+    {
+        nullptr,  // integers
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        &widen_row<Half>,
+        &widen_row<BFloat16>,
+        &widen_row<float>,
+        &widen_row<double>,
+    },
+    &multiply,
+    &add_weights,
     &fence,
 };
 

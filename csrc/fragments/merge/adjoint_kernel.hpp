@@ -28,6 +28,13 @@ struct WeightedRows {
 struct WeightedKernels {
   // to[k] = from[k] * (scale * weights[k]), for floating types only
   void (*weigh[kDtypes])(const WeightedRows& rows);
+  // row[i] = from[i]; the same types.
+  void (*widen[kDtypes])(double* row, const void* from, std::int64_t numbers);
+  // value[k] *= scale * factors[k], of `count` positions of `width` numbers; null factors are ones.
+  void (*multiply)(double* value, double scale, const double* factors, std::int64_t count,
+                   std::int64_t width);
+  // sums[k * step] += weights[k]
+  void (*add_weights)(double* sums, std::int64_t step, const double* weights, std::int64_t count);
   void (*fence)();
 };
 

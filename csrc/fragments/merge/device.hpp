@@ -279,7 +279,10 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
     TOKFRAG_UNROLL
     for (int i = 0; i < kNumbers; ++i) {
       Accumulator value = sum[i];
-      if (plan.mean && method == DeviceMergeMethod::kWhole) value /= other[i];
+      if (plan.mean && method == DeviceMergeMethod::kWhole) {
+        // As the host does: the inverse is rounded first, but for integers.
+        value = plan.divides ? value / other[i] : value * (Accumulator(1) / other[i]);
+      }
       if (scaled && method == DeviceMergeMethod::kScaled) {
         value = divides ? value / scale[i] : value * scale[i];
       }

@@ -1,6 +1,6 @@
 #include "fragments/merge/merge.hpp"
 
-#include "fragments/merge/plan.hpp"
+#include "fragments/merge/tile_merger.hpp"
 
 namespace tokfrag {
 
@@ -58,11 +58,7 @@ bool merge(const GridLayout& layout, const GridShape& grid, const MergeWindow& w
   if (layout.batch == 0 || last.grid.length == 0 || plan.rows.total() == 0) return true;
   plan.last_window = plan.axis_window(layout.rank - 1);
   plan.last_covered = covered_positions(last.grid, layout.pad_mode, plan.fold);
-  if (merge_takes_tiles(plan)) {
-    merge_tiles(plan, threads);
-  } else {
-    merge_rows(plan, threads);
-  }
+  merge_pieces(plan, threads);
   return !plan.zero_sum.load();
 }
 

@@ -7,6 +7,15 @@
 // "sum" is the adjoint of extract: with a pad mode that copies data, values at padded positions are
 // added to the positions they were copied from. "mean" and "max" leave padded positions out.
 //
+// Which input goes which way (pieces.cpp decides; piece_kernel.hpp has the loops):
+//
+//   windows 8 numbers apart or more, dilation 1   sums as long as a window; each leaves when no
+//                                                 later window holds it
+//   closer or dilated windows, folded padding     sums of a stretch of the row, which leave
+//   together unweighted mean of float64, maximum           as these, in two doubles, or in the
+//   output itself lone windows without weights                  copied, eight side by side halves
+//   float32 sums, and float64 where one overflowed
+//
 // Accumulated in float64, in a fixed order: windows of the innermost axis ascending; for each of
 // them, first the sum over the outer axes' windows, row-major. So bits do not depend on threads or
 // instruction sets. Halves are accumulated in float32 (in float64 where that overflows), but for

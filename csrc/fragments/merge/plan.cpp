@@ -75,6 +75,32 @@ void PlaceFinder::find_axis(int axis, std::int64_t position) {
   }
 }
 
+void PlaceFinder::append_weights(const Odometer& rows, std::int64_t count,
+                                 std::vector<double>& weights) const {
+  const int inner = rows.axes - 1;
+  const AxisWindow* own = inner < 0 ? nullptr : plan_.axis_window(inner);
+  if (own == nullptr || own->weights.empty()) {
+    for (std::int64_t row = 0; row < count; ++row) {
+      for (const Place& place : entered_->places) weights.push_back(place.weight);
+    }
+    return;
+  }
+  const Level& outer = inner == 0 ? base_ : levels_[inner - 1];
+  const bool normalised = !own->inverse.empty();
+  for (std::int64_t row = 0; row < count; ++row) {
+    const std::int64_t position = rows.position[inner] + row;
+    const double inverse = normalised && position < plan_.layout.axes[inner].grid.length
+                               ? own->inverse[static_cast<std::size_t>(position)]
+                               : 1.0;
+    for (const Place& from : outer.places) {
+      for (const Tap& tap : taps_) {
+        const double weight = own->weights[static_cast<std::size_t>(tap.index + row)];
+        weights.push_back(from.weight * (weight * inverse));
+      }
+    }
+  }
+}
+
 void fill_value(char* to, std::int64_t bytes, const char* value, std::int64_t item) {
   for (std::int64_t at = 0; at < bytes; at += item) {
     std::memcpy(to + at, value, static_cast<std::size_t>(item));

@@ -73,6 +73,10 @@ class PlaceFinder {
   // positions beyond an axis are not normalised.
   void enter(const Odometer& rows, int moved);
 
+  // Appends the weights of the places of the row entered, then of those after it on the last outer
+  // axis, which the same windows must hold: `count` rows in all.
+  void append_weights(const Odometer& rows, std::int64_t count, std::vector<double>& weights) const;
+
   const std::vector<Place>& places() const { return entered_->places; }
   double inverse() const { return entered_->inverse; }  // of the unweighted axes' window counts
   double divisor() const { return entered_->divisor; }  // the product of those counts
@@ -96,12 +100,5 @@ class PlaceFinder {
 };
 
 void fill_value(char* to, std::int64_t bytes, const char* value, std::int64_t item);
-
-// Merges any plan, an output row at a time.
-void merge_rows(MergePlan& plan, int threads);
-
-// Merges a plan for which `merge_takes_tiles` holds, several rows at a time: the same bits, faster.
-bool merge_takes_tiles(const MergePlan& plan);
-void merge_tiles(MergePlan& plan, int threads);
 
 }  // namespace tokfrag

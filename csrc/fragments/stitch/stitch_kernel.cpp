@@ -1,24 +1,11 @@
 #include "fragments/stitch/stitch_kernel.hpp"
 
-#include "core/half.hpp"
+#include "core/numbers.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
 
 namespace {
-
-template <class Sum, class T>
-inline Sum value_of(T number) {
-  return static_cast<Sum>(number);
-}
-template <class Sum>
-inline Sum value_of(Half number) {
-  return static_cast<Sum>(widen(number));
-}
-template <class Sum>
-inline Sum value_of(BFloat16 number) {
-  return static_cast<Sum>(widen(number));
-}
 
 // 0 * NaN is NaN: what has no weight is left out, not multiplied.
 template <class Sum>
@@ -30,7 +17,7 @@ template <class Sum, class T>
 inline void add_row(Sum* __restrict sums, const T* __restrict from, const Sum* __restrict weights,
                     Sum scale, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    sums[i] += weighed(scale * weights[i], value_of<Sum>(from[i]));
+    sums[i] += weighed(scale * weights[i], real_of<Sum>(from[i]));
   }
 }
 
@@ -63,7 +50,7 @@ void add(const StitchRows<Sum>& rows) {
       const Sum weight = weights == nullptr ? scale : scale * weights[i];
       const Sum value = from == nullptr
                             ? Sum{1}
-                            : value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
+                            : real_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
       sums[i * rows.step] += weighed(weight, value);
     }
   }
@@ -75,7 +62,7 @@ void keep_max(const StitchRows<Sum>& rows) {
     Sum* sums = rows.sums + r * rows.sums_row_step;
     const char* from = rows.from + r * rows.from_row_step;
     for (std::int64_t i = 0; i < rows.count; ++i) {
-      const Sum value = value_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
+      const Sum value = real_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
       Sum& held = sums[i * rows.step];
       held = value > held || value != value ? value : held;
     }

@@ -1,35 +1,14 @@
-// Vectors of one instruction set, for *_kernel.cpp only: everything lives in that level's
-// namespace.
+// Sums and look-ups across the lanes of sparse products, for *_kernel.cpp only: everything lives in
+// that level's namespace.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
-#ifndef TOKFRAG_INLINE
-#define TOKFRAG_INLINE inline __attribute__((always_inline))
-#endif
+#include "core/simd.hpp"
 
 namespace tokfrag::TOKFRAG_ISA {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-
-template <class T>
-struct Simd {
-  typedef T Native __attribute__((vector_size(kVectorBytes), may_alias));
-  typedef T Eight __attribute__((vector_size(8 * sizeof(T)), may_alias, aligned(sizeof(T))));
-  static constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
-};
 
 // Asks for what stands two kilobytes after the next `count` numbers. Of a matrix that is larger
 // than the cache, one product alone does not keep enough lines on their way (1.3 to 1.5x).
