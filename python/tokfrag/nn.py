@@ -52,7 +52,7 @@ class _OnGrid(nn.Module):
         self.pad_value = pad_value
         self.channels_last = channels_last
 
-    def free_grid(self, shape: Sequence[int]) -> FreeGrid | None:
+    def _free_grid(self, shape: Sequence[int]) -> FreeGrid | None:
         """The grid on lengths that an export leaves open; None if they are all known."""
         if not any(isinstance(length, torch.SymInt) for length in shape):
             return None
@@ -157,7 +157,7 @@ class FragmentExtract(_OnGrid):
             In the dtype and on the device of ``x``; with ``flatten``, batch and n are one axis.
         """
         shape = x.shape[1:-1] if self.channels_last else x.shape[2:]
-        free = self.free_grid(shape) if _is_exporting() else None
+        free = self._free_grid(shape) if _is_exporting() else None
         if free is not None:
             fragments = composed.extract(x, free, self.channels_last)
         else:
@@ -171,7 +171,7 @@ class FragmentMerge(_OnGrid):
     Parameters
     ----------
     size, stride, edge, pad_mode, dilation :
-        Those of the :class:`FragmentExtract` that cut the fragments.
+        As the :class:`FragmentExtract` that cut the fragments has them.
     window, reduce, fill_value :
         As :func:`tokfrag.merge` takes them.
     channels_last : bool
@@ -222,7 +222,7 @@ class FragmentMerge(_OnGrid):
         ValueError
             Batch and n are one axis, and its length is no multiple of n.
         """
-        free = self.free_grid(shape) if _is_exporting() else None
+        free = self._free_grid(shape) if _is_exporting() else None
         if free is not None:
             return self._merge_free(fragments, free)
         grid = self.grid(shape)

@@ -1,9 +1,9 @@
 """What the docstrings of public functions lack. ``python tests/house/docstrings.py`` lists it.
 
-What a user can reach through a public door (``tokfrag``, ``tokfrag.nn``, ``tokfrag.compare``,
-``tokfrag.compat`` and its modules, ``tokfrag.reference``) says in one sentence what it does, and
-has Parameters, Returns, Raises and an Examples section where there is something to say; an example
-of a class serves its methods. Every other public function says at least its sentence.
+A name that a user can reach through a public door (``DOORS``, and the modules of
+``tokfrag.compat``) says in one sentence what it does, and has Parameters, Returns, Raises and an
+Examples section where there is something to say; an example of a class serves its methods. Every
+other public function says at least its sentence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from typing import Any
 
 import tokfrag
 
-DOORS = ("tokfrag", "tokfrag.nn", "tokfrag.compare", "tokfrag.compat", "tokfrag.reference")
+DOORS = (
+    "tokfrag",
+    "tokfrag.compare",
+    "tokfrag.compat",
+    "tokfrag.nn",
+    "tokfrag.reference",
+    "tokfrag.sparse",
+    "tokfrag.stream",
+)
 PACKAGE = Path(tokfrag.__file__).parent
 
 

@@ -145,3 +145,15 @@ def checks():
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
+
+
+def test_score_of_one_response_either_way():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((30, 3))
+    y = x @ [1.0, -2.0, 0.5]
+    for fitted in (y, y[:, None]):
+        model = GramLasso(alpha=1e-6).fit(x, fitted)
+        assert model.score(x, y) == pytest.approx(1, abs=1e-6)
+        assert model.score(x, y[:, None]) == pytest.approx(1, abs=1e-6)
+        with pytest.raises(ValueError, match="y: got shape"):
+            model.score(x, y[:5])

@@ -184,3 +184,17 @@ def test_bad_documents() -> None:
         pack([[1], [0.5]], 4)
     with pytest.raises(ValueError, match="does not fit int32"):
         pack([np.array([2**31], np.uint32)], 4, dtype=np.int32)
+
+
+def test_rows_alone() -> None:
+    packed = pack([[1, 2, 3], [4, 5], [6]], 4)
+    second = packed.rows(1, 2)
+    assert second.ids.tolist() == packed.ids[1:].tolist()
+    assert second.cu_seqlens[[0, -1]].tolist() == [0, 4]
+    turned = packed.select(np.array([1, 0]))
+    assert turned.ids.tolist() == packed.ids[::-1].tolist()
+    assert turned.cu_seqlens[-1] == 8
+    with pytest.raises(ValueError, match="begin, end: got -1 and 2"):
+        packed.rows(-1, 2)
+    with pytest.raises(IndexError, match=r"rows: got \[-1\]"):
+        packed.select(np.array([-1]))

@@ -29,6 +29,7 @@ def axis_count(length: int, size: int, stride: int, dilation: int, edge: Edge) -
 def axis_starts(
     length: int, size: int, stride: int, dilation: int, count: int, edge: Edge
 ) -> NDArray[np.int64]:
+    """Return the first positions of the windows on an axis, read-only: grids share them."""
     starts = np.arange(count, dtype=np.int64) * stride
     if edge == "shift" and count:
         starts[-1] = length - (dilation * (size - 1) + 1)

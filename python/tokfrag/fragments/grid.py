@@ -53,18 +53,24 @@ class FragmentGrid:
 
     Parameters
     ----------
-    shape : the lengths of the space-time axes (no batch, no channels)
-    size, stride, dilation : one integer for all axes, or one an axis; `stride` defaults to `size`
-    edge : ``"pad"``, ``"drop"`` or ``"shift"``
-    pad_mode : ``"constant"`` (with `pad_value`), ``"reflect"`` (the last position is not repeated),
-        ``"replicate"`` or ``"circular"``, as in ``torch.nn.functional.pad``, at any distance
-    pad_value : what ``"constant"`` pads with
+    shape : int or sequence of int
+        The lengths of the space-time axes (no batch, no channels).
+    size, stride, dilation : int or sequence of int
+        One integer for all axes, or one an axis; `stride` defaults to `size`.
+    edge : "pad", "drop" or "shift"
+    pad_mode : "constant", "reflect", "replicate" or "circular"
+        As in ``torch.nn.functional.pad``, at any distance; "reflect" does not repeat the last
+        position.
+    pad_value : bool, int, float or complex
+        Fills what lies beyond the axis under "constant".
 
     Raises
     ------
-    ValueError : lengths, sizes, strides or dilations out of range or of another rank than `shape`;
-        a window that is longer than its axis with ``"drop"`` or ``"shift"``
-    TypeError : a value that is not an integer
+    ValueError
+        Lengths, sizes, strides or dilations are out of range or of another rank than `shape`; a
+        window is longer than its axis with ``"drop"`` or ``"shift"``.
+    TypeError
+        A value is not an integer.
 
     Examples
     --------
@@ -157,9 +163,21 @@ class FragmentGrid:
     ) -> FragmentGrid:
         """The grid over the space-time axes of `x`.
 
-        `x` is an array ``(batch, channels, *space_time)``, or ``(batch, *space_time, channels)``
-        with `channels_last`; the other arguments are those of `FragmentGrid`.
+        Parameters
+        ----------
+        x : (batch, channels, *space_time) array or tensor
+            Only its shape is read.
+        channels_last : bool
+            Whether `x` is ``(batch, *space_time, channels)``.
+        size, stride, edge, pad_mode, pad_value, dilation
+            As in :class:`FragmentGrid`.
 
+        Returns
+        -------
+        FragmentGrid
+
+        Examples
+        --------
         >>> import numpy as np
         >>> from tokfrag import FragmentGrid
         >>> FragmentGrid.of(np.zeros((1, 3, 32, 48)), 16).counts
@@ -186,7 +204,17 @@ class FragmentGrid:
         pad_value: bool | int | float | complex,
         dilation: tuple[int, ...],
     ) -> FragmentGrid:
-        """A grid from arguments a grid has had before: one integer an axis, and no warning."""
+        """A grid from arguments a grid has had before, so that its warning is not given twice.
+
+        Parameters
+        ----------
+        shape, size, stride, edge, pad_mode, pad_value, dilation
+            As the attributes of a grid hold them: one integer an axis.
+
+        Returns
+        -------
+        FragmentGrid
+        """
         grid = cls.__new__(cls)
         _fill(grid, shape, size, stride, edge, pad_mode, pad_value, dilation)
         return grid
@@ -206,14 +234,24 @@ class FragmentGrid:
         return np.stack([axis.reshape(-1) for axis in mesh], axis=1)
 
     def coverage(self) -> NDArray[np.int64]:
-        """How many fragments hold each position: integers of shape `shape`."""
+        """How many fragments hold each position.
+
+        Returns
+        -------
+        (*shape) array, int64
+        """
         total = np.ones((), np.int64)
         for counts in self.axis_coverage():
             total = total[..., None] * counts
         return total
 
     def axis_coverage(self) -> list[NDArray[np.int64]]:
-        """How many windows hold each position, axis by axis; `coverage` is their outer product."""
+        """How many windows hold each position, axis by axis; `coverage` is their outer product.
+
+        Returns
+        -------
+        list of (length,) arrays, int64
+        """
         covered = []
         for length, size, dilation, starts in zip(
             self.shape, self.size, self.dilation, self.starts, strict=True

@@ -3,8 +3,8 @@
 A twin is the definition; the tests hold the kernels to it. Nothing here imports native code. The
 twins of the token kernels are in :mod:`~tokfrag.reference.scanning`,
 :mod:`~tokfrag.reference.bpe`, :mod:`~tokfrag.reference.bpe_training` and
-:mod:`~tokfrag.reference.wordpiece`, those of the sparse ones in :mod:`~tokfrag.reference.sparse`
-and :mod:`~tokfrag.reference.lasso`.
+:mod:`~tokfrag.reference.wordpiece`, the twins of the sparse kernels in
+:mod:`~tokfrag.reference.sparse` and :mod:`~tokfrag.reference.lasso`.
 """
 
 from __future__ import annotations

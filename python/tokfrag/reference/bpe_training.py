@@ -1,7 +1,7 @@
 """Byte-pair training in plain Python: the twin of ``tokfrag.tokens.training``, by recounting.
 
-The rule is that of Hugging Face's ``BpeTrainer`` over bytes: the pair of neighbouring symbols with
-the highest count is merged, ties going to the smallest (left id, right id); a pair counts once for
+It follows Hugging Face's ``BpeTrainer`` over bytes: the pair of neighbouring symbols with the
+highest count is merged, ties going to the smallest (left id, right id); a pair counts once for
 every adjacent position of every word, overlaps included, times the word's count.
 """
 
@@ -69,9 +69,9 @@ def train(
 
     Parameters
     ----------
-    words
+    words : mapping of ids to int, or iterable of pairs of them
         Words as sequences of ids into ``tokens``, with their counts.
-    tokens
+    tokens : sequence of bytes
         Spelling by id of the vocabulary to begin with.
     vocab_size
         Stop at this many tokens.

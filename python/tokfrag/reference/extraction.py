@@ -14,7 +14,26 @@ if TYPE_CHECKING:
 
 
 def extract(x: NDArray[Any], grid: FragmentGrid, *, channels_last: bool = False) -> NDArray[Any]:
-    """The fragments of `x`: ``fragments[b, i, c, k] = x[b, c, start(i) + dilation * k]``."""
+    """The fragments of `x`: ``fragments[b, i, c, k] = x[b, c, start(i) + dilation * k]``.
+
+    Parameters
+    ----------
+    x : (batch, channels, *space_time) array
+    grid : FragmentGrid
+    channels_last : bool
+        Whether `x` is ``(batch, *space_time, channels)``.
+
+    Returns
+    -------
+    (batch, n, channels, *size) array
+        Channels last if those of `x` are.
+
+    Examples
+    --------
+    >>> from tokfrag import FragmentGrid
+    >>> extract(np.arange(5).reshape(1, 1, 5), FragmentGrid((5,), 3)).tolist()
+    [[[[0, 1, 2]], [[3, 4, 0]]]]
+    """
     if channels_last:
         return np.moveaxis(extract(np.moveaxis(x, -1, 1), grid), 2, -1)
     n = sum(1 for _ in windows(grid))

@@ -1,4 +1,4 @@
-"""What fragment_features means: the formulas, on every fragment in turn, in float64."""
+"""fragment_features as its formulas, on every fragment in turn, in float64."""
 
 from __future__ import annotations
 
@@ -20,10 +20,30 @@ def fragment_features(
     axis: int = 0,
     dilation: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
-    """Features of the fragments of ``x`` (batch, channels, *padded), as (batch, n, channels, f).
+    """Compute features of the fragments of ``x``, which is padded already.
 
-    ``starts`` holds the first positions of the windows on each axis; ``x`` is padded already.
+    Parameters
+    ----------
+    x : (batch, channels, *padded) array
+    starts : sequence of (count,) arrays, int64
+        The first positions of the windows on each axis.
+    size : sequence of int
+        The windows' taps on each axis.
+    features : sequence of str
+        ``"mean"``, ``"std"``, ``"min"``, ``"max"``, ``"diff_energy"``, ``"lag_corr"``.
+    lags : sequence of int
+        Of ``"lag_corr"``: a column each.
+    axis : int
+        The time axis, among the space-time axes.
+    dilation : sequence of int, optional
+        By default 1 on each axis.
 
+    Returns
+    -------
+    (batch, n, channels, columns) array, float64
+
+    Examples
+    --------
     >>> x = np.array([[[1.0, 2.0, 4.0, 4.0]]])
     >>> fragment_features(x, [np.array([0, 2])], [2], ["mean", "diff_energy"]).tolist()
     [[[[1.5, 1.0]], [[4.0, 0.0]]]]

@@ -1,4 +1,4 @@
-"""What the fragment graphs mean, one pair of nodes at a time."""
+"""The fragment graphs by plain loops, one pair of nodes at a time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,25 @@ def fragment_graph(
 ) -> list[tuple[int, int]]:
     """Pairs (source, target) of windows on a grid with ``counts`` windows an axis.
 
+    Parameters
+    ----------
+    counts : sequence of int
+    connectivity : "face" or "full"
+        Whether the steps along all axes are summed, or the longest of them counts.
+    radius : int
+        The most steps between neighbours.
+    axes : collection of int, optional
+        The axes that edges may run along; by default all.
+    causal : bool
+        Whether no edge comes from a later window on axis 0.
+
+    Returns
+    -------
+    list of (int, int)
+        By target, then by source.
+
+    Examples
+    --------
     >>> fragment_graph([3])
     [(1, 0), (0, 1), (2, 1), (1, 2)]
     """
@@ -41,6 +60,19 @@ def fragment_graph(
 def knn_graph(features: NDArray[Any], k: int) -> list[tuple[int, int]]:
     """Pairs (neighbour, node), the ``k`` nearest others of each node, nearest first.
 
+    Parameters
+    ----------
+    features : (nodes, ...) array
+        Distances are Euclidean, in float64; of equal ones the lower node comes first.
+    k : int
+
+    Returns
+    -------
+    list of (int, int)
+        By node, then by distance.
+
+    Examples
+    --------
     >>> knn_graph(np.array([[0.0], [1.0], [5.0]]), 1)
     [(1, 0), (0, 1), (1, 2)]
     """
@@ -56,6 +88,20 @@ def knn_graph(features: NDArray[Any], k: int) -> list[tuple[int, int]]:
 def aggregate(x: NDArray[Any], edges: Sequence[tuple[int, int]], n: int) -> NDArray[Any]:
     """Mean over the sources of each target's edges; 0 where it has none.
 
+    Parameters
+    ----------
+    x : (sources, ...) array
+    edges : sequence of (source, target)
+    n : int
+        Targets.
+
+    Returns
+    -------
+    (n, ...) array
+        In the dtype of ``x``; means are taken in float64.
+
+    Examples
+    --------
     >>> aggregate(np.array([1.0, 3.0]), [(0, 0), (1, 0)], 2).tolist()
     [2.0, 0.0]
     """

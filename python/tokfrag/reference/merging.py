@@ -42,7 +42,33 @@ def merge(
     channels_last: bool = False,
     fill_value: float = 0,
 ) -> NDArray[Any]:
-    """The weighted mean, sum or maximum of the fragments that hold each position."""
+    """The weighted mean, sum or maximum of the fragments that hold each position.
+
+    Parameters
+    ----------
+    fragments : (batch, n, channels, *size) array
+    grid : FragmentGrid
+    window : str, sequence of (size,) arrays, (*size) array or (n, *size) array
+        Weights: by name, an axis each, of every fragment alike, or of each fragment.
+    reduce : "mean", "sum" or "max"
+        Under "sum", values beyond an axis are added where the padding was read from.
+    channels_last : bool
+        Whether `fragments` are ``(batch, n, *size, channels)``.
+    fill_value : float
+        Where no fragment lies.
+
+    Returns
+    -------
+    (batch, channels, *shape) array
+        In the dtype of `fragments`; sums are exact before they are rounded to it.
+
+    Examples
+    --------
+    >>> from tokfrag import FragmentGrid
+    >>> grid = FragmentGrid((4,), 3, 1)
+    >>> merge(np.array([[[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]]]), grid).tolist()
+    [[[1.0, 3.0, 4.0, 6.0]]]
+    """
     if channels_last:
         first = merge(
             np.moveaxis(fragments, -1, 2),
@@ -74,7 +100,28 @@ def extract_weighted(
     reduce: str = "mean",
     channels_last: bool = False,
 ) -> NDArray[Any]:
-    """The adjoint of `merge`: the fragments of `x`, times the weights that merge gives them."""
+    """The adjoint of `merge`: the fragments of `x`, times the weights that merge gives them.
+
+    Parameters
+    ----------
+    x : (batch, channels, *space_time) array
+    grid : FragmentGrid
+    window : as in :func:`merge`
+    reduce : "mean" or "sum"
+    channels_last : bool
+        Whether `x` is ``(batch, *space_time, channels)``.
+
+    Returns
+    -------
+    (batch, n, channels, *size) array
+        In the dtype of `x`; 0 beyond an axis, where merge leaves values out.
+
+    Examples
+    --------
+    >>> from tokfrag import FragmentGrid
+    >>> extract_weighted(np.ones((1, 1, 4)), FragmentGrid((4,), 3, 1)).tolist()
+    [[[[1.0, 0.5, 0.5]], [[0.5, 0.5, 1.0]]]]
+    """
     if channels_last:
         first = extract_weighted(np.moveaxis(x, -1, 1), grid, window=window, reduce=reduce)
         return np.moveaxis(first, 2, -1)
@@ -139,7 +186,7 @@ def _reduced(
     for where in np.ndindex(result.shape):
         numbers = [float(value[where]) for value in values]
         if not np.isfinite(numbers).all():
-            # What has no weight is left out: 0 * NaN would be NaN.
+            # Values without weight are left out: 0 * NaN would be NaN.
             result[where] = sum(w * v for w, v in zip(weights, numbers, strict=True) if w != 0)
             if reduce == "mean":
                 result[where] /= sum(weights)

@@ -35,7 +35,7 @@ def character_class(character: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What tells the pattern families apart: the row of ``csrc/tokens/scan/patterns.hpp``."""
+    """The facts that tell pattern families apart: the row of ``csrc/tokens/scan/patterns.hpp``."""
 
     contraction_is_suffix: bool = False
     contraction_any_case: bool = True

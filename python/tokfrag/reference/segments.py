@@ -1,4 +1,4 @@
-"""What segment_merge and unmerge mean, one row at a time."""
+"""segment_merge and unmerge by plain loops, one row at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ def segment_merge(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Weighted mean of the rows of ``x`` with the same ``index``; 0 where the weights sum to 0.
 
+    Parameters
+    ----------
+    x : (rows, ...) array
+        With a batch, (batch, rows, ...).
+    index : (rows,) or (batch, rows) array, int
+        The segment of each row, 0 to ``n - 1``.
+    n : int
+        Segments.
+    weight : array like ``index``, optional
+        By default 1 each.
+
+    Returns
+    -------
+    means : (n, ...) or (batch, n, ...) array
+        In the dtype of ``x``.
+    weight_sums : (n,) or (batch, n) array
+        float64 if ``x`` is, else float32.
+
+    Examples
+    --------
     >>> segment_merge(np.array([1.0, 3.0]), np.array([1, 1]), 2)[0].tolist()
     [0.0, 2.0]
     """
@@ -41,8 +61,21 @@ def segment_merge(
 
 
 def unmerge(y: NDArray[Any], index: NDArray[Any]) -> NDArray[Any]:
-    """``x[i] = y[index[i]]``, with a batch if ``index`` has one.
+    """Give every row its segment's value: ``x[i] = y[index[i]]``.
 
+    Parameters
+    ----------
+    y : (n, ...) array
+        With a batch, (batch, n, ...).
+    index : (rows,) or (batch, rows) array, int
+
+    Returns
+    -------
+    (rows, ...) or (batch, rows, ...) array
+        In the dtype of ``y``.
+
+    Examples
+    --------
     >>> unmerge(np.array([5.0, 7.0]), np.array([1, 0, 1])).tolist()
     [7.0, 5.0, 7.0]
     """

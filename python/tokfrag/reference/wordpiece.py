@@ -1,6 +1,6 @@
 """BERT's tokenizer in plain Python: the twin of ``tokfrag.tokens.models.wordpiece``.
 
-The steps are those of Hugging Face's ``BertNormalizer``, ``BertPreTokenizer`` and ``WordPiece``.
+It takes the steps of Hugging Face's ``BertNormalizer``, ``BertPreTokenizer`` and ``WordPiece``.
 """
 
 from __future__ import annotations

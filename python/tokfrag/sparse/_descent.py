@@ -44,7 +44,7 @@ def sweep(
         residual = np.ascontiguousarray(cross[:, first:last])
         residual = residual - matmul(weights, gram[first:last].T)
         block = np.ascontiguousarray(gram[first:last, first:last])
-        # The slice keeps the stride of `weights`; its address is that of the block's first column.
+        # The slice keeps the stride of `weights`, and begins at the block's first column.
         part = weights[:, first:last]
         if positive:
             progress += _descend_positive(part, residual, block, alpha, passes)

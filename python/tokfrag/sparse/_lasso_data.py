@@ -162,7 +162,7 @@ def _transposed_product(a: Array, b: Array) -> Array:
     rows = max(256, _PART // max(1, a.shape[1] * columns))
     for left in range(0, b.shape[1], columns):
         strip = slice(left, left + columns)
-        first = left if a is b else 0  # what lies above the diagonal is mirrored
+        first = left if a is b else 0  # the part above the diagonal is a mirror image
         for top in range(0, len(a), rows):
             part = slice(top, top + rows)
             product[first:, strip] += a[part, first:].T @ b[part, strip]

@@ -21,7 +21,7 @@ _PASSES = 3
 
 @dataclass(frozen=True)
 class Settings:
-    """What is minimised, and when it is done."""
+    """The objective and the stopping rule; parameters as in :class:`GramLasso`."""
 
     alpha: float
     l1_ratio: float
@@ -122,7 +122,7 @@ def _duality_gaps(
     tiny = np.finfo(gram.dtype).tiny
     diagonal = np.maximum(np.diag(gram), tiny)
     if squares is None:
-        # At least what is explained now, and what the best single coordinate could explain.
+        # At least the part explained now, or by the best single coordinate.
         squares = np.maximum(fit + left, (cross**2 / diagonal).max(1, initial=0.0))
     slack = squares - fit
     if alpha == 0:

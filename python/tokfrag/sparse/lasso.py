@@ -28,14 +28,14 @@ class GramLasso:
 
     For each response ``y`` it minimises ``1/(2 n) ||y - X w - b||^2 + alpha (l1_ratio ||w||_1 +
     (1 - l1_ratio) / 2 ||w||^2)``, the objective of ``sklearn.linear_model.ElasticNet``; with
-    ``l1_ratio=1`` that of ``Lasso``. Responses share the Gram matrix ``X'X``, so a sweep
+    ``l1_ratio=1``, of ``Lasso``. Responses share the Gram matrix ``X'X``, so a sweep
     over a block of coordinates is one matrix product for all of them. Sweeps run over the active
     coordinates until they settle, then over all; a response is finished when its duality gap is.
 
     Parameters
     ----------
     alpha : float
-        Weight of the penalty, >= 0, in the units of ``y`` times those of ``X``.
+        Weight of the penalty, >= 0, in units of ``y`` times units of ``X``.
     l1_ratio : float
         The L1 term's share of the penalty, 0 to 1.
     fit_intercept : bool
@@ -46,7 +46,7 @@ class GramLasso:
         Most sweeps over all coordinates; a ``RuntimeWarning`` says when they did not suffice.
     tol : float
         A response is finished when its duality gap is at most ``tol ||y||^2 / n``.
-    threads : int or None
+    threads : int, optional
         Threads of the descent (None: all); the matrix products follow the BLAS library's own count.
 
     Attributes
@@ -126,6 +126,16 @@ class GramLasso:
         y : (n,) or (n, responses) array
         sample_weight : (n,) array, optional
             How much each sample counts, relative to the others.
+
+        Returns
+        -------
+        GramLasso
+            This one, fitted.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter, shape or dtype is out of range, or data are NaN or infinite.
         """
         self._check_parameters()
         inputs = sample_matrix(x, "x")
@@ -153,11 +163,29 @@ class GramLasso:
         y_squared: ArrayLike | None = None,
         n_samples: int = 1,
     ) -> GramLasso:
-        """Fits from ``gram = X'X (p, p)`` and ``cross = X'y (p,)`` or ``(p, responses)``.
+        """Fit from products of the data, which may be too large to hold; fits no intercept.
 
-        ``n_samples`` is the ``n`` both are divided by (1: they are averages already); ``y_squared``
-        is ``y'y`` of each response, for the duality gap. Without it the gap is relative to the part
-        of ``y'y`` that the fit explains. No intercept is fitted.
+        Parameters
+        ----------
+        gram : (features, features) array
+            ``X'X``, symmetric.
+        cross : (features,) or (features, responses) array
+            ``X'y``.
+        y_squared : (responses,) array or float, optional
+            ``y'y`` of each response, for the duality gap. Without it the gap is relative to the
+            part of ``y'y`` that the fit explains.
+        n_samples : int
+            The ``n`` that all of them are divided by; 1: they are averages already.
+
+        Returns
+        -------
+        GramLasso
+            This one, fitted.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Shapes do not fit, ``gram`` is not symmetric, or numbers are out of range.
         """
         self._check_parameters()
         square, products = matrix(gram, "gram"), real_array(cross, "cross")
@@ -194,7 +222,22 @@ class GramLasso:
         return self
 
     def predict(self, x: ArrayLike) -> Array:
-        """``x (n, features)`` to ``(n, responses)``, or ``(n,)`` for one response."""
+        """Predict the responses: ``x @ coef_.T + intercept_``.
+
+        Parameters
+        ----------
+        x : (n, features) array or SciPy sparse matrix
+
+        Returns
+        -------
+        (n, responses) array
+            ``(n,)`` if one response was fitted as ``(n,)``.
+
+        Raises
+        ------
+        ValueError
+            It is not fitted yet, or ``x`` has another number of features.
+        """
         if not hasattr(self, "coef_"):
             raise _not_fitted("predict: this GramLasso is not fitted yet; call fit first")
         inputs = sample_matrix(x, "x")
@@ -207,20 +250,60 @@ class GramLasso:
         return np.asarray(inputs @ self.coef_.T + self.intercept_)
 
     def score(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The coefficient of determination, averaged over responses."""
+        """The coefficient of determination R^2, averaged over responses.
+
+        Parameters
+        ----------
+        x : (n, features) array or SciPy sparse matrix
+        y : (n,) or (n, responses) array
+        sample_weight : (n,) array, optional
+            How much each sample counts, relative to the others.
+
+        Returns
+        -------
+        float
+            1 for a perfect fit; 0 for one no better than the mean.
+        """
+        predicted = self.predict(x)
         targets = real_array(y, "y")
+        if targets.ndim == 1 or targets.shape == (len(predicted), 1):  # one response, either way
+            targets, predicted = targets.reshape(-1), predicted.reshape(-1)
+        if targets.shape != predicted.shape:
+            raise ValueError(f"y: got shape {targets.shape}, takes {predicted.shape}")
         weights = sample_weights(sample_weight, len(targets))
         mean = np.average(targets, 0, weights=weights)
-        residual = np.average((targets - self.predict(x)) ** 2, 0, weights=weights)
+        residual = np.average((targets - predicted) ** 2, 0, weights=weights)
         total = np.average((targets - mean) ** 2, 0, weights=weights)
         return float(np.mean(1 - residual / np.where(total == 0, 1, total)))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's parameters (scikit-learn's habit)."""
+        """The constructor's parameters, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        deep : bool
+            Has no effect: no parameter is an estimator.
+
+        Returns
+        -------
+        dict
+            Name to value.
+        """
         return {name: getattr(self, name) for name in self._parameters}
 
     def set_params(self, **params: Any) -> GramLasso:
-        """Sets constructor parameters (scikit-learn's habit)."""
+        """Set parameters of the constructor, as scikit-learn does; ``fit`` checks their values.
+
+        Returns
+        -------
+        GramLasso
+            This one.
+
+        Raises
+        ------
+        ValueError
+            A name is no parameter.
+        """
         for name, value in params.items():
             if name not in self.get_params():
                 raise ValueError(f"{name}: not a parameter; takes {sorted(self.get_params())}")

@@ -112,6 +112,16 @@ class GramLassoCV(GramLasso):
         y : (n,) or (n, responses) array
         sample_weight : (n,) array, optional
             How much each sample counts, in the fits and in the errors.
+
+        Returns
+        -------
+        GramLassoCV
+            This one, fitted.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter, shape or dtype is out of range, or data are NaN or infinite.
         """
         self._check_parameters()
         check_count("n_alphas", self.n_alphas)

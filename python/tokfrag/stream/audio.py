@@ -36,7 +36,7 @@ def frame_audio(sound: Any, *, size: int = 400, hop: int = 160) -> Any:
     Notes
     -----
     A. Radford et al., "Robust speech recognition via large-scale weak supervision", 2022. The
-    framing is that of ``torch.stft(center=True, pad_mode="reflect")``, its last frame left out.
+    frames are cut as ``torch.stft(center=True, pad_mode="reflect")`` cuts them, without its last.
 
     Examples
     --------

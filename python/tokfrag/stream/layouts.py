@@ -34,7 +34,7 @@ class Layout:
         ``(v / 255 - mean) / std``, as image processors on NumPy do it, or
         ``(v - 255 mean) / (255 std)``, as those on torchvision do. They differ in the last place.
     segment : "frame" or "item"
-        What ``cu_seqlens`` bounds: the patches of one time, or those of one image or video.
+        ``cu_seqlens`` bounds the patches of one time, or of one image or video.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class Layout:
 
     @property
     def unit(self) -> int:
-        """What the height and the width of an image must be multiples of, pixels."""
+        """Pixels that the height and the width of an image must be multiples of."""
         return self.patch * self.merge
 
     @property

@@ -21,10 +21,10 @@ _STATE_VERSION = 1
 
 @dataclass(frozen=True)
 class _State:
-    """Where the stream is: all that the next batch depends on, but for the arguments.
+    """Where the stream is: with the arguments, all that the next batch depends on.
 
     ``drawn`` counts the documents drawn by this rank since the epoch began, as of the current
-    window's beginning; ``counts`` those of each source, over all epochs, where sources are
+    window's beginning; ``counts`` the documents of each source, over all epochs, where sources are
     weighted. ``carried`` items open the window; ``given`` batches of it are out.
     """
 
@@ -74,12 +74,12 @@ class PackedLoader:
     Examples
     --------
     >>> loader = PackedLoader([[[1, 2, 3], [4, 5], [6]]], length=4, batch=1, seed=1)
-    >>> first = next(iter(loader))
-    >>> state = loader.state_dict()
+    >>> batches = iter(loader)
+    >>> first = next(batches)
     >>> again = PackedLoader([[[1, 2, 3], [4, 5], [6]]], length=4, batch=1, seed=1)
-    >>> again.load_state_dict(state)
-    >>> [packed.ids.tolist() for packed in again]
-    [[[4, 5, 0, 0]]]
+    >>> again.load_state_dict(loader.state_dict())
+    >>> [packed.ids.tolist() for packed in again] == [packed.ids.tolist() for packed in batches]
+    True
     """
 
     sources: Sequence[Any]
@@ -159,11 +159,23 @@ class PackedLoader:
             ready.put(error)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give where the loader is, as plain numbers: after the last batch that was taken."""
+        """Give where the loader is: after the last batch that was taken.
+
+        Returns
+        -------
+        dict
+            Plain numbers, strings and lists of them, for a checkpoint; small, however large the
+            sources.
+        """
         return {"version": _STATE_VERSION, **self._facts(), **asdict(self._state)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a loader with the same sources and arguments was; ``workers`` may differ.
+
+        Parameters
+        ----------
+        state : dict
+            Of :meth:`state_dict`.
 
         Raises
         ------
@@ -292,7 +304,7 @@ class PackedLoader:
         return rows, [items[number] for number in left if number >= 0]
 
     def _cut(self, items: list[Item], packed: Packed, kept: int) -> list[Item]:
-        """What of the items lies in the rows from ``kept`` on."""
+        """Cut the items down to their tokens in the rows from ``kept`` on."""
         done = np.bincount(
             packed.document_ids[:kept][packed.loss_mask[:kept]], minlength=len(items)
         )

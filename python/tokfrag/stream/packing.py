@@ -29,8 +29,8 @@ METHODS = ("best_fit", "first_fit", "in_order")
 class Packed:
     """Documents in rows.
 
-    A *segment* is what lies side by side of one document in one row; what pads a row is a segment
-    of its own, so that segments cover every place.
+    A *segment* is the part of one document that lies in one row; a row's padding is a segment of
+    its own, so that segments cover every place.
 
     Attributes
     ----------
@@ -48,6 +48,14 @@ class Packed:
         True where there is a token of a document.
     cropped : int
         Tokens left out because they were beyond ``length`` (``overlong="crop"``).
+
+    Examples
+    --------
+    >>> packed = pack([[5, 6, 7], [8, 9]], 4)
+    >>> packed.select(np.array([1])).ids.tolist() == packed.rows(1, 2).ids.tolist()
+    True
+    >>> packed.to_torch()["ids"].tolist() == packed.ids.tolist()
+    True
     """
 
     ids: NDArray[Any]
@@ -72,7 +80,19 @@ class Packed:
         return float(self.loss_mask.mean()) if self.loss_mask.size else 1.0
 
     def rows(self, begin: int, end: int) -> Packed:
-        """Give the rows ``begin`` to ``end`` alone, as views."""
+        """Give some rows alone, as views.
+
+        Parameters
+        ----------
+        begin, end : int
+            The first row, and the one after the last; 0 to the number of rows.
+
+        Returns
+        -------
+        Packed
+        """
+        if not 0 <= begin <= end <= len(self):
+            raise ValueError(f"begin, end: got {begin} and {end}, takes 0 to {len(self)} in order")
         length = self.ids.shape[1]
         first, last = np.searchsorted(self.cu_seqlens, (begin * length, end * length))
         bounds = self.cu_seqlens[first : last + 1] - self.cu_seqlens[first]
@@ -87,7 +107,20 @@ class Packed:
         )
 
     def select(self, rows: NDArray[np.int64]) -> Packed:
-        """Give some rows, in the order of their numbers in ``rows``, as copies."""
+        """Give some rows, in the order of their numbers, as copies.
+
+        Parameters
+        ----------
+        rows : (count,) array, int64
+            Numbers of rows, from 0.
+
+        Returns
+        -------
+        Packed
+        """
+        rows = np.asarray(rows, np.int64)
+        if ((rows < 0) | (rows >= len(self))).any():
+            raise IndexError(f"rows: got {rows.tolist()}, takes numbers from 0 to {len(self) - 1}")
         length = self.ids.shape[1]
         owner = self.cu_seqlens[:-1] // length
         order = np.concatenate(
@@ -111,6 +144,15 @@ class Packed:
         That is padding, and the first token of each segment, which no token of its document
         precedes.
 
+        Parameters
+        ----------
+        ignore : int
+            Torch's losses pass over -100.
+
+        Returns
+        -------
+        (rows, length) array
+
         Examples
         --------
         >>> pack([[5, 6, 7], [8, 9]], 6).labels().tolist()
@@ -121,9 +163,19 @@ class Packed:
         return np.where(self.loss_mask & ~first.reshape(self.ids.shape), self.ids, ignore)
 
     def attention_mask(self, *, causal: bool = True) -> NDArray[np.bool_]:
-        """Say which place may look at which: (rows, length, length), True where it may.
+        """Say which place may look at which.
 
-        Padding may look at itself alone, so that no row of a softmax is empty.
+        Padding may look at padding alone, so that no row of a softmax is empty.
+
+        Parameters
+        ----------
+        causal : bool
+            Whether no place looks at a later one.
+
+        Returns
+        -------
+        (rows, length, length) array, bool
+            True where the place of axis 1 may look at the place of axis 2.
 
         Examples
         --------
@@ -139,7 +191,11 @@ class Packed:
     def varlen_arguments(self) -> dict[str, Any]:
         """Give flash-attention's varlen arguments, as tensors, for queries and keys of all places.
 
-        The names are those of ``flash_attn_varlen_func``.
+        Returns
+        -------
+        dict
+            Under the names that ``flash_attn_varlen_func`` takes: bounds of segments (int32
+            tensors on the CPU) and the longest segment.
         """
         import torch
 
@@ -152,7 +208,19 @@ class Packed:
         }
 
     def block_mask(self, *, causal: bool = True, device: str = "cpu") -> BlockMask:
-        """Make the mask that ``torch.nn.attention.flex_attention`` takes: one a row."""
+        """Make the mask that ``torch.nn.attention.flex_attention`` takes: one a row.
+
+        Parameters
+        ----------
+        causal : bool
+            As in :meth:`attention_mask`.
+        device : str
+            Where the mask lies.
+
+        Returns
+        -------
+        BlockMask
+        """
         import torch
         from torch.nn.attention.flex_attention import create_block_mask
 
@@ -166,7 +234,18 @@ class Packed:
         return create_block_mask(same, rows, None, length, length, device=device)
 
     def to_torch(self, device: str = "cpu") -> dict[str, torch.Tensor | int]:
-        """Give all arrays as tensors by their names; on the CPU they share this memory."""
+        """Give all arrays as tensors; on the CPU they share this memory.
+
+        Parameters
+        ----------
+        device : str
+            Where the tensors lie.
+
+        Returns
+        -------
+        dict
+            The attributes by their names, ``max_seqlen`` as an int.
+        """
         import torch
 
         made: dict[str, torch.Tensor | int] = {"max_seqlen": self.max_seqlen}

@@ -38,8 +38,8 @@ class Patches:
     grid_thw : (items, 3) array, int64
         Patches of each item along time, height and width: transformers' ``image_grid_thw``.
     cu_seqlens : (segments + 1,) array, int32
-        Where the patches that attend to each other begin: those of one time, or of one item, as
-        the layout says.
+        Where the patches that attend to each other begin: the patches of one time or of one item,
+        as the layout says.
     positions : (n, 3) array, int64
         Time, row and column of each patch.
     layout : Layout
@@ -167,6 +167,12 @@ def unpatchify(patches: Patches, *, dtype: Any = np.uint8) -> list[NDArray[Any]]
     list of (h, w, c) arrays, or (frames, h, w, c) for videos
         Channels come last however the images were given. Where frames were doubled the first of
         them is taken. For ``"whisper"``: (samples,) float64, whole hops of them.
+
+    Raises
+    ------
+    ValueError
+        The values have not the shape that the grid says, ``dtype`` is another, or images were
+        scaled by 0.
 
     Examples
     --------

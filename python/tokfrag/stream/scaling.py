@@ -1,4 +1,4 @@
-"""What is done to each value of an image: a formula, and the numbers of each channel."""
+"""How each value of an image is scaled: a formula, and the numbers of each channel."""
 
 from __future__ import annotations
 

@@ -13,12 +13,14 @@ _IDS = (np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.int64))
 
 
 def text_list(texts: Iterable[str | bytes]) -> list[str | bytes]:
+    """Return many texts as a list; one text is refused, for its characters are no texts."""
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
     return list(texts)
 
 
 def into(out: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Copy ids into a caller's array; return the part of it that they fill."""
     if not isinstance(out, np.ndarray) or out.ndim != 1 or out.dtype != np.uint32:
         got = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"out: expected a (tokens,) uint32 array, got {got}")
@@ -29,6 +31,11 @@ def into(out: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]
 
 
 def id_array(ids: ArrayLike) -> NDArray[Any]:
+    """Return ids as a contiguous array of an integer dtype that native code reads.
+
+    Ids that no token can have (negative, or past 64 bits) are refused here or by the model: none
+    wraps round to the id of a token.
+    """
     array = np.asarray(ids)
     if array.ndim != 1:
         raise ValueError(f"ids: expected one dimension, got shape {array.shape}")
@@ -45,7 +52,7 @@ def id_array(ids: ArrayLike) -> NDArray[Any]:
             at = int(above[0])
             raise IndexError(f"ids: no token has id {array[at]}, at position {at}")
         if whole:
-            array = array.clip(-1)  # what is negative is refused all the same
+            array = array.clip(-1)  # -1 stands for any negative id: models refuse both
     return array.astype(np.int64)
 
 

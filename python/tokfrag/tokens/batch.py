@@ -107,6 +107,11 @@ class TokenBatch:
         -------
         ids : array (texts, length)
         mask : array (texts, length), bool
+
+        Raises
+        ------
+        ValueError
+            ``length`` is negative, or ``side`` or ``dtype`` is none of these.
         """
         if length is None:
             length = int(self.lengths.max(initial=0))
@@ -128,14 +133,30 @@ class TokenBatch:
         side: str = "right",
         dtype: DTypeLike = np.int64,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What :meth:`to_padded` gives, as torch tensors that share its memory."""
+        """Pad as :meth:`to_padded` does, to torch tensors without a copy.
+
+        Parameters
+        ----------
+        length, pad_id, side, dtype
+            As in :meth:`to_padded`.
+
+        Returns
+        -------
+        ids : tensor (texts, length)
+        mask : tensor (texts, length), bool
+        """
         import torch
 
         ids, mask = self.to_padded(length, pad_id, side, dtype)
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def to_nested(self) -> torch.Tensor:
-        """A jagged nested tensor (texts, tokens of each), int64, without padding."""
+        """Make a jagged nested tensor, which takes no padding.
+
+        Returns
+        -------
+        nested tensor (texts, tokens of each), int64
+        """
         import torch
 
         values = torch.from_numpy(self.ids.astype(np.int64))

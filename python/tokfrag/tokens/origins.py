@@ -89,7 +89,23 @@ class Origins:
 
     @classmethod
     def from_specification(cls, specification: Specification) -> Self:
-        """Make the tokenizer that plain values (:mod:`.specification`) describe."""
+        """Make the tokenizer that plain values (:mod:`.specification`) describe.
+
+        Parameters
+        ----------
+        specification : Specification
+
+        Returns
+        -------
+        Tokenizer
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+        >>> Tokenizer.from_specification(tok.specification).encode("a").tolist()
+        [97]
+        """
         return cls._around(TextPipeline.of(specification))
 
     @classmethod
@@ -122,18 +138,30 @@ class Origins:
 
         Parameters
         ----------
-        source
-            Path(s) of text files, whose lines are units of text with their newline; or an iterable
-            of texts.
-        vocab_size
+        source : path, paths, or iterable of str or bytes
+            Path(s) of text files, whose lines are units of text with their newline; or texts.
+        vocab_size : int
             Tokens wanted, special ones and the 256 bytes included.
-        pattern, special_tokens, min_frequency, max_token_length, progress
+        pattern : str, optional
+            How text is cut before merging, as the constructor takes it.
+        special_tokens, min_frequency, max_token_length, progress
             As in :func:`tokfrag.tokens.training.byte_pair.train_vocabulary`.
-        threads
+        threads : int, optional
             For counting words; the result does not depend on it.
-        max_memory
+        max_memory : int, optional
             Bytes that counting may hold, about, beside the text it is at; the rest goes to
             temporary files (:class:`WordCounts`). The result does not depend on it.
+
+        Returns
+        -------
+        Tokenizer
+
+        Raises
+        ------
+        ValueError
+            A number is out of range, or ``pattern`` is no regular expression.
+        TypeError
+            ``source`` is neither paths nor texts.
 
         Examples
         --------
@@ -167,7 +195,27 @@ class Origins:
         max_token_length: int | None = None,
         progress: bool = False,
     ) -> Self:
-        """Train from :class:`WordCounts`, however and wherever they were counted; see `train`."""
+        """Train from :class:`WordCounts`, however and wherever they were counted.
+
+        Parameters
+        ----------
+        counts : WordCounts
+            They stay as they are; their pattern becomes the tokenizer's.
+        vocab_size, special_tokens, min_frequency, max_token_length, progress
+            As in :meth:`train`.
+
+        Returns
+        -------
+        Tokenizer
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer, WordCounts
+        >>> counts = WordCounts("gpt2")
+        >>> counts.add(["low lower lowest"])
+        >>> Tokenizer.train_from_counts(counts, 258).encode("low").tolist()
+        [257]
+        """
         vocabulary = train_vocabulary(
             counts,
             vocab_size,
@@ -193,25 +241,36 @@ class Origins:
 
         Parameters
         ----------
-        path
+        path : str or os.PathLike
             A line a token: its bytes in base64, a space, its rank, which is also its id.
-        pattern
+        pattern : str or None
             How text is cut before merging: ``"gpt2"`` (also ``"r50k"``, ``"p50k"``),
             ``"cl100k"``, ``"o200k"``, ``"llama3"``, ``"qwen2"``, a regular expression of the
             ``regex`` package, or None for no cutting.
-        special_tokens
+        special_tokens : {str: id}, optional
             Tokens that text stands for only where ``allowed_special`` says so.
-        cache
+        cache : bool, str or os.PathLike
             Where to keep what loading makes, so that the next time takes milliseconds: True for a
             file in ``TOKFRAG_CACHE_DIR`` (where that is not set, beside ``path``), or a path. It
             is used only where it is whole and made from just this content, and replaced where not.
             It is as much to be trusted as a program: keep it where nobody else writes.
+
+        Returns
+        -------
+        Tokenizer
 
         Raises
         ------
         ValueError
             For a file that is not exactly of this format, with the line; for a pattern that is
             neither a name nor a regular expression; for special tokens whose ids collide.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").save_tiktoken("bytes.txt")
+        >>> Tokenizer.from_tiktoken("bytes.txt", pattern="gpt2").encode("ab").tolist()
+        [97, 98]
         """
         return cls._around(load_tiktoken(path, pattern, special_tokens, cache))
 
@@ -226,8 +285,26 @@ class Origins:
     ) -> Self:
         """Read GPT-2's pair of files, ``vocab.bpe`` (merges) and ``encoder.json`` (ids).
 
-        Entries of ``encoder.json`` that no merge makes, such as ``<|endoftext|>``, are special
-        tokens, beside those given.
+        Parameters
+        ----------
+        merges : str or os.PathLike
+            Path of ``vocab.bpe``.
+        ids : str or os.PathLike
+            Path of ``encoder.json``. An entry that no merge makes, such as ``<|endoftext|>``, is a
+            special token.
+        pattern : str, optional
+            How text is cut before merging, as the constructor takes it.
+        special_tokens : {str: id}, optional
+            More special tokens.
+
+        Returns
+        -------
+        Tokenizer
+
+        Raises
+        ------
+        ValueError
+            A file is malformed, or the two do not fit together; says where.
         """
         return cls._around(load_gpt2(merges, ids, pattern, special_tokens))
 
@@ -235,18 +312,49 @@ class Origins:
     def from_file(cls, path: FilePath, *, cache: bool | FilePath = False) -> Self:
         """Read a Hugging Face ``tokenizer.json``: byte-level BPE or WordPiece, plain or ``.gz``.
 
-        ``cache`` is that of :meth:`from_tiktoken`; WordPiece, quick to load, has none.
+        Parameters
+        ----------
+        path : str or os.PathLike
+        cache : bool, str or os.PathLike
+            As in :meth:`from_tiktoken`; WordPiece, quick to load, has none.
+
+        Returns
+        -------
+        Tokenizer
 
         Raises
         ------
         ValueError
             The file is malformed, or asks for what cannot be reproduced exactly; says where.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").save("tokenizer.json")
+        >>> Tokenizer.from_file("tokenizer.json").encode("ab").tolist()
+        [97, 98]
         """
         return cls._around(load_huggingface(path, cache))
 
     @classmethod
     def from_wordpiece(cls, path: FilePath, lowercase: bool = True) -> Self:
-        """Read BERT's ``vocab.txt``: a token a line, its number its id."""
+        """Read BERT's ``vocab.txt``: a token a line, its number its id.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        lowercase : bool
+            Whether text is read in lower case and without accents, as uncased models take it.
+
+        Returns
+        -------
+        Tokenizer
+
+        Raises
+        ------
+        ValueError
+            A line is empty or comes twice (names it), or ``[UNK]`` is missing.
+        """
         return cls.from_specification(read_bert(path, lowercase=lowercase))
 
     @classmethod
@@ -255,11 +363,15 @@ class Origins:
 
         Parameters
         ----------
-        name
+        name : str
             ``"r50k_base"``, ``"p50k_base"``, ``"p50k_edit"``, ``"cl100k_base"``, ``"o200k_base"``
             or ``"o200k_harmony"``.
-        cache
+        cache : bool, str or os.PathLike
             As in :meth:`from_tiktoken`.
+
+        Returns
+        -------
+        Tokenizer
 
         Raises
         ------
@@ -278,8 +390,22 @@ class Origins:
     def adopt(cls, tokenizer: object) -> Self:
         """Make a tokenizer with the ids of another library's.
 
-        `tokenizer` is a ``tiktoken.Encoding``, a ``tokenizers.Tokenizer`` or a fast tokenizer of
-        ``transformers``; what cannot be reproduced exactly is refused with a ``ValueError``.
+        Parameters
+        ----------
+        tokenizer : object
+            A ``tiktoken.Encoding``, a ``tokenizers.Tokenizer`` or a fast tokenizer of
+            ``transformers``. One of this class is returned itself.
+
+        Returns
+        -------
+        Tokenizer
+
+        Raises
+        ------
+        ValueError
+            The tokenizer does something that cannot be reproduced exactly; says what.
+        TypeError
+            It is of no library that is known.
         """
         if isinstance(tokenizer, cls):
             return tokenizer

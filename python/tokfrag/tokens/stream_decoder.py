@@ -15,12 +15,19 @@ class StreamDecoder:
 
     Parameters
     ----------
-    joiner
-        What decodes id by id, to bytes.
-    errors
+    joiner : Joiner
+        Decodes id by id, to bytes.
+    errors : str
         As in ``bytes.decode``.
-    skipped
+    skipped : collection of int
         Ids to pass over.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> decoder = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").stream_decoder()
+    >>> [decoder.push(id) for id in (0xC3, 0xA9)], decoder.finish()
+    (['', 'é'], '')
     """
 
     __slots__ = ("_decoder", "_joiner", "_skipped")
@@ -31,13 +38,27 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
 
     def push(self, id: int) -> str:
-        """Takes an id, returns the text that it completes (often its own, perhaps none)."""
+        """Take an id; return the text that it completes (often its own, perhaps none).
+
+        Parameters
+        ----------
+        id : int
+
+        Returns
+        -------
+        str
+        """
         if id in self._skipped:
             return ""
         return self._decoder.decode(self._joiner.push(id))
 
     def finish(self) -> str:
-        """What is left, by the ``errors`` policy; the decoder is then as new."""
+        """Give the rest, by the ``errors`` policy; the decoder is then as new.
+
+        Returns
+        -------
+        str
+        """
         rest = self._decoder.decode(self._joiner.finish(), True)
         self._decoder.reset()
         return rest

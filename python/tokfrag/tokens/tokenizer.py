@@ -71,16 +71,16 @@ class Tokenizer(Origins):
 
     __slots__ = ()
 
-    # What it holds.
+    # Vocabulary.
 
     @property
     def specification(self) -> Specification:
-        """What it is, as plain values."""
+        """The tokenizer as plain values, from which it can be made again."""
         return self.text_pipeline.specification
 
     @property
     def pattern(self) -> str | None:
-        """What a byte-pair model cuts text by; None for no cutting, and for other models."""
+        """The pattern by which a byte-pair model cuts text; None for no cutting, other models."""
         model = self.text_pipeline.model
         return model.pattern if isinstance(model, BytePair) else None
 
@@ -107,11 +107,36 @@ class Tokenizer(Origins):
         )
 
     def token_to_id(self, token: bytes | str) -> int | None:
-        """The id of a token, ordinary or special; None if there is none."""
+        """The id of a token, ordinary or special; None if there is none.
+
+        Parameters
+        ----------
+        token : bytes or str
+            The token's bytes, or their text.
+
+        Returns
+        -------
+        int or None
+        """
         return self.text_pipeline.id_of(token)
 
     def id_to_token(self, id: int) -> bytes:
-        """The bytes of a token; ``IndexError`` if no token has this id."""
+        """The bytes of a token.
+
+        Parameters
+        ----------
+        id : int
+
+        Returns
+        -------
+        bytes
+            A special token in UTF-8.
+
+        Raises
+        ------
+        IndexError
+            No token has this id.
+        """
         found = self.text_pipeline.model.token_bytes(id)
         if found is None:
             raise IndexError(f"id: no token has id {id}")
@@ -124,11 +149,11 @@ class Tokenizer(Origins):
 
         Parameters
         ----------
-        tokens
+        tokens : str, AddedToken, or iterable of them
             Their text. A token of the vocabulary keeps its id, the others get the next ones; one
             that was added before is passed over. An :class:`AddedToken` says more, and its id
             counts where it is not negative.
-        special
+        special : bool
             Special tokens are found where ``allowed_special`` names them, the others always.
 
         Returns
@@ -203,8 +228,21 @@ class Tokenizer(Origins):
     ) -> TokenBatch:
         """The ids of many texts, on several threads; the result does not depend on how many.
 
-        With ``dropout``, as in :meth:`encode`, what a text becomes depends on its place in the
-        batch.
+        Parameters
+        ----------
+        texts : iterable of str or bytes
+        allowed_special : "all" or collection of str
+            As in :meth:`encode`.
+        threads : int, optional
+            By default as many as there are processors.
+        dropout, seed : float, int
+            As in :meth:`encode`; each place in the batch draws by itself, so equal texts may
+            become different ids.
+
+        Returns
+        -------
+        TokenBatch
+            One row a text.
         """
         way = self.text_pipeline
         items = text_list(texts)
@@ -222,7 +260,7 @@ class Tokenizer(Origins):
         allowed_special: Names = (),
         threads: int | None = None,
     ) -> Any:
-        """How many tokens a text has (int), or each of many (array (texts,), int64).
+        """Count the tokens of a text, or of each of many, without keeping their ids.
 
         Parameters
         ----------
@@ -231,6 +269,11 @@ class Tokenizer(Origins):
             As in :meth:`encode`.
         threads : int, optional
             By default as many as there are processors.
+
+        Returns
+        -------
+        int or (texts,) array, int64
+            An int for one text.
         """
         way = self.text_pipeline
         sought = way.sought(allowed_special)
@@ -264,6 +307,11 @@ class Tokenizer(Origins):
         ids : array (tokens,), uint32
         offsets : array (tokens, 2), int64
             Begin and end.
+
+        Raises
+        ------
+        ValueError
+            ``unit`` is neither.
         """
         if unit not in ("char", "byte"):
             raise ValueError(f"unit: got {unit!r}, takes 'char' or 'byte'")
@@ -273,9 +321,26 @@ class Tokenizer(Origins):
     def truncate(self, text: str | bytes, max_tokens: int, *, allowed_special: Names = ()) -> Any:
         """The longest beginning of a text found to have at most ``max_tokens`` tokens.
 
-        It ends at the end of a token and of a character; the text itself if it is short enough.
-        No more of the text is encoded than that takes. ``allowed_special`` is that of
-        :meth:`encode`.
+        It ends at the end of a token and of a character. No more of the text is encoded than that
+        takes.
+
+        Parameters
+        ----------
+        text : str or bytes
+        max_tokens : int
+            0 or more.
+        allowed_special : "all" or collection of str
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        str or bytes
+            As ``text`` is; the text itself if it is short enough.
+
+        Raises
+        ------
+        ValueError
+            ``max_tokens`` is negative.
         """
         if max_tokens < 0:
             raise ValueError(f"max_tokens: got {max_tokens}, takes 0 or more")
@@ -321,12 +386,25 @@ class Tokenizer(Origins):
             An id that no token has raises ``IndexError`` with its position, or is passed over.
         skip_special_tokens : bool
             Whether special tokens are left out.
+
+        Returns
+        -------
+        str
         """
         known = self._to_decode(ids, unknown, skip_special_tokens)
         return self.text_pipeline.model.decode(known).decode("utf-8", errors)
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
-        """The bytes of ids: of a byte-pair tokenizer exactly those that were encoded."""
+        """The bytes of ids; a byte-pair tokenizer gives back exactly the bytes it encoded.
+
+        Parameters
+        ----------
+        ids : array, tensor or sequence of int
+
+        Returns
+        -------
+        bytes
+        """
         return self.text_pipeline.model.decode(id_array(ids))
 
     def decode_batch(
@@ -337,7 +415,19 @@ class Tokenizer(Origins):
         unknown: str = "error",
         skip_special_tokens: bool = False,
     ) -> list[str]:
-        """The texts of many rows of ids; the options are those of :meth:`decode`."""
+        """The texts of many rows of ids.
+
+        Parameters
+        ----------
+        batch : TokenBatch, or iterable of arrays of int
+        errors, unknown, skip_special_tokens
+            As in :meth:`decode`.
+
+        Returns
+        -------
+        list of str
+            One a row.
+        """
         return [
             self.decode(
                 row, errors=errors, unknown=unknown, skip_special_tokens=skip_special_tokens
@@ -348,7 +438,18 @@ class Tokenizer(Origins):
     def stream_decoder(
         self, *, errors: str = "replace", skip_special_tokens: bool = False
     ) -> StreamDecoder:
-        """Decodes id by id, giving text out as soon as its characters are whole."""
+        """Decode id by id, giving text out as soon as its characters are whole.
+
+        Parameters
+        ----------
+        errors, skip_special_tokens
+            As in :meth:`decode`.
+
+        Returns
+        -------
+        StreamDecoder
+            Takes ids by ``push``, and gives the rest by ``finish``.
+        """
         way = self.text_pipeline
         skipped = way.special_tokens.values() if skip_special_tokens else ()
         return StreamDecoder(way.model.joiner(), errors, skipped)
@@ -380,7 +481,15 @@ class Tokenizer(Origins):
     ) -> Tokenizer:
         """Continue training on other text: ids and merges stay, new ones come after them.
 
-        The arguments are those of `train`.
+        Parameters
+        ----------
+        source, vocab_size, min_frequency, max_token_length, threads, progress
+            As in :meth:`train`; the tokens there are count towards ``vocab_size``.
+
+        Returns
+        -------
+        Tokenizer
+            A new one; this one stays as it is.
 
         Raises
         ------
@@ -406,6 +515,10 @@ class Tokenizer(Origins):
     def compression_curve(self) -> CompressionCurve:
         """Tokens of the training text against vocabulary size, from the one training run.
 
+        Returns
+        -------
+        CompressionCurve
+
         Raises
         ------
         ValueError
@@ -418,15 +531,46 @@ class Tokenizer(Origins):
     # Files and stand-ins.
 
     def save(self, path: FilePath) -> None:
-        """Write a ``tokenizer.json`` that Hugging Face's ``tokenizers`` reads."""
+        """Write a ``tokenizer.json`` that Hugging Face's ``tokenizers`` reads.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Raises
+        ------
+        ValueError
+            The format cannot say something, or it would give other ids there.
+        """
         write_huggingface(self.specification, os.fspath(path))
 
     def save_tiktoken(self, path: FilePath) -> None:
-        """Write the ranks in tiktoken's format; with ``.gz`` at the end, packed."""
+        """Write the ranks in tiktoken's format.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            With ``.gz`` at the end, the file is packed.
+
+        Raises
+        ------
+        ValueError
+            It is no byte-pair tokenizer, or its merges are not in the order of its ids.
+        """
         write_tiktoken(self.specification, path)
 
     def as_tiktoken(self, name: str | None = None) -> Encoding:
-        """An object that is called as ``tiktoken.Encoding`` is; by default of the same name."""
+        """An object that is called as ``tiktoken.Encoding`` is.
+
+        Parameters
+        ----------
+        name : str, optional
+            By default the name of the adopted encoding, or ``"tokfrag"``.
+
+        Returns
+        -------
+        tokfrag.compat.tiktoken.Encoding
+        """
         return Encoding(self, name)
 
     def as_huggingface(
@@ -441,7 +585,14 @@ class Tokenizer(Origins):
     ) -> HuggingFaceTokenizer:
         """An object that is called as a fast tokenizer of ``transformers`` is.
 
-        The arguments are those of :class:`tokfrag.compat.huggingface.HuggingFaceTokenizer`.
+        Parameters
+        ----------
+        pad_token, eos_token, bos_token, model_max_length, padding_side, truncation_side
+            As in :class:`tokfrag.compat.huggingface.HuggingFaceTokenizer`.
+
+        Returns
+        -------
+        tokfrag.compat.huggingface.HuggingFaceTokenizer
         """
         return HuggingFaceTokenizer(
             self,

@@ -52,7 +52,7 @@ def scatter_fragments(
     ----------
     x : array or tensor
         This process' own part of the data, ``x_whole[..., *GridShards(...).region(rank)]``, so
-        ``(batch, channels, *lengths)``, or channels last; with `source`, the whole data there, and
+        ``(batch, channels, *lengths)``; with `source`, the whole data there, and
         None elsewhere.
     grid : FragmentGrid
         Over the whole data.
@@ -60,6 +60,8 @@ def scatter_fragments(
         Processes along each axis, as `GridShards` takes it; `FragmentPlan` suggests one.
     source : int, optional
         The rank, in the group, that holds all the data.
+    channels_last : bool
+        Whether `x` is ``(batch, *lengths, channels)``.
     group : ProcessGroup, optional
         Of torch.distributed, gloo or NCCL (tensors on this process' GPU); all processes if not
         given.
@@ -68,13 +70,23 @@ def scatter_fragments(
 
     Returns
     -------
-    ``(batch, n_own, channels, *size)``, or ``(batch, n_own, *size, channels)``, of the kind of `x`;
-    ``n_own`` is the product of ``GridShards(...).counts(rank)``.
+    (batch, n_own, channels, *size) array or tensor
+        As `x` is, channels last too; ``n_own`` is the product of ``GridShards(...).counts(rank)``.
 
     Raises
     ------
-    ValueError, TypeError : an argument that does not fit, or differs between processes
-    RuntimeError : the call failed on another process; no torch.distributed
+    ValueError, TypeError
+        An argument does not fit, or differs between processes.
+    RuntimeError
+        The call failed on another process, or torch.distributed is not initialised.
+
+    Examples
+    --------
+    >>> import torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> scatter_fragments(np.arange(4.0).reshape(1, 1, 4), FragmentGrid((4,), 2)).tolist()
+    [[[[0.0, 1.0]], [[2.0, 3.0]]]]
+    >>> dist.destroy_process_group()
     """
     peers = Peers(group)
     shards: GridShards
@@ -123,7 +135,7 @@ def gather_merge(
     group: dist.ProcessGroup | None = None,
     threads: int | None = None,
 ) -> Any:
-    """What all processes' fragments merge to, at the positions this process owns.
+    """Merge the fragments of all processes, at the positions this process owns.
 
     Every process of the group calls it, with the fragments of its own windows, as
     `scatter_fragments` cut them. Each is sent, point to point, the parts of other fragments over
@@ -133,23 +145,37 @@ def gather_merge(
 
     Parameters
     ----------
-    fragments : ``(batch, n_own, channels, *size)``, or channels last
-    grid, split, channels_last, group, threads : as `scatter_fragments` took them
-    window, reduce, fill_value : as :func:`tokfrag.merge` takes them; weights of single fragments
-        are those of the whole grid, ``(n, *size)``
+    fragments : (batch, n_own, channels, *size) array or tensor
+        Of this process' windows; ``(batch, n_own, *size, channels)`` with `channels_last`.
+    grid, split, channels_last, group, threads
+        As `scatter_fragments` took them.
+    window, reduce, fill_value
+        As :func:`tokfrag.merge` takes them; weights of single fragments are given for the whole
+        grid, ``(n, *size)``.
     target : int, optional
         The rank, in the group, that gets the whole result; the others get None. If not given, each
         gets its own part.
 
     Returns
     -------
-    ``(batch, channels, *lengths)``, or channels last, of the kind of `fragments`, where the lengths
-    are those of ``GridShards(...).region(rank)``.
+    (batch, channels, *lengths) array or tensor, or None
+        As `fragments` are, channels last too; the lengths are ``GridShards(...).shape(rank)``.
 
     Raises
     ------
-    ValueError, TypeError : an argument that does not fit, or differs between processes
-    RuntimeError : the call failed on another process; no torch.distributed
+    ValueError, TypeError
+        An argument does not fit, or differs between processes.
+    RuntimeError
+        The call failed on another process, or torch.distributed is not initialised.
+
+    Examples
+    --------
+    >>> import torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> grid = FragmentGrid((4,), 2, 1)
+    >>> gather_merge(scatter_fragments(np.arange(4.0).reshape(1, 1, 4), grid), grid).tolist()
+    [[[0.0, 1.0, 2.0, 3.0]]]
+    >>> dist.destroy_process_group()
     """
     peers = Peers(group)
     shards: GridShards
@@ -208,7 +234,7 @@ class _GatherMerge(torch.autograd.Function):
 
 
 class _Reach(NamedTuple):
-    """What a process' windows reach over along one axis."""
+    """The positions that a process' windows reach over along one axis."""
 
     needed: NDArray[np.int64]  # positions of the data
     gather: NDArray[np.int64]  # of each position reached, its place among those; -1: the pad value
@@ -242,7 +268,7 @@ def _scatter(
         if reach.padded:
             missing = reach.gather < 0
             block = pad_axis(block, first + axis, reach.gather, missing, grid.pad_value)
-    # On the positions they reach over, the windows lie as those of a "shift" grid do.
+    # On the positions they reach over, the windows lie as in a "shift" grid.
     shape = tuple(len(reach.gather) for reach in reaches[peers.rank])
     spec = (grid.size, grid.stride, "shift", "constant", 0, grid.dilation)
     local = FragmentGrid.checked(shape, *spec)  # type: ignore[arg-type]
@@ -277,7 +303,7 @@ def _gathered(
     return block if peers.rank == target else None
 
 
-# What goes into a call, checked
+# Checks of a call's arguments
 
 
 def _tensor(x: Any, name: str) -> Tensor:

@@ -36,7 +36,7 @@ class Peers:
         self.count = dist.get_world_size(self.group)
         if self.rank < 0:
             raise ValueError("group: this process is not in it")
-        # Where messages lie: NCCL takes those of a GPU, gloo those of the host.
+        # Messages lie where the backend takes them: NCCL's on a GPU, gloo's on the host.
         nccl = "nccl" in str(dist.get_backend(self.group))
         self.device = torch.device("cuda", torch.cuda.current_device()) if nccl else "cpu"
 
@@ -109,10 +109,14 @@ class Redistribution:
 
     Parameters
     ----------
-    peers : the processes
-    owned : the range of positions along each axis that each process holds; they do not overlap
-    needed : the positions along each axis that each process wants: their product
-    first : the array's first space-time axis
+    peers : Peers
+        The processes.
+    owned : sequence of one range an axis, one a process
+        The positions that each process holds; they do not overlap.
+    needed : sequence of one array an axis, one a process
+        The positions along each axis that each process wants: their product.
+    first : int
+        The array's first space-time axis.
     """
 
     peers: Peers
@@ -121,7 +125,7 @@ class Redistribution:
     first: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What this process needs; differentiable, and then its backward is for all to call."""
+        """Give the positions that this process needs; differentiable: all call the backward too."""
         moved: Tensor = _Redistribute.apply(x, self)  # type: ignore[no-untyped-call]
         return moved
 

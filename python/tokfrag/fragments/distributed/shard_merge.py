@@ -117,7 +117,7 @@ class ShardMerge:
         return arrived
 
     def _pieces(self, owner: int, needy: int) -> list[tuple[_Piece, ...]]:
-        """What of the fragments of `owner` lies over the region of `needy`."""
+        """The parts of `owner`'s fragments that lie over the region of `needy`."""
         axes = zip(self.shards.windows(owner), self.shards.region(needy), strict=True)
         return list(product(*(self._axis_pieces(axis, *at) for axis, at in enumerate(axes))))
 
@@ -248,7 +248,7 @@ class ShardMerge:
         shape = (like.shape[0], *inner)
         return like.new_empty(shape) if fill is None else like.new_full(shape, fill)
 
-    # What the backward needs
+    # For the backward
 
     @cached_property
     def plain_shards(self) -> GridShards:

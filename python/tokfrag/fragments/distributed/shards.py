@@ -21,13 +21,16 @@ class GridShards:
     Parameters
     ----------
     grid : FragmentGrid
-    workers : how many processes
-    split : how many runs along each axis, at most `workers` blocks; if not given, the split into
-        the most blocks whose cuts go through the fewest shared positions
+    workers : int
+        How many processes.
+    split : sequence of int, optional
+        How many runs along each axis, at most `workers` blocks. If not given, the split into the
+        most blocks whose cuts go through the fewest shared positions.
 
     Raises
     ------
-    ValueError, TypeError : numbers of workers or runs that do not fit
+    ValueError, TypeError
+        Numbers of workers or runs do not fit; a rank is not one of the processes.
 
     Examples
     --------
@@ -54,25 +57,67 @@ class GridShards:
         self.split = _least_shared(grid, workers) if split is None else _checked(split, self)
 
     def windows(self, rank: int) -> tuple[slice, ...]:
-        """The windows of a process, a run along each axis."""
+        """The windows of a process, a run along each axis.
+
+        Parameters
+        ----------
+        rank : int
+            0 to ``workers - 1``.
+
+        Returns
+        -------
+        tuple of slice
+            Into the grid's ``counts``; empty runs for a process that owns nothing.
+        """
         return tuple(
             slice(runs[at], runs[at + 1])
             for runs, at in zip(self._runs, self._place(rank), strict=True)
         )
 
     def counts(self, rank: int) -> tuple[int, ...]:
-        """How many windows a process holds along each axis."""
+        """How many windows a process holds along each axis.
+
+        Parameters
+        ----------
+        rank : int
+            0 to ``workers - 1``.
+
+        Returns
+        -------
+        tuple of int
+        """
         return tuple(run.stop - run.start for run in self.windows(rank))
 
     def region(self, rank: int) -> tuple[slice, ...]:
-        """The positions that a process owns, a range along each axis."""
+        """The positions that a process owns, a range along each axis.
+
+        Parameters
+        ----------
+        rank : int
+            0 to ``workers - 1``.
+
+        Returns
+        -------
+        tuple of slice
+            Into the grid's ``shape``; empty ranges for a process that owns nothing.
+        """
         return tuple(
             slice(edges[at], edges[at + 1])
             for edges, at in zip(self._edges, self._place(rank), strict=True)
         )
 
     def shape(self, rank: int) -> tuple[int, ...]:
-        """The lengths of a process' region."""
+        """The lengths of a process' region.
+
+        Parameters
+        ----------
+        rank : int
+            0 to ``workers - 1``.
+
+        Returns
+        -------
+        tuple of int
+        """
         return tuple(part.stop - part.start for part in self.region(rank))
 
     def __repr__(self) -> str:

@@ -60,7 +60,7 @@ def _path() -> Path | None:
 
 
 def _machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """Name the facts that the figures depend on; where one differs, they are measured again."""
     return {
         "processor": f"{platform.machine()} {processor_name()}",
         "processors": str(os.cpu_count()),

@@ -25,7 +25,7 @@ _MOST_BATCH = 4096
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to cut: what it costs, as predicted; and, once measured, what it took."""
+    """One way to cut: its predicted costs, and its measured time once there is one."""
 
     grid: FragmentGrid
     batch: int
@@ -43,6 +43,8 @@ class Candidate:
     def halo(self) -> tuple[tuple[int, int], ...]:
         """Results to leave out at the borders of fragments; `map_fragments` takes it.
 
+        Examples
+        --------
         >>> plan_fragments((64,), "float32", receptive_field=4, memory_limit=500).best.halo
         ((1, 2),)
         """
@@ -51,7 +53,25 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FragmentPlan:
-    """Candidates, the quickest first; and those refused, with what they would lose."""
+    """Candidates, the quickest first, and the refused ones, with the results they would lose.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+    refused : tuple of Candidate
+        The one that loses fewest results first.
+    calibration : Calibration
+        The machine's measured speed, by which the candidates are ranked.
+
+    Examples
+    --------
+    >>> plan = plan_fragments((64,), "float32", receptive_field=4, memory_limit=500)
+    >>> timed = plan.measure(lambda x: x, np.zeros((1, 1, 64), np.float32))
+    >>> timed.best.measured > 0, plan.best.measured
+    (True, None)
+    >>> print(plan.table(rows=0))
+    size | stride | n | batch | split | seconds | measured | memory | halo | redundancy
+    """
 
     candidates: tuple[Candidate, ...]
     refused: tuple[Candidate, ...]
@@ -65,9 +85,23 @@ class FragmentPlan:
     def measure(
         self, model: Callable[[Any], Any], x: Any, *, top: int = 1, device: Any = None
     ) -> FragmentPlan:
-        """The same plan with the times the first ``top`` candidates really take, in one process.
+        """Time the first candidates in this process; the order stays the predicted one.
 
-        ``x`` is (batch, channels, *shape), the data the plan was made for; a result is thrown away.
+        Parameters
+        ----------
+        model : callable
+            As :func:`map_fragments` takes it: a batch of fragments to results.
+        x : (batch, channels, *shape) array or tensor
+            The data the plan was made for.
+        top : int
+            How many candidates to time.
+        device : torch device, optional
+            Where the model runs, as :func:`map_fragments` takes it.
+
+        Returns
+        -------
+        FragmentPlan
+            The same plan with ``measured`` seconds in its first ``top`` candidates.
         """
         timed = []
         for candidate in self.candidates[:top]:
@@ -85,7 +119,17 @@ class FragmentPlan:
         return replace(self, candidates=(*timed, *self.candidates[top:]))
 
     def table(self, rows: int = 10) -> str:
-        """The first candidates and the refused ones, a line each."""
+        """The first candidates and the refused ones, a line each.
+
+        Parameters
+        ----------
+        rows : int
+            At most so many candidates, and so many refused ones.
+
+        Returns
+        -------
+        str
+        """
         head = "size | stride | n | batch | split | seconds | measured | memory | halo | redundancy"
         lines = [head]
         for c in self.candidates[:rows]:
@@ -130,7 +174,7 @@ def plan_fragments(
     own border). A candidate whose stride exceeds that loses results: it is refused, and the plan
     says how many.
 
-    The predicted time is that of the busiest worker (``n`` fragments of ``w`` positions for it,
+    The predicted time is the busiest worker's (``n`` fragments of ``w`` positions for it,
     moved bytes ``B``, messages ``m``, halo bytes ``h``)::
 
         n * cost(w) + calls * t_call + B / move_bandwidth + latency * m + h / bandwidth
@@ -140,18 +184,28 @@ def plan_fragments(
 
     Parameters
     ----------
-    shape : the lengths of the space-time axes, 1 to 4
-    dtype : the data's, NumPy's or torch's; results are taken to be of the same
-    receptive_field : positions, one number or one an axis; 1 for a pointwise model
-    memory_limit : bytes a worker may use for a batch, its results and the slab being merged
-    workers : processes that share the work
-    bandwidth, latency : bytes a second and seconds a message between workers; measured over a local
-        socket if not given
-    cost : the model's seconds a position, or a function from a fragment's size to seconds; if not
-        given, as much as copying the fragment in and out
-    channels, channels_out : of the data and of the results
-    model_memory : bytes the model needs inside, a position of a fragment
-    sizes, strides : to try instead of powers of two and the largest stride that loses nothing
+    shape : int or sequence of int
+        The lengths of the space-time axes, 1 to 4.
+    dtype : NumPy or torch dtype
+        Of the data; results are taken to be of the same.
+    receptive_field : int or sequence of int
+        Positions, one number or one an axis; 1 for a pointwise model.
+    memory_limit : int
+        Bytes a worker may use for a batch, its results and the slab being merged.
+    workers : int
+        Processes that share the work.
+    bandwidth, latency : float, optional
+        Bytes a second and seconds a message between workers; measured over a local socket if not
+        given.
+    cost : float or callable, optional
+        The model's seconds a position, or a function from a fragment's size to seconds; if not
+        given, as much as copying the fragment in and out.
+    channels, channels_out : int
+        Of the data, and of the results (by default as many).
+    model_memory : float
+        Bytes the model needs inside, a position of a fragment.
+    sizes, strides : sequence of int, or of one tuple a candidate, optional
+        To try instead of powers of two and the largest stride that loses nothing.
 
     Returns
     -------
@@ -225,7 +279,7 @@ def plan_fragments(
 
 @dataclass(frozen=True)
 class _Task:
-    """What all candidates have in common; bytes are a position."""
+    """The facts that all candidates share; bytes are a position."""
 
     shape: tuple[int, ...]
     receptive_field: tuple[int, ...]

@@ -22,7 +22,7 @@ PROJECTIONS = ("q", "k", "v")
 
 @dataclass(frozen=True)
 class Heads:
-    """What attention does between its projections."""
+    """Attention between its projections: scores, masks, dropout and mixing."""
 
     count: int
     dropout: float
@@ -41,7 +41,7 @@ class Heads:
     ) -> tuple[Tensor, Tensor | None]:
         """Mix projected values ``(batch, length, embed)``.
 
-        Masks are those of ``torch.nn.MultiheadAttention``. Returns what the output projection
+        It takes the masks of ``torch.nn.MultiheadAttention``. Returns what the output projection
         takes, and, if asked, the weights ``(batch, heads, targets, sources)``.
         """
         batch, targets, embed = q.shape
@@ -168,15 +168,37 @@ class SparseMultiheadAttention(nn.Module):
     ) -> Self:
         """The sparse form of attention.
 
-        ``masks`` maps ``"q"``, ``"k"``, ``"v"`` and ``"out"`` to bool masks; without one, weights
-        that are exactly zero are left out. Added biases of keys and values (``add_bias_kv``,
-        ``add_zero_attn``) are refused.
+        Parameters
+        ----------
+        attention : torch.nn.MultiheadAttention
+        masks : {str: bool tensor}, optional
+            Which weights of the projections "q", "k", "v" and "out" exist. Of a projection without
+            a mask, those that are not exactly zero.
+        kernel : "auto", "sparse" or "dense"
+            As in :class:`SparseLinear`.
+
+        Returns
+        -------
+        SparseMultiheadAttention
+            With copies of the weights, in their dtype and on their device.
+
+        Raises
+        ------
+        TypeError
+            It is another module, or a mask is not bool.
+        ValueError
+            A mask has another shape, or keys and values have added biases (``add_bias_kv``,
+            ``add_zero_attn``).
         """
         if not isinstance(attention, nn.MultiheadAttention):
             raise TypeError(f"attention: got {type(attention).__name__}, takes MultiheadAttention")
         if attention.bias_k is not None or attention.add_zero_attn:
             raise ValueError("attention: takes add_bias_kv=False and add_zero_attn=False")
         masks = {} if masks is None else masks
+        parts = dense_projections(attention)
+        unknown = sorted(set(masks) - set(parts))
+        if unknown:
+            raise ValueError(f"masks: got {', '.join(unknown)}, takes {', '.join(parts)}")
         layer = cls(
             attention.embed_dim,
             attention.num_heads,
@@ -187,14 +209,19 @@ class SparseMultiheadAttention(nn.Module):
             batch_first=attention.batch_first,
             sparsity=0.99,
         )
-        for part, (weight, bias) in dense_projections(attention).items():
+        for part, (weight, bias) in parts.items():
             product = SparseLinear.from_weight(weight, bias, masks.get(part), kernel=kernel)
             product.requires_grad_(weight.requires_grad)
             setattr(layer, f"{part}_proj", product)
         return layer
 
     def to_dense(self) -> nn.MultiheadAttention:
-        """A ``torch.nn.MultiheadAttention`` of the same weights."""
+        """Copy the weights, zeros included, to torch's dense layer.
+
+        Returns
+        -------
+        torch.nn.MultiheadAttention
+        """
         dense = nn.MultiheadAttention(
             self.embed_dim,
             self.num_heads,
@@ -252,8 +279,12 @@ class SparseMultiheadAttention(nn.Module):
         ----------
         query, key, value : (length, batch, size) tensors
             Batch first as asked; unbatched without that axis.
-        key_padding_mask, attn_mask, is_causal
+        key_padding_mask : (batch, sources) tensor, optional
             Bool (True: left out) or added to the scores.
+        attn_mask : (targets, sources) or (batch * heads, targets, sources) tensor, optional
+            Bool (True: left out) or added to the scores.
+        is_causal : bool
+            A hint that ``attn_mask`` is causal; takes that mask too.
         need_weights, average_attn_weights : bool
             Whether weights are returned, and whether as a mean over the heads.
 
@@ -290,7 +321,12 @@ class SparseMultiheadAttention(nn.Module):
         return (y if self.batch_first else y.transpose(0, 1)), weights
 
     def extra_repr(self) -> str:
-        """The sizes."""
+        """Name the sizes, for ``repr``.
+
+        Returns
+        -------
+        str
+        """
         return f"{self.embed_dim}, num_heads={self.num_heads}"
 
 

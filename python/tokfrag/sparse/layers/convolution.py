@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 
 
 class SparseConvolution(nn.Module):
-    """What :class:`SparseConv1d` and :class:`SparseConv2d` share.
+    """The base of :class:`SparseConv1d` and :class:`SparseConv2d`: products of gathered windows.
 
-    The weight ``(out_channels, in_channels * positions)`` is that of ``product``, a
-    :class:`SparseLinear` over gathered windows. Gathering takes ``positions`` times the bytes of
+    ``product``, a :class:`SparseLinear`, holds the weight ``(out_channels, in_channels *
+    positions)``. Gathering takes ``positions`` times the bytes of
     the input, so large kernels on large images are better left to a dense convolution.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tokfrag.sparse import SparseConv1d
+    >>> dense = torch.nn.Conv1d(4, 8, 3)
+    >>> sparse = SparseConv1d.from_dense(dense)
+    >>> torch.equal(sparse.to_dense().weight, dense.weight)
+    True
     """
 
     _AXES: ClassVar[int]
@@ -78,7 +87,7 @@ class SparseConvolution(nn.Module):
         self.dilation: tuple[int, ...] = dense.dilation
         self.padding_mode = dense.padding_mode
         self.groups = 1
-        # What functional.pad takes: the last axis first, before and after.
+        # In functional.pad's order: the last axis first, before and after.
         self._pads: list[int] = list(dense._reversed_padding_repeated_twice)
 
     @classmethod
@@ -87,8 +96,25 @@ class SparseConvolution(nn.Module):
     ) -> Self:
         """The sparse form of a convolution of one group.
 
-        ``mask`` is bool, of the weight's shape; without it, weights that are exactly zero are left
-        out. Raises TypeError for other modules and ValueError for several groups.
+        Parameters
+        ----------
+        convolution : torch.nn.Conv1d or torch.nn.Conv2d
+        mask : (out_channels, in_channels, *kernel_size) bool tensor, optional
+            Which weights exist; by default those that are not exactly zero.
+        kernel : "auto", "sparse" or "dense"
+            As in :class:`SparseLinear`.
+
+        Returns
+        -------
+        SparseConv1d or SparseConv2d
+            With copies of weights and bias, in their dtype and on their device.
+
+        Raises
+        ------
+        TypeError
+            It is another module, or the mask is not bool.
+        ValueError
+            It has several groups, or the mask has another shape.
         """
         if not isinstance(convolution, cls._DENSE):
             name = type(convolution).__name__
@@ -104,7 +130,12 @@ class SparseConvolution(nn.Module):
         return layer
 
     def to_dense(self) -> Any:
-        """Torch's convolution of the same weights."""
+        """Copy the weights, zeros included, to torch's dense layer.
+
+        Returns
+        -------
+        torch.nn.Conv1d or torch.nn.Conv2d
+        """
         values, bias = self.product.values, self.product.bias
         dense = self._DENSE(
             self.in_channels,
@@ -145,7 +176,22 @@ class SparseConvolution(nn.Module):
         return self.product.nnz
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input ([batch,] in_channels, *space)`` to ``([batch,] out_channels, *space)``."""
+        """Convolve; differentiable.
+
+        Parameters
+        ----------
+        input : (batch, in_channels, *space) or (in_channels, *space) tensor
+            On the device and in the dtype of the weights.
+
+        Returns
+        -------
+        (batch, out_channels, *places) or (out_channels, *places) tensor
+
+        Raises
+        ------
+        ValueError
+            The input has another number of axes or channels.
+        """
         axes = self._AXES
         if input.ndim not in (axes + 1, axes + 2) or input.shape[-axes - 1] != self.in_channels:
             raise ValueError(
@@ -159,7 +205,12 @@ class SparseConvolution(nn.Module):
         return y if input.ndim == axes + 2 else y.squeeze(0)
 
     def extra_repr(self) -> str:
-        """The sizes."""
+        """Name the sizes, for ``repr``.
+
+        Returns
+        -------
+        str
+        """
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What changes a tensor without a trailing underscore in its name.
+# Methods that change a tensor, though no trailing underscore says so.
 _WRITES = {"__setitem__", "__set__", "backward"}
 
 

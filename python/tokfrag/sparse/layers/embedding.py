@@ -29,12 +29,14 @@ class SparseEmbedding(StoredMatrix):
 
     Parameters
     ----------
-    num_embeddings, embedding_dim
+    num_embeddings, embedding_dim : int
         Rows and columns of the table; ``embedding_dim`` up to 32768.
-    sparsity
+    sparsity : float, 0 to less than 1
         Share of the table that is zero, at random places; not used when ``mask`` is given.
-    mask
-        Bool ``(num_embeddings, embedding_dim)``.
+    mask : (num_embeddings, embedding_dim) bool tensor, optional
+        Which values exist.
+    device, dtype
+        Of the values; float32, float64, float16 or bfloat16.
 
     Raises
     ------
@@ -87,10 +89,27 @@ class SparseEmbedding(StoredMatrix):
 
     @classmethod
     def from_dense(cls, embedding: nn.Embedding, mask: Tensor | None = None) -> SparseEmbedding:
-        """The sparse form of a table; without ``mask``, exact zeros are left out.
+        """The sparse form of a table.
 
-        A ``padding_idx`` is kept if its row is all zeros; ``max_norm`` and ``scale_grad_by_freq``
-        are refused.
+        Parameters
+        ----------
+        embedding : torch.nn.Embedding
+            Its ``padding_idx`` is kept; the mask must leave that row empty.
+        mask : (num_embeddings, embedding_dim) bool tensor, optional
+            Which values exist; by default those that are not exactly zero.
+
+        Returns
+        -------
+        SparseEmbedding
+            With copies of the values, in their dtype and on their device.
+
+        Raises
+        ------
+        TypeError
+            It is no embedding, the mask is not bool, or the dtype is none of the four.
+        ValueError
+            The mask has another shape; ``max_norm`` or ``scale_grad_by_freq`` is set; the mask
+            keeps values of the padding row.
         """
         if not isinstance(embedding, nn.Embedding):
             raise TypeError(f"embedding: got {type(embedding).__name__}, takes torch.nn.Embedding")
@@ -122,7 +141,12 @@ class SparseEmbedding(StoredMatrix):
         return layer
 
     def to_dense(self) -> nn.Embedding:
-        """A ``torch.nn.Embedding`` of the same table, zeros included."""
+        """Copy the table, zeros included, to torch's dense layer.
+
+        Returns
+        -------
+        torch.nn.Embedding
+        """
         table = torch.zeros(
             self.num_embeddings * self.embedding_dim,
             dtype=self.values.dtype,
@@ -162,7 +186,26 @@ class SparseEmbedding(StoredMatrix):
         return view_of(flat.index_put((self._positions(),), self.values).view(rows, columns))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Integer ids ``input (...)`` to ``(..., embedding_dim)``."""
+        """Look up the rows of ids.
+
+        Parameters
+        ----------
+        input : (...) tensor, int64, int32, int16 or uint8
+            Ids, on the table's device.
+
+        Returns
+        -------
+        (..., embedding_dim) tensor
+
+        Raises
+        ------
+        TypeError
+            Ids are no integers.
+        ValueError
+            Ids lie on another device than the table, or neither on a CPU nor on a CUDA device.
+        IndexError
+            An id is outside ``[0, num_embeddings)``.
+        """
         ids = input
         if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
             raise TypeError(f"ids: got {ids.dtype}, takes an integer dtype")
@@ -172,4 +215,10 @@ class SparseEmbedding(StoredMatrix):
         return operators.lookup(ids, self.values, self.offsets, self.local, self.embedding_dim)
 
     def extra_repr(self) -> str:
+        """Name the sizes, for ``repr``.
+
+        Returns
+        -------
+        str
+        """
         return f"{self.num_embeddings}, {self.embedding_dim}, nnz={self.nnz}"

@@ -57,10 +57,26 @@ class SparseEmbeddingBag(SparseEmbedding):
     def from_dense(  # type: ignore[override]
         cls, embedding: nn.EmbeddingBag, mask: Tensor | None = None
     ) -> SparseEmbeddingBag:
-        """The sparse form of a bag; without ``mask``, exact zeros are left out.
+        """The sparse form of a bag.
 
-        ``max_norm``, ``scale_grad_by_freq``, ``padding_idx`` and ``include_last_offset`` are
-        refused (ValueError).
+        Parameters
+        ----------
+        embedding : torch.nn.EmbeddingBag
+        mask : (num_embeddings, embedding_dim) bool tensor, optional
+            Which values exist; by default those that are not exactly zero.
+
+        Returns
+        -------
+        SparseEmbeddingBag
+            With copies of the values, in their dtype and on their device.
+
+        Raises
+        ------
+        TypeError
+            It is another module, or the mask is not bool.
+        ValueError
+            ``max_norm``, ``scale_grad_by_freq``, ``padding_idx`` or ``include_last_offset`` is set,
+            or the mask has another shape.
         """
         if not isinstance(embedding, nn.EmbeddingBag):
             raise TypeError(f"embedding: got {type(embedding).__name__}, takes EmbeddingBag")
@@ -78,7 +94,12 @@ class SparseEmbeddingBag(SparseEmbedding):
         return layer
 
     def to_dense(self) -> nn.EmbeddingBag:  # type: ignore[override]
-        """A ``torch.nn.EmbeddingBag`` of the same table, zeros included."""
+        """Copy the table, zeros included, to torch's dense layer.
+
+        Returns
+        -------
+        torch.nn.EmbeddingBag
+        """
         table = super().to_dense().weight.detach()
         rows, columns = self._shape
         return nn.EmbeddingBag(rows, columns, mode=self.mode, _weight=table)
@@ -95,6 +116,16 @@ class SparseEmbeddingBag(SparseEmbedding):
             Where each bag of ``input (n,)`` begins.
         per_sample_weights : tensor of input's shape, optional
             Factors of the rows, with ``mode="sum"``.
+
+        Returns
+        -------
+        (bags, embedding_dim) tensor
+            Zeros for an empty bag.
+
+        Raises
+        ------
+        ValueError
+            Shapes do not fit, offsets do not ascend from 0, or factors come with another mode.
         """
         if (input.ndim == 1) != (offsets is not None) or input.ndim not in (1, 2):
             raise ValueError(

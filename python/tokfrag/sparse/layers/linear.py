@@ -33,22 +33,26 @@ class SparseLinear(StoredMatrix):
 
     Parameters
     ----------
-    in_features, out_features
+    in_features, out_features : int
         Sizes of the last axis of ``x (..., in_features)`` and ``y (..., out_features)``.
-    sparsity
+    bias : bool
+        Whether ``b`` exists; it is dense.
+    sparsity : float, 0 to less than 1
         Share of weights that are zero, at random places; not used when ``mask`` is given.
-    mask
-        Bool ``(out_features, in_features)``: which weights exist.
-    kernel
-        ``"auto"`` races the sparse against the dense product once per machine and kind of call and
-        keeps the faster; ``"sparse"`` and ``"dense"`` fix the choice (and so the rounding).
+    mask : (out_features, in_features) bool tensor, optional
+        Which weights exist.
+    kernel : "auto", "sparse" or "dense"
+        "auto" races the sparse against the dense product once per machine and kind of call and
+        keeps the faster; "sparse" and "dense" fix the choice (and so the rounding).
+    device, dtype
+        Of values and bias; float32, float64, float16 or bfloat16.
 
     Attributes
     ----------
-    values
-        The non-zeros, one 1-D parameter; float32, float64, float16 or bfloat16.
-    local, runs
-        Their places (uint8 buffers), in the tiled form of :mod:`tokfrag.reference.sparse`.
+    values : (nnz,) parameter
+        The non-zeros.
+    local, runs : (nnz,) and (tiles, out_features, 2) buffers, uint8
+        Their places, in the tiled form of :mod:`tokfrag.reference.sparse`.
 
     Raises
     ------
@@ -102,7 +106,7 @@ class SparseLinear(StoredMatrix):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws values and bias uniformly, with the variance a dense layer's outputs would have."""
+        """Draw values and bias uniformly, with the variance a dense layer's outputs would have."""
         fan_in = max(1.0, self.nnz / self.out_features)
         bound = 1 / math.sqrt(fan_in)
         nn.init.uniform_(self.values, -bound, bound)
@@ -115,8 +119,25 @@ class SparseLinear(StoredMatrix):
     ) -> SparseLinear:
         """The sparse form of a linear layer.
 
-        ``mask`` is bool ``(out_features, in_features)``; without it, weights that are exactly zero
-        are left out.
+        Parameters
+        ----------
+        linear : torch.nn.Linear
+        mask : (out_features, in_features) bool tensor, optional
+            Which weights exist; by default those that are not exactly zero.
+        kernel : "auto", "sparse" or "dense"
+            As in the constructor.
+
+        Returns
+        -------
+        SparseLinear
+            With copies of weights and bias, in their dtype and on their device.
+
+        Raises
+        ------
+        TypeError
+            It is no linear layer, the mask is not bool, or the dtype is none of the four.
+        ValueError
+            The mask has another shape.
         """
         weight = getattr(linear, "weight", None)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
@@ -133,7 +154,19 @@ class SparseLinear(StoredMatrix):
         *,
         kernel: str = "auto",
     ) -> SparseLinear:
-        """As :meth:`from_dense`, from ``weight (out_features, in_features)`` itself."""
+        """The sparse form of a weight and a bias, as :meth:`from_dense` makes it of a layer.
+
+        Parameters
+        ----------
+        weight : (out_features, in_features) tensor
+        bias : (out_features,) tensor, optional
+        mask, kernel
+            As in :meth:`from_dense`.
+
+        Returns
+        -------
+        SparseLinear
+        """
         weight = weight.detach()
         check_dtype(weight.dtype, "weight")
         if mask is None:
@@ -155,7 +188,12 @@ class SparseLinear(StoredMatrix):
         return layer
 
     def to_dense(self) -> nn.Linear:
-        """A ``torch.nn.Linear`` of the same weights, zeros included."""
+        """Copy the weights, zeros included, to torch's dense layer.
+
+        Returns
+        -------
+        torch.nn.Linear
+        """
         linear = nn.Linear(
             self.in_features,
             self.out_features,
@@ -170,12 +208,24 @@ class SparseLinear(StoredMatrix):
         return linear
 
     def to_semi_structured(self) -> nn.Linear:
-        """A ``torch.nn.Linear`` whose weight is in torch's own 2:4 form, for inference on a GPU.
+        """Copy the weights to torch's own 2:4 form, for inference on a GPU.
 
         The mask may hold two of every four weights along a row at most (``sparsify`` with
         ``structure="2:4"``); the layer lies on a CUDA device with sparse tensor cores (compute
-        capability 8.0 or more), in float16 or bfloat16; both sizes are multiples of 64. Raises
-        ValueError or TypeError where that is not so.
+        capability 8.0 or more).
+
+        Returns
+        -------
+        torch.nn.Linear
+            Its weight takes no gradient.
+
+        Raises
+        ------
+        ValueError
+            Four neighbours hold three weights or more, a size is no multiple of 64, or the layer
+            is not on a CUDA device.
+        TypeError
+            The dtype is neither float16 nor bfloat16.
         """
         padded = nn.functional.pad(self.mask, (0, -self.in_features % 4))
         full = (padded.view(self.out_features, -1, 4).sum(-1) > 2).nonzero()
@@ -197,7 +247,12 @@ class SparseLinear(StoredMatrix):
         return linear
 
     def dense_weight(self) -> Tensor:
-        """The weight ``(out_features, in_features)``; gradients flow to ``values``."""
+        """Make the dense weight; gradients flow to ``values``.
+
+        Returns
+        -------
+        (out_features, in_features) tensor
+        """
         return densify(self.values, self.local, self.runs, self.in_features)
 
     @property
@@ -232,7 +287,22 @@ class SparseLinear(StoredMatrix):
         return view_of(self.dense_weight())
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input (..., in_features)`` to ``(..., out_features)``."""
+        """Multiply by the weight and add the bias; differentiable.
+
+        Parameters
+        ----------
+        input : (..., in_features) tensor
+            On the device and in the dtype of ``values``; under autocast, in autocast's dtype.
+
+        Returns
+        -------
+        (..., out_features) tensor
+
+        Raises
+        ------
+        ValueError, TypeError
+            The input has another size or dtype, or lies elsewhere.
+        """
         x = input
         if not (x.is_cpu or x.is_cuda or x.is_meta):
             raise ValueError(f"{self}: got an input on {x.device}, takes cpu or cuda")
@@ -249,11 +319,21 @@ class SparseLinear(StoredMatrix):
         )
 
     def set_mask(self, mask: Tensor) -> Tensor:
-        """Stores other places: kept values stay, new ones begin at zero.
+        """Store other places: kept values stay, new ones begin at zero.
 
-        Returns, for each stored value, the place it had before in the old ``values``, or -1: what
-        is needed to carry an optimiser's state over. ``values.data`` is replaced, the parameter
-        itself stays the same object.
+        ``values.data`` is replaced; the parameter itself stays the same object, so that optimisers
+        keep it.
+
+        Parameters
+        ----------
+        mask : (out_features, in_features) bool tensor
+            Which weights exist from now on.
+
+        Returns
+        -------
+        (nnz,) tensor, int64
+            For each stored value its place in the old ``values``, or -1, to carry an optimiser's
+            state over.
         """
         shape = (self.out_features, self.in_features)
         mask = check_mask(mask, shape).to(self.local.device)
@@ -269,6 +349,12 @@ class SparseLinear(StoredMatrix):
         return origin
 
     def extra_repr(self) -> str:
+        """Name the sizes, for ``repr``.
+
+        Returns
+        -------
+        str
+        """
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, nnz={self.nnz}, sparsity={self.sparsity:.3f}"

@@ -31,7 +31,7 @@ def recurrence(
 
     ``inputs (steps, batch, 4 hidden)`` are the input products with biases, gates in the order
     i, f, g, o; ``h (batch, size)`` and ``c (batch, hidden)`` the first state. ``ends (batch,)`` are
-    the steps of each sequence, where they differ: the cell state is then that of its last step.
+    the steps of each sequence, where they differ: the cell state is then its last step's.
     ``projection (size, hidden)`` makes the output of a step from what the gates let through.
     """
     composed = torch.compiler.is_compiling() or not operators.direct(inputs, values)
@@ -84,8 +84,8 @@ def gated_recurrence(
 ) -> Tensor:
     """Outputs of every step of a GRU, gates in the order r, z, n.
 
-    ``inputs (steps, batch, 3 hidden)`` are the input products with biases; ``bias (3 hidden,)`` is
-    that of the recurrent product, which the reset gate scales.
+    ``inputs (steps, batch, 3 hidden)`` are the input products with biases; ``bias (3 hidden,)``
+    belongs to the recurrent product, which the reset gate scales.
     """
     outputs = []
     for gates in inputs.unbind():
@@ -150,7 +150,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
         inputs, h, c, values, local, runs, outputs, cells, gates = ctx.saved_tensors
-        if torch.is_grad_enabled():  # gradients of gradients: those of the definition
+        if torch.is_grad_enabled():  # gradients of gradients come from the definition
             wanted = [t for t in (inputs, h, c, values) if t.requires_grad]
             made = _compose(inputs, h, c, values, local, runs, ctx.kernel)
             grads = iter(torch.autograd.grad(made, wanted, (grad_y, grad_c), create_graph=True))

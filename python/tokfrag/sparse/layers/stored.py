@@ -1,4 +1,4 @@
-"""What sparse layers share: one parameter of values, their places in buffers, checks, loading."""
+"""The base of sparse layers: one parameter of values, their places in buffers, checks, loading."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _EXTENT_LIMIT = 1 << 31
 
 
 def check_size(name: str, size: object) -> int:
+    """Return a size that is a positive int of 31 bits; refuse any other value by its name."""
     if isinstance(size, bool) or not isinstance(size, int):
         raise TypeError(f"{name}: got {size!r}, takes a positive int")
     if not 0 < size < _EXTENT_LIMIT:
@@ -25,6 +26,7 @@ def check_size(name: str, size: object) -> int:
 
 
 def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
+    """Return a sparsity in [0, 1) as a float; 1 is refused, for it leaves no weight to train."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)):
         raise TypeError(f"{name}: got {sparsity!r}, takes a number in [0, 1)")
     if not 0 <= sparsity < 1:
@@ -33,6 +35,7 @@ def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
 
 
 def check_mask(mask: Tensor, shape: tuple[int, ...], name: str = "mask") -> Tensor:
+    """Return a mask that is a bool tensor of the shape; refuse any other."""
     if not isinstance(mask, Tensor):
         raise TypeError(f"{name}: got {type(mask).__name__}, takes a bool tensor of shape {shape}")
     if tuple(mask.shape) != shape:
@@ -43,6 +46,7 @@ def check_mask(mask: Tensor, shape: tuple[int, ...], name: str = "mask") -> Tens
 
 
 def check_dtype(dtype: torch.dtype, name: str) -> None:
+    """Refuse a dtype that no kernel takes."""
     if dtype not in products.ELEMENTS:
         raise TypeError(f"{name}: got {dtype}, takes float32, float64, float16 or bfloat16")
 
@@ -55,12 +59,12 @@ def random_mask(rows: int, columns: int, sparsity: float) -> Tensor:
     return mask.view(rows, columns)
 
 
-# Parameters that have changed their size: an optimiser that has stepped kept moments of the old.
+# Parameters that have changed their size: optimisers may hold moments of the old size.
 _resized = WeakIdKeyDictionary()
 
 
 def _forget_old_sizes(optimizer: torch.optim.Optimizer, *_: object) -> None:
-    """Before a step: what an optimiser kept for values of another number begins anew."""
+    """Drop an optimiser's moments of values of another number, before its step trips over them."""
     if not _resized:
         return
     for group in optimizer.param_groups:
@@ -76,10 +80,10 @@ register_optimizer_step_pre_hook(_forget_old_sizes)
 
 
 def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
-    """Gives a parameter data of another size; the parameter stays the same object.
+    """Give a parameter data of another size; the parameter stays the same object.
 
-    An optimiser that has stepped forgets what it kept for the old values before its next step,
-    unless somebody has carried that over. A graph that is still alive (a loss held from the last
+    An optimiser that has stepped drops its moments of the old values before its next step, unless
+    somebody has carried them over. A graph that is still alive (a loss held from the last
     step) would make later gradients be checked against the old size; changing the dtype in between
     makes torch forget it.
     """
@@ -162,7 +166,7 @@ class StoredMatrix(nn.Module, ABC):
         # A checkpoint may hold another mask: check it, then make room for it.
         found = [state_dict.get(prefix + name) for name in ("values", *self._PLACES)]
         stored = [tensor for tensor in found if isinstance(tensor, Tensor)]
-        if stored and len(stored) < len(found):  # a part alone would not fit what is here
+        if stored and len(stored) < len(found):  # a part alone would not fit the rest of the layer
             for name in ("values", *self._PLACES):
                 if prefix + name not in state_dict:
                     missing_keys.append(prefix + name)
@@ -181,7 +185,7 @@ class StoredMatrix(nn.Module, ABC):
                 return
             if values.shape != self.values.shape:
                 replace_data(self.values, self.values.data.new_empty(values.shape))
-            # Another tensor, so that what is remembered of the old one is not taken for it.
+            # A new tensor, so that the entry remembered for the old one is not taken for it.
             self.local = self.local.new_empty(places[0].shape)
         super()._load_from_state_dict(
             state_dict,

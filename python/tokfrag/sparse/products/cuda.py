@@ -33,7 +33,7 @@ def kernels(device: int) -> type[_cuda.sparse]:
 
 @contextmanager
 def _launch(x: Tensor) -> Iterator[tuple[int, int]]:
-    """Torch's current device is that of `x`; gives its number and the handle of its stream."""
+    """Make the device of `x` torch's current one; give its number and its stream's handle."""
     device = x.device.index
     with torch.cuda.device(device):
         yield device, torch.cuda.current_stream(device).cuda_stream

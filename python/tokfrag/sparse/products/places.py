@@ -1,4 +1,4 @@
-"""Where the non-zeros are: packing masks, and what is derived from packed indices and kept.
+"""Where the non-zeros are: packing masks, and the forms that are derived from them and kept.
 
 The stored form is described in ``csrc/sparse/layout.hpp`` and, as plain loops, in
 :mod:`tokfrag.reference.sparse`.
@@ -44,7 +44,7 @@ class DeviceForm:
 
 @dataclass(eq=False)
 class Entry:
-    """What is known of one live pair of index tensors.
+    """The checked copy and the derived forms of one live pair of index tensors.
 
     ``local`` and ``runs`` are copies on the CPU: kernels read them, and no caller can write there
     after they were checked.
@@ -84,7 +84,7 @@ def _derive(local: Tensor, runs: Tensor, columns: int) -> Entry:
     return Entry(local, runs, pattern)
 
 
-#: What is derived from ``(local, runs, columns)``: an :class:`Entry`, validated while it is built.
+#: ``(local, runs, columns)`` to an :class:`Entry`, validated while it is built.
 entry_of = Remembered(_derive)
 
 

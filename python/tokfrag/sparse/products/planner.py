@@ -86,7 +86,7 @@ def _machine() -> str:
 
 
 def _stored(path: Path) -> dict[str, object]:
-    """What the file holds; nothing where it is absent or spoilt, for a race costs milliseconds."""
+    """Read the file; nothing where it is absent or spoilt, for a race costs milliseconds."""
     try:
         stored = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

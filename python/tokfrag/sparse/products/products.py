@@ -1,4 +1,4 @@
-"""What the sparse operators do with tensors: check them, choose a kernel, run it.
+"""The sparse operators on tensors: check them, choose a kernel, run it.
 
 These functions know nothing of gradients; :mod:`tokfrag.sparse.products.operators` adds them.
 """

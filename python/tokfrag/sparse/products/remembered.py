@@ -1,4 +1,4 @@
-"""What is derived from a pair of index tensors, kept while the pair lives unchanged."""
+"""Values derived from a pair of index tensors, kept while the pair lives unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Derived = TypeVar("Derived")
 
 
 class _State:
-    """What tells that a tensor is as it was: its version, its address, a few of its bytes."""
+    """The signs that a tensor is as it was: its version, its address, a few of its bytes."""
 
     __slots__ = ("_address", "_count", "_readable", "_samples", "_size", "_version")
 

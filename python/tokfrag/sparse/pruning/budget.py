@@ -40,7 +40,7 @@ def budget_of(sparsity: str) -> float:
         if name == GLOBAL:
             return check_sparsity(float(share) if share else _DEFAULT)
     except ValueError:
-        pass  # refused below, with the whole of what was given
+        pass  # refused below, with the whole string in the message
     raise TypeError(
         f"sparsity: got {sparsity!r}, takes a number in [0, 1), a mapping, a rule, 'global' or "
         "'global:0.8'"

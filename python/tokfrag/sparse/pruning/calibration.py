@@ -75,7 +75,7 @@ def calls_of(
 
 
 def inputs_of(model: nn.Module, site: Site, batch: Any, calls: int | None) -> Tensor | None:
-    """What flows into a site for one batch: float32 ``(positions, columns)``; None where nothing.
+    """The inputs of a site for one batch: float32 ``(positions, columns)``; None where none.
 
     The pass ends after so many ``calls``; without a number it runs to its end.
     """

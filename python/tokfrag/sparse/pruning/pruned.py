@@ -1,4 +1,4 @@
-"""What pruning made of one site."""
+"""The result of pruning one site."""
 
 from __future__ import annotations
 

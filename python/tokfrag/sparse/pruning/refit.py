@@ -15,7 +15,7 @@ from tokfrag.sparse.products.products import threads
 from tokfrag.sparse.pruning import masks
 from tokfrag.sparse.pruning.structures import Grouped, Structure
 
-# Pulls weights the data say nothing about back to their dense values; share of the mean diagonal.
+# Pulls weights that the data do not determine to their dense values; share of the mean diagonal.
 _DAMPING = 1e-4
 _PASSES = 2
 _LEVELS = 8
@@ -32,8 +32,8 @@ def _matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 class Problem:
     """Minimise ``|Xp W' - T|^2`` over masked W: ``G = Xp'Xp``, ``C = T'Xp``, ``T = Xd W0'``.
 
-    Where the layer has a bias, Xp and T are taken about their means: what the means leave is for
-    the bias, which is :meth:`shift`.
+    Where the layer has a bias, Xp and T are taken about their means; :meth:`shift` gives the bias
+    that the means ask for.
     """
 
     weight: Tensor  # W0 (rows, columns)
@@ -51,12 +51,13 @@ class Problem:
         return max(0.0, total) / max(self.scale, self.energy, 1e-300)
 
     def shift(self, weight: Tensor) -> Tensor | None:
-        """What to add to the bias: the mean of ``T - Xp W'``."""
+        """The change of the bias: the mean of ``T - Xp W'``."""
         if self.mean_in is None or self.mean_out is None:
             return None
         return self.mean_out - weight @ self.mean_in
 
     def damped(self) -> Problem:
+        """Add a small pull to the dense weights, so that singular data have one solution."""
         mean = float(self.gram.diagonal().mean())
         extra = _DAMPING * mean if mean > 0 else 1.0
         gram = self.gram + extra * torch.eye(len(self.gram))

@@ -23,7 +23,7 @@ def regrow(
     loss: Callable[[Any], Tensor] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> dict[str, int]:
-    """In every ``SparseLinear``, drops the smallest values and grows as many by gradient.
+    """Drop the smallest values of every ``SparseLinear`` and grow as many by gradient.
 
     One forward and backward pass over ``inputs`` gives, for each absent weight, the size of the
     gradient it would have; it is computed for 128 rows at a time and only the largest are kept, so
@@ -31,18 +31,20 @@ def regrow(
 
     Parameters
     ----------
-    fraction
-        Share of each layer's non-zeros to move, in [0, 1].
-    inputs
+    model : torch.nn.Module
+        Changed in place.
+    fraction : float, 0 to 1
+        Share of each layer's non-zeros to move.
+    inputs : tensor, tuple or mapping
         A batch: the model's argument, a tuple of arguments, or a mapping of named ones.
-    loss
+    loss : callable, optional
         ``loss(output)``, a scalar; by default the model's output itself is the loss.
-    optimizer
-        Whose state follows the values that stay; grown values begin without history.
+    optimizer : torch.optim.Optimizer, optional
+        Its state follows the values that stay; grown values begin without history.
 
     Returns
     -------
-    dict
+    dict of str to int
         How many values moved, by module path.
 
     Raises

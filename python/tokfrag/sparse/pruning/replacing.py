@@ -108,7 +108,7 @@ def sparse_form(module: nn.Module, items: Sequence[Pruned]) -> nn.Module:
 
 
 def _freeze(layer: SparseLinear, dense: nn.Module) -> None:
-    """What was frozen stays frozen."""
+    """Freeze the layer's parameters where the dense module's are frozen."""
     layer.values.requires_grad_(dense.get_parameter("weight").requires_grad)
     bias = getattr(dense, "bias", None)
     if layer.bias is not None and isinstance(bias, Tensor):

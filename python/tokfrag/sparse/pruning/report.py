@@ -1,4 +1,4 @@
-"""What ``sparsify`` did: a row for every matrix it pruned, and one for every module."""
+"""The report of ``sparsify``: a row for every matrix it pruned, and one for every module."""
 
 from __future__ import annotations
 
@@ -15,10 +15,22 @@ from tokfrag.sparse.pruning.pruned import Pruned
 class LayerReport:
     """One pruned matrix.
 
-    ``path`` is the module's, with the part where it has several. ``error_before`` and
-    ``error_after`` are squared errors of the layer's outputs on the calibration data relative to
-    the target outputs, before and after the final descent; None for ``method="sgd"``, which has no
-    layer problem. Bytes are of the weights, dense and stored sparse.
+    Attributes
+    ----------
+    path : str
+        The module's, with the part where it has several.
+    shape : (int, int)
+    sparsity : float
+        The share of zeros.
+    error_before, error_after : float or None
+        Squared error of the layer's outputs on the calibration data, relative to the target
+        outputs, before and after the final descent; None for ``method="sgd"``, which has no layer
+        problem.
+    bytes_dense, bytes_sparse : int
+        Of the weights, dense and stored sparse.
+    seconds : float
+    remark : str
+        Such as why another target was taken.
     """
 
     path: str
@@ -50,7 +62,27 @@ class ModuleReport:
 
 @dataclass(frozen=True)
 class SparsityReport:
-    """Every pruned layer, every module, totals, and the masks (by parameter name, True: kept)."""
+    """Every pruned layer, every module, totals, and the masks.
+
+    Attributes
+    ----------
+    method : str
+        As :func:`sparsify` was asked.
+    layers : tuple of LayerReport
+        One a pruned matrix.
+    masks : {str: bool tensor}
+        By parameter name; True: kept.
+    seconds : float
+        Of the whole call.
+    modules : tuple of ModuleReport
+        One a module of the model.
+
+    Examples
+    --------
+    >>> layer = LayerReport("0", (4, 8), 0.5, 0.2, 0.1, 128, 96, 0.01)
+    >>> print(SparsityReport("cd", (layer,), {}).table().splitlines()[1])
+    0                     4x8    0.500  2.00e-01  1.00e-01       0.1       0.1   0.01
+    """
 
     method: str
     layers: tuple[LayerReport, ...]
@@ -80,7 +112,13 @@ class SparsityReport:
         return sum(layer.bytes_sparse for layer in self.layers)
 
     def table(self) -> str:
-        """The report as text: a line a pruned matrix, a line a module left dense, totals."""
+        """The report as text: a line a pruned matrix, a line a module left dense, totals.
+
+        Returns
+        -------
+        str
+            Errors are relative to the outputs; bytes in kB, time in seconds.
+        """
         dense = [row for row in self.modules if row.action == "left dense"]
         paths = [*(layer.path for layer in self.layers), *(row.path for row in dense)]
         width = max(len(path) for path in (*paths, "whole model"))

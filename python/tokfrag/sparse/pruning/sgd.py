@@ -27,7 +27,7 @@ _DROPS = 10
 
 @dataclass(frozen=True)
 class Options:
-    """What training takes besides the model and its data."""
+    """The options of training, as :func:`sparsify` takes them."""
 
     structure: Structure | None
     given: Mapping[str, Tensor]
@@ -38,7 +38,7 @@ class Options:
 
 
 def carry_state(optimizer: torch.optim.Optimizer, parameter: Tensor, origin: Tensor) -> None:
-    """Moves an optimiser's state of a 1-D parameter to its new places (-1: begins at zero)."""
+    """Move an optimiser's state of a 1-D parameter to its new places (-1: begins at zero)."""
     state = optimizer.state.get(parameter, {})
     for name, tensor in list(state.items()):
         if isinstance(tensor, Tensor) and tensor.ndim == 1 and len(tensor):

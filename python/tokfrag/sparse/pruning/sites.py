@@ -176,7 +176,7 @@ def is_turned_linear(module: nn.Module) -> bool:
 
 
 def _is_known(module: nn.Module) -> bool:
-    """Whether the module's forward is that of a layer whose inputs can be told."""
+    """Whether the module runs the forward of a layer whose inputs can be told."""
     if parametrize.is_parametrized(module):
         kind = type(module).__mro__[1]
     else:
@@ -258,7 +258,7 @@ def _attention_sites(
         rows = slice(number * size, (number + 1) * size)
         name = "in_proj_weight" if packed else f"{part}_proj_weight"
         width = module.get_parameter(name).shape[1]
-        # Where the weights are apart, their rows are not those of the one bias.
+        # Apart, the weights' rows do not match the rows of the one bias.
         own = bias if packed else None
         tap, where = attention_argument(number), rows if packed else slice(None)
         sites.append(Site(path, (name,), (width,), own, tap, part, where))

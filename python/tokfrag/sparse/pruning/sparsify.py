@@ -92,9 +92,11 @@ def sparsify(
     replace : bool
         Whether layers become sparse ones (``SparseLinear`` and so on), under every path that leads
         to them, with their mode and hooks, frozen where they were; else zeros stay in place.
-    loss, steps, learning_rate
-        For ``"sgd"``: ``loss(model, batch)``, by default the distance to the dense model's outputs;
-        Adam steps, and their size.
+    loss : callable, optional
+        For ``"sgd"``: ``loss(model, batch)``, a scalar; by default the distance to the dense
+        model's outputs.
+    steps, learning_rate : int, float
+        For ``"sgd"``: Adam's steps, and their size.
     progress : bool
         Whether a bar shows how far it is.
 

@@ -1,4 +1,4 @@
-"""What flows into each matrix of a layer, told from a call of its module."""
+"""The inputs of each matrix of a layer, told from a call of its module."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def attention_argument(number: int) -> Tap:
 def attention_mixture(
     module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
 ) -> Tensor:
-    """What attention's output projection takes: computed again, for torch calls no module there."""
+    """Compute the inputs of attention's output projection again: torch calls no module there."""
     names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     parts = [given[name] for name in names[:3]]

@@ -163,7 +163,7 @@ class BytePair:
         }
         return _rebuild, (self.native.vocabulary(), settings)
 
-    # What it holds.
+    # Vocabulary.
 
     @property
     def tokens(self) -> list[tuple[bytes, int]]:
@@ -174,7 +174,7 @@ class BytePair:
 
     @property
     def description(self) -> BpeModel:
-        """What it is, as plain values."""
+        """The model as plain values, from which it can be made again."""
         tokens = self.tokens
         ids = np.array([id for _, id in tokens], np.int64)
         if self.merges is None and (np.diff(ids) <= 0).any():

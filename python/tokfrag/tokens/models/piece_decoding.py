@@ -31,16 +31,16 @@ class PieceDecoding:
 
     Parameters
     ----------
-    replace
-        Pairs of texts: what is replaced in each token, one after the other.
-    byte_fallback
+    replace : tuple of (str, str)
+        In each token every first text becomes the second, pair after pair.
+    byte_fallback : bool
         Runs of tokens such as ``<0x0A>`` are the bytes they name.
-    strip
+    strip : (str, int)
         A character and how many of it go from the beginning of the whole.
-    drop_first
+    drop_first : str
         A character that goes from the whole first token (``Metaspace`` with a prefix).
-    joint
-        What stands between tokens: a blank where a file names no decoder at all.
+    joint : str
+        Stands between tokens: a blank where a file names no decoder at all.
     """
 
     replace: tuple[tuple[str, str], ...] = ((METASPACE, " "),)
@@ -157,7 +157,7 @@ class ModelJoiner:
         return self._take_run(True)
 
     def _take_run(self, ended: bool) -> str:
-        """What the bytes at hand spell; what cannot become a character is a U+FFFD a byte."""
+        """Decode the bytes at hand; a byte that cannot become a character is a U+FFFD."""
         text = ""
         while self._run:
             size = next((n for n in range(1, 5) if _spells(self._run[:n])), 0)

@@ -55,9 +55,11 @@ class Replace:
     new: str
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text with ``new`` for ``old``."""
         return text.replace(self.old, self.new) if self.old else text
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; each ``new`` comes from the last character of its ``old``."""
         found: list[tuple[int, int, str]] = []
         at = text.find(self.old) if self.old else -1
         while at >= 0:
@@ -78,6 +80,7 @@ class ReplacePattern:
         return regex.compile(self.pattern)
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text with ``new`` for every match."""
         if (self.pattern, self.new) == (" {2,}", " "):
             # T5's and XLM-R's: quicker without an expression.
             while "  " in text:
@@ -87,6 +90,7 @@ class ReplacePattern:
         return written
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; each ``new`` comes from the last character of its match."""
         spans = [match.span() for match in self._compiled.finditer(text)]
         return _rewrite(text, sources, [(a, b, self.new) for a, b in spans if a < b])
 
@@ -98,9 +102,11 @@ class Prepend:
     new: str
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text with ``new`` before it."""
         return self.new + text if text else text
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; ``new`` comes from the first character."""
         return self.apply(text, first), sources[:1] * len(self.new) + sources
 
 
@@ -120,10 +126,12 @@ class Strip:
         return begin, end
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text without white space at its ends."""
         begin, end = self._bounds(text)
         return text[begin:end]
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; the characters that stay keep their places."""
         begin, end = self._bounds(text)
         return text[begin:end], sources[begin:end]
 
@@ -140,12 +148,15 @@ class _EachCharacter:
     """Steps that rewrite every character by itself."""
 
     def write(self, char: str) -> str:
+        """Return what the character becomes, perhaps nothing."""
         raise NotImplementedError
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text, every character rewritten."""
         return "".join(map(self.write, text))
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; what a character becomes comes from it."""
         written = [self.write(char) for char in text]
         places = [
             source for new, source in zip(written, sources, strict=True) for _ in range(len(new))
@@ -158,9 +169,11 @@ class Lowercase(_EachCharacter):
     """Every character by itself in lower case: no final sigma."""
 
     def write(self, char: str) -> str:
+        """Return the character in lower case."""
         return char.lower()
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text in lower case; with a sigma by characters, so that none is final."""
         return text.lower() if "\u03a3" not in text else super().apply(text, first)
 
 
@@ -169,9 +182,11 @@ class StripAccents(_EachCharacter):
     """Marks (categories Mn, Mc, Me) go."""
 
     def write(self, char: str) -> str:
+        """Return the character, or nothing for a mark."""
         return "" if _MARK.match(char) else char
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text without marks."""
         return text if text.isascii() else _MARK.sub("", text)
 
 
@@ -185,9 +200,11 @@ class Nmt(_EachCharacter):
     """Control characters go, other kinds of white space become blanks."""
 
     def write(self, char: str) -> str:
+        """Return the character, a blank, or nothing."""
         return _NMT.get(ord(char), char)
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text with blanks for white space and without control characters."""
         return text.translate(_NMT)
 
 
@@ -198,9 +215,11 @@ class UnicodeForm:
     form: Literal["NFC", "NFD", "NFKC", "NFKD"]
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the normal form of the text."""
         return unicodedata.normalize(self.form, text)
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; a composed character comes from the first of its parts."""
         if self.form in ("NFD", "NFKD"):
             sizes = [len(unicodedata.normalize(self.form, char)) for char in text]
             spread = [
@@ -254,11 +273,13 @@ class Precompiled:
         return new.decode(), sources.tolist()
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text, every grapheme replaced as the map says."""
         if text.isascii() and self._map.leaves(text):
             return text
         return self._replace(text, False)[0]
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same and where its characters come from, as the map says."""
         new, places = self._replace(text, True)
         return new, [sources[place] for place in places]
 
@@ -274,6 +295,7 @@ class Metaspace:
     words: bool = False
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text with the blanks that it, or each of its words, begins with."""
         if not self.words:
             return self._begin(text.replace(METASPACE, " "), first)
         return "".join(
@@ -286,6 +308,7 @@ class Metaspace:
         return " " + text if wanted and text and text[0] != " " else text
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same; a blank that was added comes from the character after it."""
         spans = [match.span() for match in _WORD.finditer(text)] if self.words else [(0, len(text))]
         out: list[str] = []
         places: Sources = []

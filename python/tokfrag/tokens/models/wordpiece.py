@@ -18,7 +18,7 @@ from tokfrag.tokens.models.spelled import Spelled
 from tokfrag.tokens.specification import AddedToken, WordPieceModel
 
 _MOST_IDS = (1 << 24) - 1
-# What a character becomes, as csrc/tokens/wordpiece/wordpiece.hpp numbers it.
+# The fates of a character, as csrc/tokens/wordpiece/wordpiece.hpp numbers it.
 _CHAR, _SPACE, _ALONE, _DROPPED, _STARTER, _MARK, _SEVERAL = (kind << 29 for kind in range(7))
 
 
@@ -27,14 +27,14 @@ class WordPiece:
 
     Text is cleaned, split at white space, punctuation and around Chinese characters, and each word
     is cut into the longest tokens from the left (in time linear in the word: arXiv 2012.15524); a
-    word that cannot be cut so is unknown. Decoding puts blanks between words, as BERT's does: what
-    was between them is lost in encoding.
+    word that cannot be cut so is unknown. Decoding puts blanks between words, as BERT's does:
+    encoding loses the white space between them.
 
     Parameters
     ----------
-    description
-        What it is. Ids are 0 to the number of tokens less 1, or with gaps below ``2**24 - 1``.
-    added
+    description : WordPieceModel
+        Ids are 0 to the number of tokens less 1, or with gaps below ``2**24 - 1``.
+    added : tuple of AddedToken
         The tokens that are added to it.
 
     Raises
@@ -93,7 +93,7 @@ class WordPiece:
     def __reduce__(self) -> tuple[Any, ...]:
         return WordPiece, (self.description, self._added)
 
-    # What it holds.
+    # Vocabulary.
 
     @property
     def id_count(self) -> int:

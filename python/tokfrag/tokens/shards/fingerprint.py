@@ -14,7 +14,7 @@ from tokfrag.tokens.pipeline import TextPipeline
 from tokfrag.tokens.specification import AddedToken, Pipeline, WordPieceModel
 
 _VERSION = "2:"
-# What has an effect on decoding alone.
+# Settings that change decoding alone, and so no ids on disk.
 _DECODING = frozenset({"spaced_decoding", "clean_up_decoding"})
 
 

@@ -59,7 +59,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What a folder of shards holds, and by what settings it was made."""
+    """The shards of a folder, and the settings they were made by."""
 
     dtype: str
     vocab_size: int

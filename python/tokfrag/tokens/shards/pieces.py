@@ -47,7 +47,7 @@ class Piece(NamedTuple):
 
 
 def cut_rule(tokenizer: Piped) -> re.Pattern[bytes] | None:
-    """What ends where a text may be cut without changing its ids; None: it may not be cut."""
+    """A pattern that ends where a text may be cut without changing its ids; None: nowhere."""
     pipeline = tokenizer.text_pipeline.values
     allowed = tokenizer.text_pipeline.model.cuts
     if allowed is None:
@@ -120,7 +120,7 @@ def _read_text(
         cut = _last_cut(text, rule)
         if cut:
             yield Piece(text[:cut], False, position())
-        # Where there is nowhere to cut, look again once there is twice as much.
+        # Without a place to cut, look again once there is twice as much: the time stays linear.
         chunks, held = [text[cut:]], held - cut
         wanted = size if cut else 2 * held
     yield Piece(b"".join(chunks), True, position())

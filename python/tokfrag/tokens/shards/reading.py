@@ -21,10 +21,10 @@ class TokenShards:
 
     Parameters
     ----------
-    path
+    path : str or os.PathLike
         The folder, or one file of bare ids (``layout="bin"``).
-    dtype
-        Of a file of bare ids: ``"uint16"`` or ``"uint32"``.
+    dtype : "uint16" or "uint32"
+        Of a file of bare ids; a folder's index says its own.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class TokenShards:
     @overload
     def __getitem__(self, index: slice) -> NDArray[Any]: ...
     def __getitem__(self, index: int | slice) -> int | NDArray[Any]:
-        """One id, or those of a slice: a view of the file where it lies in one shard."""
+        """One id, or the ids of a slice: a view of the file where the slice lies in one shard."""
         if isinstance(index, slice):
             begin, end, step = index.indices(len(self))
             if step == 1:
@@ -144,14 +144,30 @@ class TokenShards:
         return np.concatenate([np.empty(0, np.int64), *shifted])
 
     def document(self, number: int) -> NDArray[Any]:
-        """The ids of one document."""
+        """Read the ids of one document.
+
+        Parameters
+        ----------
+        number : int
+            From 0; negative numbers count from the end.
+
+        Returns
+        -------
+        (tokens,) array, uint16 or uint32
+            With its end-of-text token; a view of the file where the document lies in one shard.
+        """
         ends = self.document_ends
         place = range(len(ends))[number]
         return self._between(int(ends[place - 1]) if place else 0, int(ends[place]))
 
     def verify(self) -> None:
-        """Read every file and compare with the checksums of the index; ValueError names the first
-        shard that differs."""
+        """Read every file of a folder and compare it with the checksums of the index.
+
+        Raises
+        ------
+        ValueError
+            A shard differs; names the first.
+        """
         for shard in self._index.shards if self._index else ():
             if shard_digest(self._path, shard) != shard.sha256:
                 raise ValueError(f"{self._path}: shard {shard.name} is not what was written")
@@ -159,7 +175,20 @@ class TokenShards:
     # Training.
 
     def windows(self, length: int, *, phase: int = 0) -> TokenWindows:
-        """The dataset of windows of ``length`` ids and the ids that follow each."""
+        """Make the dataset of windows that lie side by side, each with the ids that follow its own.
+
+        Parameters
+        ----------
+        length : int
+            Ids in a window.
+        phase : int
+            Where the first window begins.
+
+        Returns
+        -------
+        TokenWindows
+            Its items are ``(x, y)``, each ``(length,)`` int64; the ids of ``y`` lie one place on.
+        """
         return TokenWindows(self, length, phase=phase)
 
     def batches(
@@ -180,13 +209,13 @@ class TokenShards:
 
         Parameters
         ----------
-        batch, length
-            The shape of what is given.
-        seed
-            Of the order.
-        epochs
+        batch, length : int
+            The shape of ``x`` and ``y``.
+        seed : int
+            Of the order, 0 or more.
+        epochs : int, optional
             How many; None: without end.
-        rank, world_size
+        rank, world_size : int
             The part of a process among several: every ``world_size``-th batch, from ``rank`` on.
 
         Yields
@@ -276,7 +305,9 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
 def _check_ends(ends: NDArray[np.int64], tokens: int, path: Path) -> None:
     """Refuse ends of documents that do not rise to the number of tokens."""
     before = 0
-    for at in range(0, len(ends), _CHECKED_ENDS):  # in parts, for what is mapped may be large
+    for at in range(
+        0, len(ends), _CHECKED_ENDS
+    ):  # in parts: a mapped file may be larger than memory
         part = ends[at : at + _CHECKED_ENDS]
         if part[0] < before or (np.diff(part) < 0).any():
             raise ValueError(f"{path}: is damaged: ends of documents do not ascend")

@@ -40,25 +40,27 @@ def encode_files(
 
     Parameters
     ----------
-    tokenizer
-        What to encode with. Special tokens in the text are plain text.
-    paths
+    tokenizer : Tokenizer
+        Special tokens in the text are plain text to it.
+    paths : path or iterable of paths
         A file or several: ``.jsonl`` and ``.ndjson`` hold a document a line, in a field of a JSON
         object; any other file is one document. With ``.gz`` at the end they are unpacked.
-    out
+    out : str or os.PathLike
         With ``layout="tokfrag"`` a folder for :class:`TokenShards`; with ``"bin"`` one file of bare
         ids, which plain-``.bin`` trainers read.
-    end_of_text
+    end_of_text : str or int, optional
         A token, by text or id, put after every document.
-    dtype
-        ``"uint16"``, ``"uint32"``, or ``"auto"``: 16 bits where every id fits.
-    field
+    dtype : "auto", "uint16" or "uint32"
+        Of the ids on disk; "auto": 16 bits where every id fits.
+    field : str
         The field that holds the text.
-    shard_bytes
-        Inputs are grouped into shards of about this size on disk; a file is never divided.
-    threads
-        Default: as many as there are processors.
-    progress
+    layout : "tokfrag" or "bin"
+        A folder of shards, or one bare file; see ``out``.
+    shard_bytes : int
+        Inputs are grouped into shards of about this many bytes of input; a file is never divided.
+    threads : int, optional
+        By default as many as there are processors.
+    progress : bool
         Show a progress bar.
 
     Returns
@@ -74,9 +76,9 @@ def encode_files(
 
     Notes
     -----
-    The ids are those of each whole document, though memory stays constant: long documents are cut
-    where every pattern begins a new piece. A document without such a place is held in memory, and
-    so is any that is encoded by an expression of one's own. Files take their names only when
+    Each document gets the ids it has as a whole, though memory stays constant: long documents are
+    cut where every pattern begins a new piece. A document without such a place is held in memory,
+    and so is any that is encoded by an expression of one's own. Files take their names only when
     complete; after an interruption the same call goes on with the first shard that is not there.
     One call may write to a folder at a time; a second raises ``BlockingIOError``.
 

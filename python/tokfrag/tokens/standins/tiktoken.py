@@ -20,10 +20,10 @@ class Encoding:
 
     Parameters
     ----------
-    tokenizer
-        What encodes and decodes.
-    name
-        Its name; by default that of what was adopted, or ``"tokfrag"``.
+    tokenizer : Tokenizer
+        Encodes and decodes.
+    name : str, optional
+        By default the name of the adopted encoding, or ``"tokfrag"``.
 
     Examples
     --------
@@ -50,14 +50,41 @@ class Encoding:
         allowed_special: Special = (),
         disallowed_special: Special = "all",
     ) -> list[int]:
-        """The ids of a text; ValueError if it holds a special token that is not allowed."""
+        """The ids of a text.
+
+        Parameters
+        ----------
+        text : str
+        allowed_special : "all" or collection of str
+            Special tokens that text may stand for; names of no special token mean nothing.
+        disallowed_special : "all" or collection of str
+            Special tokens whose text is refused ("all": those not allowed).
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            The text holds a special token that is disallowed.
+        """
         ids: list[int] = self.encode_to_numpy(
             text, allowed_special=allowed_special, disallowed_special=disallowed_special
         ).tolist()
         return ids
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """The ids of a text in which special tokens are plain text."""
+        """The ids of a text in which special tokens are plain text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        list of int
+        """
         ids: list[int] = self._way.encode_plain(text).tolist()
         return ids
 
@@ -68,7 +95,17 @@ class Encoding:
         allowed_special: Special = (),
         disallowed_special: Special = "all",
     ) -> NDArray[np.uint32]:
-        """The same as :meth:`encode`, as an array."""
+        """The same as :meth:`encode`, as an array.
+
+        Parameters
+        ----------
+        text, allowed_special, disallowed_special
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        (tokens,) array, uint32
+        """
         sought = self._sought(text, allowed_special, disallowed_special)
         return self._way.encode(text, sought)
 
@@ -80,7 +117,20 @@ class Encoding:
         allowed_special: Special = (),
         disallowed_special: Special = "all",
     ) -> list[list[int]]:
-        """The ids of several texts."""
+        """The ids of several texts.
+
+        Parameters
+        ----------
+        text : sequence of str
+        num_threads : int
+            Threads that encode, 1 or more.
+        allowed_special, disallowed_special
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        list of list of int
+        """
         texts = list(text)
         sought = self._way.sought(self._known(allowed_special))
         for item in texts:
@@ -91,23 +141,49 @@ class Encoding:
     def encode_ordinary_batch(
         self, text: Sequence[str], *, num_threads: int = 8
     ) -> list[list[int]]:
-        """The ids of several texts in which special tokens are plain text."""
+        """The ids of several texts in which special tokens are plain text.
+
+        Parameters
+        ----------
+        text : sequence of str
+        num_threads : int
+            Threads that encode, 1 or more.
+
+        Returns
+        -------
+        list of list of int
+        """
         batch = self._way.encode_batch([*text], self._way.sought(()), num_threads)
         return [ids.tolist() for ids in batch]
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
-        """The id of a token; KeyError if it is none."""
+        """The id of a token.
+
+        Parameters
+        ----------
+        text_or_bytes : str or bytes
+            The whole token.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        KeyError
+            It is no token.
+        """
         found = self._way.id_of(text_or_bytes)
         if found is None:
             raise KeyError(text_or_bytes)
         return found
 
     def _known(self, names: Special) -> Special:
-        # Names that are no special token mean nothing there.
+        # tiktoken passes over names of no special token; Tokenizer refuses them.
         return names if isinstance(names, str) else self.special_tokens_set & set(names)
 
     def _sought(self, text: str, allowed: Special, disallowed: Special) -> Sought:
-        """What to look for in a text, which holds nothing that is disallowed."""
+        """Say which special tokens to look for; refuse a text that holds a disallowed one."""
         known = self._known(allowed)
         if disallowed:
             refused = disallowed if isinstance(disallowed, str) else self._known(disallowed)
@@ -117,29 +193,93 @@ class Encoding:
     # Decoding.
 
     def decode(self, tokens: ArrayLike, errors: str = "replace") -> str:
-        """The text of ids; KeyError for an id that no token has."""
+        """The text of ids.
+
+        Parameters
+        ----------
+        tokens : (tokens,) array or sequence of int
+        errors : str
+            As in ``bytes.decode``.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        KeyError
+            No token has an id.
+        """
         return self.decode_bytes(tokens).decode("utf-8", errors)
 
     def decode_bytes(self, tokens: ArrayLike) -> bytes:
-        """The bytes of ids."""
+        """The bytes of ids.
+
+        Parameters
+        ----------
+        tokens : (tokens,) array or sequence of int
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        KeyError
+            No token has an id.
+        """
         try:
             return self._way.model.decode(id_array(tokens))
         except IndexError as error:
             raise KeyError(str(error)) from None
 
     def decode_single_token_bytes(self, token: int) -> bytes:
-        """The bytes of a token; KeyError if it is none."""
+        """The bytes of a token.
+
+        Parameters
+        ----------
+        token : int
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        KeyError
+            No token has this id.
+        """
         found = self._way.model.token_bytes(token)
         if found is None:
             raise KeyError(token)
         return found
 
     def decode_tokens_bytes(self, tokens: Iterable[int]) -> list[bytes]:
-        """The bytes of each id."""
+        """The bytes of each id.
+
+        Parameters
+        ----------
+        tokens : iterable of int
+
+        Returns
+        -------
+        list of bytes
+        """
         return [self.decode_single_token_bytes(token) for token in tokens]
 
     def decode_with_offsets(self, tokens: Sequence[int]) -> tuple[str, list[int]]:
-        """The text of ids, and the character where each begins (or that it goes on with)."""
+        """The text of ids, and the character where each begins (or that it goes on with).
+
+        Parameters
+        ----------
+        tokens : sequence of int
+
+        Returns
+        -------
+        text : str
+        offsets : list of int
+            Places in the text, one a token.
+        """
         parts = self.decode_tokens_bytes(tokens)
         offsets: list[int] = []
         characters = 0
@@ -152,19 +292,49 @@ class Encoding:
     def decode_batch(
         self, batch: Iterable[ArrayLike], *, errors: str = "replace", num_threads: int = 8
     ) -> list[str]:
-        """The texts of several lists of ids."""
+        """The texts of several lists of ids.
+
+        Parameters
+        ----------
+        batch : iterable of (tokens,) arrays or sequences of int
+        errors : str
+            As in ``bytes.decode``.
+        num_threads : int
+            Has no effect: decoding runs on one thread.
+
+        Returns
+        -------
+        list of str
+        """
         return [self.decode(tokens, errors) for tokens in batch]
 
     def decode_bytes_batch(
         self, batch: Iterable[ArrayLike], *, num_threads: int = 8
     ) -> list[bytes]:
-        """The bytes of several lists of ids."""
+        """The bytes of several lists of ids.
+
+        Parameters
+        ----------
+        batch : iterable of (tokens,) arrays or sequences of int
+        num_threads : int
+            Has no effect: decoding runs on one thread.
+
+        Returns
+        -------
+        list of bytes
+        """
         return [self.decode_bytes(tokens) for tokens in batch]
 
-    # What it holds.
+    # Vocabulary.
 
     def token_byte_values(self) -> list[bytes]:
-        """The bytes of every token that is not special, sorted."""
+        """The bytes of every token that is not special.
+
+        Returns
+        -------
+        list of bytes
+            Sorted.
+        """
         return sorted(self._mergeable_ranks)
 
     @property
@@ -178,7 +348,16 @@ class Encoding:
         return set(self._way.special_tokens)
 
     def is_special_token(self, token: int) -> bool:
-        """Whether an id is that of a special token."""
+        """Whether a special token has an id.
+
+        Parameters
+        ----------
+        token : int
+
+        Returns
+        -------
+        bool
+        """
         return token in self._way.special_tokens.values()
 
     @property
@@ -191,7 +370,7 @@ class Encoding:
         """The highest id, and one."""
         return self._way.id_count
 
-    # What converters read, though it is private there.
+    # Converters read these, though they are private there.
 
     @property
     def _special_tokens(self) -> dict[str, int]:

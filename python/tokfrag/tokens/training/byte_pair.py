@@ -38,21 +38,26 @@ def train_vocabulary(
 
     Parameters
     ----------
-    counts
+    counts : WordCounts
         The words of the training text.
-    vocab_size
+    vocab_size : int
         Tokens wanted, special ones and the 256 bytes included. Fewer come out if pairs run out.
-    special_tokens
+    special_tokens : sequence of str
         Text of the special tokens. They are not cut out of the training text.
-    min_frequency
+    min_frequency : int
         Merge no pair rarer than this.
-    max_token_length
+    max_token_length : int, optional
         Merge only to *less* than this many bytes (two single bytes may always merge): so reads the
         parameter there.
-    progress
+    progress : bool
         Show a progress bar.
-    keep_counts
+    keep_counts : bool
         False: the counts are given up, and their memory is free for training.
+
+    Returns
+    -------
+    Vocabulary
+        With the compression curve of this training.
 
     Raises
     ------
@@ -99,10 +104,20 @@ def extend_vocabulary(
 
     Parameters
     ----------
-    vocabulary
-        What to begin with: every byte must have a token.
+    vocabulary : Vocabulary
+        The beginning: every byte must have a token in it.
     counts, vocab_size, min_frequency, max_token_length, progress
         As in :func:`train_vocabulary`.
+
+    Returns
+    -------
+    Vocabulary
+        A new one; the curve begins where ``vocabulary`` ends.
+
+    Raises
+    ------
+    ValueError
+        A byte has no token, or a parameter is out of range.
 
     Examples
     --------

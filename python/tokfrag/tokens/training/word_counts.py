@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import mmap
 import os
@@ -10,8 +9,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
@@ -25,16 +23,14 @@ from tokfrag._progress import progress_bar
 from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.patterns import native_name
 from tokfrag.tokens.training.spills import compacted, spilled
+from tokfrag.tokens.training.text_blocks import Text, batches, blocks_of_lines, lines_of
 
-Text: TypeAlias = str | bytes
 FilePath: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = FilePath | Iterable[Text] | Iterable[os.PathLike[str]]
 
 LEAST_MEMORY = 1 << 20  # of max_memory
 _MAGIC = b"tokfrag word counts 1\n"
 _DIGEST_BYTES = 16
-_BATCH_BYTES = 1 << 24  # handed to the threads at a time
-_BATCH_TEXTS = 1 << 15
 _ENCODED_CHARS = 1 << 20
 
 
@@ -48,17 +44,17 @@ class _Held(NamedTuple):
 class WordCounts:
     """How often each piece that a pattern cuts texts into occurs, in 64 bits.
 
-    Counts of shards, whoever counted them, are merged into those of the whole: the result is the
+    Counts of shards, whoever counted them, add up to the counts of the whole: the result is the
     same for any sharding, order and number of threads. Objects can be pickled, saved and loaded.
 
     Parameters
     ----------
-    pattern
+    pattern : str, optional
         ``"gpt2"`` (also ``"r50k"``, ``"p50k"``), ``"cl100k"``, ``"o200k"``, ``"llama3"``,
         ``"qwen2"``, or one of their regular expressions; or any other regular expression, of which
         matches and the gaps between them are pieces (slower: the ``regex`` package); or None: every
         text is one piece.
-    max_memory
+    max_memory : int, optional
         Bytes that counting may hold, about, beside the text; what is more goes, sorted, to files
         without a name in the folder for temporary files. Training, saving and pickling read those
         in turn; everything else first brings them together in memory. None: no limit.
@@ -101,6 +97,12 @@ class WordCounts:
 
         Either all of them are counted or, if an error is raised, none.
 
+        Parameters
+        ----------
+        texts : str, bytes, or iterable of them
+        threads : int, optional
+            By default as many as there are processors; the counts do not depend on it.
+
         Raises
         ------
         TypeError
@@ -115,7 +117,7 @@ class WordCounts:
         table = _native.WordTable()
         runs: tuple[mmap.mmap, ...] = ()
         first = 0
-        for batch in _batches(listed):
+        for batch in batches(listed):
             if self._family >= 0:
                 counter.add_texts(batch, first)
             else:
@@ -136,6 +138,19 @@ class WordCounts:
 
         So does Hugging Face's ``train(files)``; a blank line is cut off from the next, which it is
         not where a whole document is one text. Either all files are counted or none.
+
+        Parameters
+        ----------
+        paths : path or iterable of paths
+        threads : int, optional
+            As in :meth:`add`.
+        progress : bool
+            Show a progress bar.
+
+        Raises
+        ------
+        TypeError
+            A path is neither str nor os.PathLike.
         """
         files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         for path in files:
@@ -147,18 +162,31 @@ class WordCounts:
         runs: tuple[mmap.mmap, ...] = ()
         with progress_bar(total, "counting", "B", progress, scale=True) as advance:
             for path in files:
-                for block, read in _blocks_of_lines(path):
+                for block, read in blocks_of_lines(path):
                     if self._family >= 0:
                         counter.add_lines(block)
                     else:
-                        table.merge(self._count_slowly(_lines(block)))
+                        table.merge(self._count_slowly(lines_of(block)))
                     table, runs = self._spill(table, counter, runs)
                     advance(read)
         table.merge(counter.take())
         self._absorb(table, runs)
 
     def add_counts(self, counts: Mapping[bytes, int] | Iterable[tuple[bytes, int]]) -> None:
-        """Add words that were cut and counted elsewhere."""
+        """Add words that were cut and counted elsewhere.
+
+        Parameters
+        ----------
+        counts : {bytes: int} or iterable of (bytes, int)
+            A word that comes twice is added twice.
+
+        Raises
+        ------
+        TypeError
+            A word is not bytes, or a count no int.
+        ValueError
+            A count is negative.
+        """
         pairs = list(counts.items() if isinstance(counts, Mapping) else counts)
         for word, count in pairs:
             if not isinstance(word, bytes):
@@ -167,7 +195,19 @@ class WordCounts:
         self._absorb(_table_of(pairs))
 
     def merge(self, other: WordCounts) -> None:
-        """Add the counts of ``other``, which must have the same pattern."""
+        """Add the counts of another object, which stays as it is.
+
+        Parameters
+        ----------
+        other : WordCounts
+
+        Raises
+        ------
+        ValueError
+            Its pattern is another: words cut in two ways do not add up.
+        TypeError
+            It is no WordCounts.
+        """
         if not isinstance(other, WordCounts):
             raise TypeError(f"other: got {type(other).__name__}, takes WordCounts")
         if other._pattern != self._pattern:
@@ -180,7 +220,12 @@ class WordCounts:
             self._held = _Held(_native.WordTable())
 
     def items(self) -> list[tuple[bytes, int]]:
-        """Return the words and their counts, in byte order."""
+        """Return the words and their counts, in byte order.
+
+        Returns
+        -------
+        list of (bytes, int)
+        """
         with self.settled() as table:
             return table.items()
 
@@ -201,7 +246,12 @@ class WordCounts:
             return table.n_bytes
 
     def save(self, path: FilePath) -> None:
-        """Write the counts to a file, which is there whole or not at all."""
+        """Write the counts to a file, which is there whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        """
         data = self._to_bytes()
         with whole_file(Path(path)) as file:
             file.write(data)
@@ -209,6 +259,15 @@ class WordCounts:
     @classmethod
     def load(cls, path: FilePath) -> WordCounts:
         """Read what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Returns
+        -------
+        WordCounts
+            With the pattern it had, and no limit of memory.
 
         Raises
         ------
@@ -253,7 +312,12 @@ class WordCounts:
 
     @contextmanager
     def settled(self) -> Iterator[_native.WordTable]:
-        """Give the native table of all words while nothing else changes it."""
+        """Give the native table of all words while nothing else changes it.
+
+        Yields
+        ------
+        WordTable
+        """
         with self._lock:
             if self._held.runs:
                 packed = _native.merge_packed([*self._held.runs, self._held.table.pack()])
@@ -261,7 +325,20 @@ class WordCounts:
             yield self._held.table
 
     def give_words(self, trainer: _native.Trainer, byte_ids: NDArray[np.uint32]) -> int:
-        """Give every word to a trainer, as the ids of its bytes; returns the bytes of all texts."""
+        """Give every word to a trainer, spelled by the ids of its bytes.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            Of the native training; it takes the words in.
+        byte_ids : (256,) array, uint32
+            The id of each byte.
+
+        Returns
+        -------
+        int
+            The bytes of all texts.
+        """
         with self._lock:
             table, runs = self._held
             if runs:
@@ -285,7 +362,7 @@ class WordCounts:
         counter: _native.PieceCounter,
         runs: tuple[mmap.mmap, ...],
     ) -> _Held:
-        """What to go on with: what was counted is in a file if it held too much memory."""
+        """Move the words to a file if they hold too much memory; give what to go on with."""
         if not self._exceeds(table.memory + counter.memory):
             return _Held(table, runs)
         table.merge(counter.take())
@@ -295,8 +372,8 @@ class WordCounts:
 
     def _absorb(self, table: _native.WordTable, runs: tuple[mmap.mmap, ...] = ()) -> None:
         """Add words, all of them or, where that raises, none."""
-        # Whatever can fail (memory, the disk, sums of 2**63, Ctrl-C) comes before the one step that
-        # anybody else sees: an assignment, or a native merge that is all or nothing itself.
+        # Steps that can fail (memory, the disk, sums of 2**63, Ctrl-C) come before the one step
+        # that others see: an assignment, or a native merge that is all or nothing itself.
         with self._lock:
             held = self._held
             if runs or self._exceeds(held.table.memory + table.memory):
@@ -363,11 +440,20 @@ def count_words(
 
     Parameters
     ----------
-    source
+    source : path, paths, or iterable of str or bytes
         One path (str or ``os.PathLike``); a list or tuple of paths, each ``os.PathLike`` or a str
         that names an existing file; or any iterable of texts (str or bytes).
     pattern, threads, progress, max_memory
         As in :class:`WordCounts` and :meth:`WordCounts.add_files`.
+
+    Returns
+    -------
+    WordCounts
+
+    Raises
+    ------
+    TypeError
+        ``source`` is bytes, or holds something that is neither path nor text.
 
     Examples
     --------
@@ -395,7 +481,7 @@ def _are_paths(source: object) -> bool:
 
 
 def _is_file(name: str) -> bool:
-    # Names longer than any path are texts, and so is what holds a NUL.
+    # Strings longer than any path, or with a NUL, are texts.
     return len(name) < 4096 and "\0" not in name and os.path.isfile(name)
 
 
@@ -403,51 +489,6 @@ def _watched(texts: Iterable[Text], advance: Any) -> Iterator[Text]:
     for text in texts:
         advance(1)
         yield text
-
-
-def _batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Give the texts in lists of about 16 MB, however long each of them is."""
-    iterator = iter(texts)
-    batch: list[Text] = []
-    size, step = 0, 1
-    while taken := list(islice(iterator, step)):
-        try:
-            length = sum(map(len, taken))
-        except TypeError:
-            length = 0  # what is no text is reported, with its index, where the batch is counted
-        step = min(step * 2, _BATCH_TEXTS) if length < _BATCH_BYTES // 16 else max(step // 2, 1)
-        batch += taken
-        size += length
-        if size >= _BATCH_BYTES or len(batch) >= _BATCH_TEXTS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _blocks_of_lines(path: FilePath) -> Iterator[tuple[bytes, int]]:
-    """Give whole lines, about 16 MB at a time, and how far the file was read for them."""
-    with ExitStack() as stack:
-        raw = stack.enter_context(open(path, "rb"))
-        packed = os.fspath(path).endswith(".gz")
-        file = stack.enter_context(gzip.open(raw)) if packed else raw
-        rest: list[bytes] = []
-        at = 0
-        while block := file.read(_BATCH_BYTES):
-            end = block.rfind(b"\n") + 1
-            before, at = at, raw.tell()
-            if end == 0:
-                rest.append(block)
-                yield b"", at - before
-                continue
-            yield b"".join([*rest, block[:end]]), at - before
-            rest = [block[end:]]
-        yield b"".join(rest), 0
-
-
-def _lines(block: bytes) -> list[bytes]:
-    lines = block.split(b"\n")
-    return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 
 
 def _table_of(pairs: list[tuple[bytes, int]]) -> _native.WordTable:
