@@ -8,6 +8,7 @@ from tokfrag.stream.loader import PackedLoader
 from tokfrag.stream.packing import Packed, pack
 from tokfrag.stream.patches import Patches, patchify, unpatchify
 from tokfrag.stream.placeholders import expand_placeholders, mrope_positions
+from tokfrag.stream.resizing import area_size, longest_size, patches_size, resize
 
 __all__ = [
     "LAYOUTS",
@@ -15,10 +16,14 @@ __all__ = [
     "Packed",
     "PackedLoader",
     "Patches",
+    "area_size",
     "expand_placeholders",
     "frame_audio",
+    "longest_size",
     "mrope_positions",
     "pack",
+    "patches_size",
     "patchify",
+    "resize",
     "unpatchify",
 ]
