@@ -15,7 +15,9 @@ from tokfrag._core import __version__
 if TYPE_CHECKING:
     from tokfrag.fragments import (
         FragmentDataset as FragmentDataset,
+        FragmentFeatures as FragmentFeatures,
         FragmentGrid as FragmentGrid,
+        FragmentMerger as FragmentMerger,
         FragmentPlan as FragmentPlan,
         GridShards as GridShards,
         aggregate as aggregate,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         knn_graph as knn_graph,
         map_fragments as map_fragments,
         merge as merge,
+        merge_boxes as merge_boxes,
+        merge_labels as merge_labels,
         plan_fragments as plan_fragments,
         scatter_fragments as scatter_fragments,
         segment_merge as segment_merge,
@@ -55,7 +59,9 @@ if TYPE_CHECKING:
 _NAMES = {
     "tokfrag.fragments": (
         "FragmentDataset",
+        "FragmentFeatures",
         "FragmentGrid",
+        "FragmentMerger",
         "FragmentPlan",
         "GridShards",
         "aggregate",
@@ -66,6 +72,8 @@ _NAMES = {
         "knn_graph",
         "map_fragments",
         "merge",
+        "merge_boxes",
+        "merge_labels",
         "plan_fragments",
         "scatter_fragments",
         "segment_merge",

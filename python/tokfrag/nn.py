@@ -15,13 +15,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tokfrag.fragments.arguments import PerAxis, window_spec
 from tokfrag.fragments.axes import Edge, PadMode
 from tokfrag.fragments.engines import composed
 from tokfrag.fragments.engines.composed import FreeGrid
 from tokfrag.fragments.extraction import extract
-from tokfrag.fragments.grid import FragmentGrid, PerAxis, window_spec
+from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import merge
-from tokfrag.fragments.windows import Reduce, Window, window_weights
+from tokfrag.fragments.windows import REDUCES, Reduce, Window, window_weights
 
 # A torch without this question exports fixed lengths only.
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -243,6 +244,9 @@ class FragmentMerge(_OnGrid):
 
     def _merge_free(self, fragments: Tensor, grid: FreeGrid) -> Tensor:
         """The same on lengths that an export leaves open; every window has the same weights."""
+        if self.reduce not in REDUCES:
+            takes = ", ".join(map(repr, REDUCES))
+            raise ValueError(f"reduce: got {self.reduce!r}, takes {takes} with free lengths")
         if fragments.ndim == 2 + len(grid.shape):
             fragments = fragments.reshape(-1, grid.n, *fragments.shape[1:])
         single = FragmentGrid(grid.size, grid.size)

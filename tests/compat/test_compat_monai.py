@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tokfrag.compat import monai  # noqa: E402
 from tokfrag.compat.monai import sliding_window_inference  # noqa: E402
 
 
@@ -83,3 +84,50 @@ def test_metadata_goes_with_the_result() -> None:
     y = sliding_window_inference(x, 4, 2, lambda windows: windows)
     assert isinstance(y, data.MetaTensor)
     torch.testing.assert_close(y.affine, x.affine)
+
+
+@pytest.mark.parametrize("mode", ["constant", "gaussian"])
+@pytest.mark.parametrize("with_coord", [False, True])
+def test_the_inferer_is_monais(mode: str, with_coord: bool) -> None:
+    inferers = pytest.importorskip("monai.inferers")
+    x = torch.randn(2, 1, 13, 10)
+    options: dict[str, Any] = {"overlap": 0.5, "mode": mode, "sw_batch_size": 3}
+    options |= {"with_coord": with_coord, "cache_roi_weight_map": True, "cpu_thresh": 10}
+
+    def network(windows: Any, *rest: Any, gain: float) -> Any:
+        return {"a": gain * windows + len(rest), "b": windows.abs()}
+
+    ours = monai.SlidingWindowInferer((6, 4), **options)(x, network, gain=2)
+    theirs = inferers.SlidingWindowInferer((6, 4), **options)(x, network, gain=2)
+    assert list(ours) == list(theirs)
+    for key in ours:
+        torch.testing.assert_close(ours[key], theirs[key], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial_dim", [0, 1, 2])
+@pytest.mark.parametrize("conditioned", [False, True])
+@pytest.mark.parametrize("kind", ["tensor", "tuple", "dict"])
+def test_slices_are_monais(spatial_dim: int, conditioned: bool, kind: str) -> None:
+    inferers = pytest.importorskip("monai.inferers")
+    x = torch.randn(1, 1, 6, 7, 8)
+    pool = torch.nn.AvgPool2d(3, 1, 1)
+
+    def network(windows: Any, condition: Any = None) -> Any:
+        made = pool(windows) if condition is None else pool(windows) + condition
+        return {"tensor": made, "tuple": (made, -made), "dict": {"a": made}}[kind]
+
+    options: dict[str, Any] = {"roi_size": (4, 5), "sw_batch_size": 2, "spatial_dim": spatial_dim}
+    extra = {"condition": torch.randn_like(x)} if conditioned else {}
+    ours = monai.SliceInferer(**options)(x, network, **extra)
+    theirs = inferers.SliceInferer(**options)(x, network, **extra)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_inferers_refuse_what_does_not_fit() -> None:
+    x = torch.zeros(1, 1, 4, 4, 4)
+    with pytest.raises(ValueError, match="spatial_dim: got 3"):
+        monai.SliceInferer(3, (2, 2))(x, torch.nn.Identity())
+    with pytest.raises(RuntimeError, match="takes two lengths"):
+        monai.SliceInferer(0, (2, 2, 2))(x, torch.nn.Identity())
+    with pytest.raises(ValueError, match="condition: got shape"):
+        monai.SlidingWindowInferer(2)(x, torch.nn.Identity(), condition=x[..., 0])

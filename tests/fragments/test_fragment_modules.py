@@ -81,3 +81,21 @@ def test_bad_input_gets_one_clear_exception():
         FragmentDataset(np.zeros((1, 1, 10)), grid)[3]
     with pytest.raises(IndexError, match=r"slice: got \[2, 9\)"):
         FragmentDataset(np.zeros((1, 1, 10)), grid).slice(2, 9)
+
+
+def test_a_median_is_refused_where_lengths_are_free():
+    from tokfrag.nn import FragmentMerge
+
+    class Halves(torch.nn.Module):
+        def __init__(self, reduce):
+            super().__init__()
+            self.put = FragmentMerge(4, 2, reduce=reduce)
+
+        def forward(self, fragments, x):
+            return self.put(fragments, x.shape[2:])
+
+    given = (torch.randn(1, 7, 1, 4), torch.zeros(1, 1, 16))
+    assert Halves("median")(*given).shape == (1, 1, 16)
+    put = Halves("median").put
+    with pytest.raises(ValueError, match="reduce: got 'median', takes 'mean', 'sum', 'max' with"):
+        put._merge_free(given[0], put.grid((16,)))

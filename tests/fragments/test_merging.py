@@ -370,7 +370,7 @@ FRAGMENTS = np.zeros((1, 4, 1, 3, 3))
         (TypeError, "fragments: got bool", FRAGMENTS.astype("?"), {"reduce": "sum"}),
         (TypeError, "fragments: got complex128", FRAGMENTS.astype("c16"), {"reduce": "max"}),
         (TypeError, "fragments: got >c8", FRAGMENTS.astype(">c8"), {}),
-        (ValueError, "reduce: got 'min'", FRAGMENTS, {"reduce": "min"}),
+        (ValueError, "reduce: got 'mode'", FRAGMENTS, {"reduce": "mode"}),
         (ValueError, "window: got 'kaiser'", FRAGMENTS, {"window": "kaiser"}),
         (ValueError, "window: got 1 vectors", FRAGMENTS, {"window": [np.ones(3)]}),
         (ValueError, "shape (2,) for axis 1", FRAGMENTS, {"window": [np.ones(3), np.ones(2)]}),

@@ -1,4 +1,4 @@
-"""A stand-in for MONAI's sliding-window inference, on tokfrag's cutting and merging.
+"""Stand-ins for MONAI's sliding-window inference, on tokfrag's cutting and merging.
 
 >>> import torch
 >>> from tokfrag.compat.monai import sliding_window_inference
@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from tokfrag.compat.monai_windows import Predictor, Processed, SlidingWindows
 from tokfrag.fragments.axes import PadMode
-from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import merge
-from tokfrag.fragments.streams.cutting import Run, run_grid, runs, spans
-from tokfrag.fragments.streams.results import WeightedOutputs, resized
-from tokfrag.fragments.streams.sliding import map_fragments
-from tokfrag.fragments.streams.stitching import output_grid
 
 _LEAST_WEIGHT = 1e-3
 
@@ -116,12 +110,12 @@ def sliding_window_inference(
     ]
     grid = FragmentGrid(shape, roi, stride, edge="shift")
     window = _window(roi_weight_map, mode, sigma_scale, roi)
-    predict: Callable[[Tensor], Any] = _Predictor(
+    predict: Callable[[Tensor], Any] = Predictor(
         predictor, grid, condition, with_coord, args, kwargs
     )
     if process_fn is not None:
-        predict = _Processed(predict, process_fn, window, roi, inputs.dtype)
-    sliding = _Sliding(source, grid, window, sw_batch_size, sw_device, progress)
+        predict = Processed(predict, process_fn, window, roi, inputs.dtype)
+    sliding = SlidingWindows(source, grid, window, sw_batch_size, sw_device, progress)
     outputs = sliding.run(predict)
     target = inputs.device if device is None else torch.device(device)
 
@@ -143,6 +137,154 @@ def sliding_window_inference(
     return finish(outputs)
 
 
+class SlidingWindowInferer:
+    """``monai.inferers.SlidingWindowInferer`` (MONAI 1.6), on `sliding_window_inference`.
+
+    Takes the same arguments. Weights cost next to nothing here, so `cache_roi_weight_map` changes
+    nothing; nor do `buffer_steps` and `buffer_dim`.
+
+    Parameters
+    ----------
+    cpu_thresh : int, optional
+        An input of more positions than this is put together in the CPU's memory.
+
+    Examples
+    --------
+    >>> import torch
+    >>> inferer = SlidingWindowInferer(roi_size=4, overlap=0.5)
+    >>> inferer(torch.ones(1, 1, 8, 8), lambda x: 3 * x).unique().tolist()
+    [3.0]
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int] | int,
+        sw_batch_size: int = 1,
+        overlap: Sequence[float] | float = 0.25,
+        mode: str = "constant",
+        sigma_scale: Sequence[float] | float = 0.125,
+        padding_mode: str = "constant",
+        cval: float = 0.0,
+        sw_device: torch.device | str | None = None,
+        device: torch.device | str | None = None,
+        progress: bool = False,
+        cache_roi_weight_map: bool = False,
+        cpu_thresh: int | None = None,
+        buffer_steps: int | None = None,
+        buffer_dim: int = -1,
+        with_coord: bool = False,
+    ) -> None:
+        self.roi_size, self.sw_batch_size, self.overlap = roi_size, sw_batch_size, overlap
+        self.mode, self.sigma_scale = mode, sigma_scale
+        self.padding_mode, self.cval = padding_mode, cval
+        self.sw_device, self.device, self.progress = sw_device, device, progress
+        self.cache_roi_weight_map, self.cpu_thresh = cache_roi_weight_map, cpu_thresh
+        self.buffer_steps, self.buffer_dim = buffer_steps, buffer_dim
+        self.with_coord = with_coord
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run ``network`` over windows of ``inputs``; further arguments go to it.
+
+        `condition`, of the inputs' shape, is cut alike; `device`, `buffer_steps` and `buffer_dim`
+        take the place of those the inferer was made with.
+        """
+        return self._infer(inputs, network, self.roi_size, args, kwargs)
+
+    def _infer(
+        self,
+        inputs: Tensor,
+        network: Callable[..., Any],
+        roi_size: Sequence[int] | int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        condition = kwargs.get("condition")
+        if condition is not None and condition.shape != inputs.shape:
+            raise ValueError(
+                f"condition: got shape {tuple(condition.shape)}, takes that of inputs, "
+                f"{tuple(inputs.shape)}"
+            )
+        device = kwargs.pop("device", self.device)
+        buffer_steps = kwargs.pop("buffer_steps", self.buffer_steps)
+        buffer_dim = kwargs.pop("buffer_dim", self.buffer_dim)
+        if device is None and self.cpu_thresh is not None:
+            device = "cpu" if inputs.shape[2:].numel() > self.cpu_thresh else None
+        return sliding_window_inference(
+            inputs,
+            roi_size,
+            self.sw_batch_size,
+            network,
+            self.overlap,
+            self.mode,
+            self.sigma_scale,
+            self.padding_mode,
+            self.cval,
+            self.sw_device,
+            device,
+            self.progress,
+            None,
+            None,
+            buffer_steps,
+            buffer_dim,
+            self.with_coord,
+            *args,
+            **kwargs,
+        )
+
+
+class SliceInferer(SlidingWindowInferer):
+    """``monai.inferers.SliceInferer`` (MONAI 1.6): a model of images over the slices of a volume.
+
+    Parameters
+    ----------
+    spatial_dim : 0, 1 or 2
+        The axis whose slices go through the model one by one.
+    args, kwargs
+        As :class:`SlidingWindowInferer` takes them; `roi_size` has two lengths.
+
+    Examples
+    --------
+    >>> import torch
+    >>> inferer = SliceInferer(roi_size=(4, 4), spatial_dim=1)
+    >>> inferer(torch.ones(1, 1, 8, 5, 8), torch.nn.AvgPool2d(3, 1, 1)).shape
+    torch.Size([1, 1, 8, 5, 8])
+    """
+
+    def __init__(self, spatial_dim: int = 0, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spatial_dim = spatial_dim
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run ``network``, of ``(count, channels, *plane)``, over slices of ``inputs``."""
+        if not 0 <= self.spatial_dim <= 2:
+            raise ValueError(f"spatial_dim: got {self.spatial_dim}, takes 0, 1 or 2")
+        roi = self.roi_size
+        lengths = list(roi) if isinstance(roi, Sequence) else [roi]
+        if len(lengths) != 2 or inputs.ndim != 5:
+            raise RuntimeError(
+                f"roi_size: got {roi} for inputs of shape {tuple(inputs.shape)}, takes two lengths "
+                "for volumes (batch, channels, height, width, depth)"
+            )
+        lengths.insert(self.spatial_dim, 1)
+        axis = self.spatial_dim + 2
+
+        def of_slices(windows: Tensor, *rest: Any, **options: Any) -> Any:
+            condition = options.pop("condition", None)
+            given = [] if condition is None else [condition.squeeze(axis)]
+            outputs = network(windows.squeeze(axis), *given, *rest, **options)
+            if isinstance(outputs, Tensor):
+                return outputs.unsqueeze(axis)
+            if isinstance(outputs, Mapping):
+                return {key: output.unsqueeze(axis) for key, output in outputs.items()}
+            return tuple(output.unsqueeze(axis) for output in outputs)
+
+        return self._infer(inputs, of_slices, lengths, args, kwargs)
+
+
 def _as_given(output: Tensor, inputs: Tensor) -> Tensor:
     """With the metadata of a MetaTensor, if that is what came in."""
     if not hasattr(inputs, "copy_meta_from"):
@@ -150,190 +292,6 @@ def _as_given(output: Tensor, inputs: Tensor) -> Tensor:
     kept = output.as_subclass(type(inputs))
     kept.copy_meta_from(inputs)
     return kept
-
-
-class _Sliding:
-    """Windows through the predictor and back: streamed, or whole where a gradient is wanted."""
-
-    def __init__(
-        self,
-        source: Tensor,
-        grid: FragmentGrid,
-        window: Any,
-        batch_size: int,
-        device: torch.device | str | None,
-        progress: bool,
-    ) -> None:
-        self._source, self._grid, self._window = source, grid, window
-        self._batch_size, self._device, self._progress = batch_size, device, progress
-
-    def run(self, predict: Callable[[Tensor], Any]) -> Any:
-        """The merged outputs."""
-        first = self._first_outputs(predict) if torch.is_grad_enabled() else None
-        if first is not None and any(part.requires_grad for part in _parts(first)):
-            return self._with_gradient(predict, first)
-
-        def resumed(windows: Tensor) -> Any:
-            nonlocal first
-            outputs, first = first, None  # the first batch has been through the predictor
-            return predict(windows) if outputs is None else outputs
-
-        return map_fragments(
-            resumed,
-            self._source,
-            self._grid,
-            batch_size=self._batch_size,
-            window=self._window,
-            reduce="mean",
-            device=self._device,
-            progress=self._progress,
-        )
-
-    def _windows(self, first: int) -> Tensor:
-        """A batch of windows, differentiable in the source."""
-        last = min(first + self._batch_size, self._source.shape[0] * self._grid.n)
-        windows = [
-            extract(
-                self._source[_place(run, spans(grid, run))],
-                run_grid(grid, run.length),
-            )[0]
-            for grid in [self._grid]
-            for run in runs(grid, first, last)
-        ]
-        return torch.cat(windows).to(self._source.device if self._device is None else self._device)
-
-    def _first_outputs(self, predict: Callable[[Tensor], Any]) -> Any:
-        return predict(self._windows(0))
-
-    def _with_gradient(self, predict: Callable[[Tensor], Any], first: Any) -> Any:
-        """Every output kept, for the gradient needs them all, and merged at once."""
-        batches = [first]
-        total = self._source.shape[0] * self._grid.n
-        for begin in range(self._batch_size, total, self._batch_size):
-            batches.append(predict(self._windows(begin)))
-        weights = [b.weights if isinstance(b, WeightedOutputs) else None for b in batches]
-        parts = [_parts(batch) for batch in batches]
-        merged = [
-            self._merged([batch[k] for batch in parts], weights) for k in range(len(parts[0]))
-        ]
-        outputs = first.outputs if isinstance(first, WeightedOutputs) else first
-        if isinstance(outputs, Mapping):
-            return dict(zip(outputs, merged, strict=True))
-        return merged[0] if isinstance(outputs, Tensor) else tuple(merged)
-
-    def _merged(self, batches: list[Tensor], weights: list[Any]) -> Tensor:
-        """The mean of one output over the windows that hold a position."""
-        size = tuple(batches[0].shape[2:])
-        grid = output_grid(self._grid, size)
-        shape = (self._source.shape[0], grid.n, -1, *size)
-        if weights[0] is None:
-            window = resized(self._window, self._grid.size, size)
-            fragments = torch.cat(batches).reshape(shape)
-            return merge(_wide(fragments), grid, window=window)
-        # As the streamed way: each batch by its own weights, over those of the first call.
-        numbers = [
-            torch.from_numpy(np.asarray(resized(own, self._grid.size, size))) for own in weights
-        ]
-        weighed = [
-            _wide(batch) * own.to(batch.device, torch.float32)
-            for batch, own in zip(batches, numbers, strict=True)
-        ]
-        total = merge(torch.cat(weighed).reshape(shape), grid, reduce="sum")
-        ones = np.broadcast_to(np.ones(1), (1, grid.n, 1, *size))
-        held = merge(ones, grid, window=numbers[0].numpy(), reduce="sum")
-        return total / torch.from_numpy(held).to(total)
-
-
-def _place(run: Run, spans: tuple[slice, ...]) -> tuple[slice, ...]:
-    return (slice(run.batch, run.batch + 1), slice(None), *spans)
-
-
-def _parts(outputs: Any) -> list[Tensor]:
-    if isinstance(outputs, WeightedOutputs):
-        outputs = outputs.outputs
-    if isinstance(outputs, Mapping):
-        return list(outputs.values())
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
-
-
-def _wide(fragments: Tensor) -> Tensor:
-    """Sums are kept in float32, or in float64 for float64."""
-    return fragments if fragments.dtype == torch.float64 else fragments.float()
-
-
-class _Predictor:
-    """Calls the predictor with what MONAI passes along: coordinates, condition, other arguments."""
-
-    def __init__(
-        self,
-        predictor: Callable[..., Any],
-        grid: FragmentGrid,
-        condition: Tensor | None,
-        with_coord: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self._predictor, self._grid, self._condition = predictor, grid, condition
-        self._with_coord, self._args, self._kwargs = with_coord, args, kwargs
-        self._done = 0
-
-    def __call__(self, windows: Tensor) -> Any:
-        arguments: list[Any] = [windows]
-        options = dict(self._kwargs)
-        if self._with_coord or self._condition is not None:
-            places = self._places(len(windows))
-            if self._with_coord:
-                arguments.append(places)
-            if self._condition is not None:
-                cut = [self._condition[tuple(place)] for place in places]
-                options["condition"] = torch.cat(cut).to(windows.device)
-        outputs = self._predictor(*arguments, *self._args, **options)
-        self._done += len(windows)  # not before: a call that ran out of memory is repeated
-        return outputs
-
-    def _places(self, count: int) -> list[list[slice]]:
-        """Where each window of a batch lies: batch, channels, then the spatial axes."""
-        places = []
-        for run in runs(self._grid, self._done, self._done + count):
-            for k in range(run.length):
-                place = (*run.place[:-1], run.place[-1] + k)
-                inside = spans(self._grid, run._replace(place=place, length=1))
-                places.append([slice(run.batch, run.batch + 1), slice(None), *inside])
-        return places
-
-
-class _Processed:
-    """Calls `process_fn` on what the predictor returns."""
-
-    def __init__(
-        self,
-        predict: Callable[[Tensor], Any],
-        process_fn: Callable[..., Any],
-        window: Any,
-        roi: tuple[int, ...],
-        dtype: torch.dtype,
-    ) -> None:
-        self._predict, self._process, self._roi = predict, process_fn, roi
-        whole = np.ones(roi) if isinstance(window, str) else window
-        self._weights = torch.from_numpy(whole).to(dtype)
-
-    def __call__(self, windows: Tensor) -> WeightedOutputs:
-        outputs = self._predict(windows)
-        kind = type(outputs)
-        keys = list(outputs) if isinstance(outputs, Mapping) else None
-        parts = outputs.values() if isinstance(outputs, Mapping) else outputs
-        parts = (parts,) if isinstance(parts, Tensor) else tuple(parts)
-        parts, weights = self._process(parts, windows, self._weights.to(windows.device))
-        numbers = torch.as_tensor(weights).detach().cpu().double().numpy()
-        if numbers.size != prod(self._roi) or numbers.shape[-len(self._roi) :] != self._roi:
-            raise ValueError(
-                f"process_fn: got weights of shape {numbers.shape} back, takes {self._roi}"
-            )
-        if keys is not None:
-            outputs = dict(zip(keys, parts, strict=True))
-        else:
-            outputs = parts[0] if issubclass(kind, Tensor) else tuple(parts)
-        return WeightedOutputs(outputs, numbers.reshape(self._roi))
 
 
 def _roi(roi_size: Any, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,11 +10,15 @@ from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.graph import aggregate, fragment_graph, knn_graph
 from tokfrag.fragments.grid import FragmentGrid, UncoveredWarning
+from tokfrag.fragments.instances import MergedBoxes, merge_boxes, merge_labels
 from tokfrag.fragments.merging import merge
 from tokfrag.fragments.planning.plan import FragmentPlan, plan_fragments
 from tokfrag.fragments.segments import segment_merge, unmerge
+from tokfrag.fragments.series import SERIES_FEATURES
 from tokfrag.fragments.streams.dataset import FragmentDataset
+from tokfrag.fragments.streams.merger import FragmentMerger
 from tokfrag.fragments.streams.sliding import OutOfMemoryWarning, map_fragments
+from tokfrag.fragments.transformer import FragmentFeatures
 
 if TYPE_CHECKING:
     from tokfrag.fragments.distributed.collectives import (
@@ -23,10 +27,14 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "SERIES_FEATURES",
     "FragmentDataset",
+    "FragmentFeatures",
     "FragmentGrid",
+    "FragmentMerger",
     "FragmentPlan",
     "GridShards",
+    "MergedBoxes",
     "OutOfMemoryWarning",
     "UncoveredWarning",
     "aggregate",
@@ -37,6 +45,8 @@ __all__ = [
     "knn_graph",
     "map_fragments",
     "merge",
+    "merge_boxes",
+    "merge_labels",
     "plan_fragments",
     "release_workspace",
     "scatter_fragments",

@@ -48,15 +48,17 @@ def axis_covered(length: int, size: int, stride: int, dilation: int, count: int,
     return covered + min(size, length - last)
 
 
-def source_positions(length: int, reach: int, pad_mode: PadMode) -> NDArray[np.int64]:
-    """For each of `reach` positions, the one of the axis it is read from; -1 for the pad value."""
-    position = np.arange(reach, dtype=np.int64)
-    if reach == length:
+def source_positions(
+    length: int, reach: int, pad_mode: PadMode, first: int = 0
+) -> NDArray[np.int64]:
+    """For each of `reach` positions from `first`, the one of the axis it is read from, or -1."""
+    position = np.arange(first, first + reach, dtype=np.int64)
+    if first >= 0 and first + reach <= length:
         return position
     if pad_mode == "constant":
-        return np.where(position < length, position, -1)
+        return np.where((position >= 0) & (position < length), position, -1)
     if pad_mode == "replicate":
-        return np.minimum(position, length - 1)
+        return np.clip(position, 0, length - 1)
     if pad_mode == "circular":
         return position % length
     period = max(2 * (length - 1), 1)

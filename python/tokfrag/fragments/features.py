@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag.fragments.engines import host
 from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.placing import placed
+from tokfrag.fragments.series import SeriesFeature, compute_series, series_feature
 from tokfrag.fragments.shapes import FEATURES, Feature, check_feature_data, feature_table
+from tokfrag.fragments.streams.cutting import cut_numbers
 
 if TYPE_CHECKING:
     import torch
+
+_SERIES_VALUES = 1 << 20  # of windows cut at once
 
 
 def fragment_features(
     x: NDArray[Any] | torch.Tensor,
     grid: FragmentGrid,
-    features: Sequence[Feature] = FEATURES,
+    features: Sequence[Feature | str] = FEATURES,
     *,
     lags: Sequence[int] = (1,),
     axis: int = 0,
@@ -37,6 +42,11 @@ def fragment_features(
     - ``diff_energy``: mean of ``(y[t + 1] - y[t])**2`` over the pairs in the fragment; 0 if none
     - ``lag_corr``: for each lag ``l``, ``sum((y[t] - m) * (y[t + l] - m)) / sum((y - m)**2)``, the
       usual (biased) autocorrelation; 0 if the fragment is constant
+
+    Grids of one axis take what `tokfrag.fragments.SERIES_FEATURES` names too, and more by tsfresh's
+    names, with tsfresh's formulas in float64: ``"skewness"``, ``"quantile__q_0.1"``,
+    ``'linear_trend__attr_"slope"'``. Those are computed from the windows, of arrays and of CPU
+    tensors without gradients.
 
     Sums are shared by overlapping fragments and kept in float64, relative to a local median: a
     large offset costs no accuracy (of int64 beyond 2**53, what a float64 drops is lost). What the
@@ -76,7 +86,15 @@ def fragment_features(
     >>> fragment_features(x, FragmentGrid((4,), size=2), ("mean", "diff_energy")).tolist()
     [[[[1.5, 1.0]], [[4.0, 0.0]]]]
     """
-    table = feature_table(grid, features, lags, axis)
+    names = (features,) if isinstance(features, str) else tuple(features)
+    if any(name not in FEATURES and series_feature(name) is not None for name in names):
+        return _with_series(x, grid, names, lags, axis, threads)
+    if isinstance(grid, FragmentGrid) and grid.inner is not None:
+        x = x if _arrays.is_tensor(x) else np.asarray(x)
+        check_feature_data(x, grid)
+        reached, inner = placed(x, grid, channels_last=False), grid.inner
+        return fragment_features(reached, inner, names, lags=lags, axis=axis, threads=threads)
+    table = feature_table(grid, names, lags, axis)
     count = _arrays.thread_count(threads)
     if _arrays.is_tensor(x):
         from tokfrag.fragments.operators import features as operator
@@ -90,3 +108,64 @@ def fragment_features(
     )
     host.features(x, table, out, count)
     return out
+
+
+def _with_series(
+    x: Any,
+    grid: FragmentGrid,
+    names: tuple[str, ...],
+    lags: Sequence[int],
+    axis: int,
+    threads: int | None,
+) -> Any:
+    """Columns of which some go by tsfresh's names: those from the windows, the others as ever."""
+    own = tuple(name for name in names if name in FEATURES)
+    known = {name: series_feature(name) for name in names if name not in FEATURES}
+    wrong = [name for name, feature in known.items() if feature is None]
+    if wrong or len(set(names)) < len(names):
+        if wrong:
+            feature_table(grid, wrong, lags, axis)  # refuses them
+        raise ValueError(f"features: got {names}, takes each at most once")
+    if not isinstance(grid, FragmentGrid) or len(grid.shape) != 1:
+        raise ValueError(f"grid: got {grid}, takes one axis with features by tsfresh's names")
+    tensors = _arrays.is_tensor(x)
+    if tensors and (not x.is_cpu or x.requires_grad):
+        raise TypeError(
+            "x: got a tensor on a device or with a gradient, takes arrays and CPU tensors without "
+            "one with features by tsfresh's names"
+        )
+    plain = fragment_features(x, grid, own, lags=lags, axis=axis, threads=threads)
+    x = _arrays.kernel_array(x if tensors else np.asarray(x))
+    check_feature_data(x, grid)
+    bfloat16 = tensors and _arrays.dtype_name(x.dtype) == "bfloat16"
+    array = (x.float() if bfloat16 else x).numpy() if tensors else x
+    found = [feature for feature in known.values() if feature is not None]
+    table = _series_table(array, grid, found, threads)
+    per_name = {"lag_corr": len(lags) if "lag_corr" in own else 1}
+    columns, at = [], {"own": 0, "series": 0}
+    for name in names:
+        source, kind = (plain, "own") if name in FEATURES else (table, "series")
+        width = per_name.get(name, 1)
+        columns.append(np.asarray(source[..., at[kind] : at[kind] + width], np.float64))
+        at[kind] += width
+    together = np.concatenate(columns, -1)
+    if not tensors:
+        return together.astype(plain.dtype)
+    import torch
+
+    return torch.from_numpy(together).to(plain.dtype)
+
+
+def _series_table(
+    x: NDArray[Any], grid: FragmentGrid, features: list[SeriesFeature], threads: int | None
+) -> NDArray[np.float64]:
+    """Series features of all windows, (batch, n, channels, f), some windows at a time."""
+    batch, channels = x.shape[:2]
+    table = np.empty((batch * grid.n, channels, len(features)))
+    step = max(1, _SERIES_VALUES // max(1, channels * grid.size[0]))
+    for first in range(0, len(table), step):
+        numbers = np.arange(first, min(first + step, len(table)))
+        windows = np.empty((len(numbers), channels, *grid.size), x.dtype)
+        cut_numbers(x, grid, numbers, windows, threads)
+        table[numbers] = compute_series(windows.astype(np.float64), features)
+    return table.reshape(batch, grid.n, channels, len(features))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.fragments.arguments import (
+    MAX_AXES,
+    Padding,
+    PerAxis,
+    integers,
+    placed_lengths,
+    placement,
+    space_time_shape,
+    window_spec,
+)
 from tokfrag.fragments.axes import (
     EDGES,
     PAD_MODES,
@@ -26,9 +35,6 @@ from tokfrag.fragments.axes import (
 if TYPE_CHECKING:
     from tokfrag._core.fragments import GridPlan
 
-PerAxis: TypeAlias = "int | Sequence[int]"
-
-MAX_AXES = 4
 _INT64_MAX = 2**63 - 1
 
 
@@ -63,6 +69,10 @@ class FragmentGrid:
         position.
     pad_value : bool, int, float or complex
         Fills what lies beyond the axis under "constant".
+    offset : int or sequence of int
+        Where the first window starts; what lies before is in no window.
+    padding : int or sequence of int or of pairs
+        Positions before and after each axis, made by `pad_mode`, over which windows go too.
 
     Raises
     ------
@@ -92,10 +102,13 @@ class FragmentGrid:
         "counts",
         "dilation",
         "edge",
+        "inner",
         "n",
+        "offset",
         "pad_mode",
         "pad_value",
         "padded_shape",
+        "padding",
         "shape",
         "size",
         "stride",
@@ -115,6 +128,14 @@ class FragmentGrid:
     #: How far the fragments and the data reach together; more than `shape` only with padding.
     padded_shape: tuple[int, ...]
 
+    #: Where the first window starts on each axis, were there no padding.
+    offset: tuple[int, ...]
+    #: Positions before and after each axis over which windows go too.
+    padding: tuple[tuple[int, int], ...]
+    #: The same windows over all positions that they reach, those beyond the axes counted; None
+    #: for a grid without offset and padding.
+    inner: FragmentGrid | None
+
     _key: tuple[Any, ...]
     _hash: int
     _plan: GridPlan | None
@@ -132,13 +153,15 @@ class FragmentGrid:
         pad_mode: PadMode = "constant",
         pad_value: bool | int | float | complex = 0,
         dilation: PerAxis = 1,
+        offset: PerAxis = 0,
+        padding: Padding = 0,
     ) -> None:
-        lengths = _integers(shape, "shape", least=0)
+        lengths = integers(shape, "shape", least=0)
         rank = len(lengths)
         if not 1 <= rank <= MAX_AXES:
             raise ValueError(f"shape: got {rank} space-time axes, takes 1 to {MAX_AXES}")
         spec = window_spec(rank, size, stride, edge, pad_mode, pad_value, dilation)
-        _fill(self, lengths, *spec)
+        _fill(self, lengths, *spec, *placement(lengths, offset, padding))
         if self.edge == "drop" and self.uncovered:
             warnings.warn(
                 f"edge='drop' leaves {self.uncovered} of {prod(lengths)} positions in no fragment "
@@ -160,6 +183,8 @@ class FragmentGrid:
         pad_mode: PadMode = "constant",
         pad_value: bool | int | float | complex = 0,
         dilation: PerAxis = 1,
+        offset: PerAxis = 0,
+        padding: Padding = 0,
     ) -> FragmentGrid:
         """The grid over the space-time axes of `x`.
 
@@ -191,6 +216,8 @@ class FragmentGrid:
             pad_mode=pad_mode,
             pad_value=pad_value,
             dilation=dilation,
+            offset=offset,
+            padding=padding,
         )
 
     @classmethod
@@ -203,6 +230,8 @@ class FragmentGrid:
         pad_mode: PadMode,
         pad_value: bool | int | float | complex,
         dilation: tuple[int, ...],
+        offset: tuple[int, ...] = (),
+        padding: tuple[tuple[int, int], ...] = (),
     ) -> FragmentGrid:
         """A grid from arguments a grid has had before, so that its warning is not given twice.
 
@@ -216,14 +245,33 @@ class FragmentGrid:
         FragmentGrid
         """
         grid = cls.__new__(cls)
-        _fill(grid, shape, size, stride, edge, pad_mode, pad_value, dilation)
+        _fill(grid, shape, size, stride, edge, pad_mode, pad_value, dilation, offset, padding)
         return grid
+
+    def shifted(self, rng: np.random.Generator) -> FragmentGrid:
+        """The grid with a random offset below its stride, for training: other windows each time.
+
+        >>> import numpy as np
+        >>> grid = FragmentGrid((100,), size=10, edge="drop").shifted(np.random.default_rng(0))
+        >>> grid.offset, grid.n
+        ((8,), 9)
+        """
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng: got {type(rng).__name__}, takes a numpy.random.Generator")
+        axes = zip(self.shape, self.size, self.stride, self.dilation, self.padding, strict=True)
+        offset = []
+        for length, w, s, step, (before, after) in axes:
+            room = length + before + after - (step * (w - 1) + 1) + 1  # for a whole window
+            most = min(s, length) if self.edge == "pad" else min(s, length, room)
+            offset.append(int(rng.integers(max(most, 1))))
+        spec = (self.size, self.stride, self.edge, self.pad_mode, self.pad_value, self.dilation)
+        return FragmentGrid.checked(self.shape, *spec, tuple(offset), self.padding)
 
     @property
     def starts(self) -> tuple[NDArray[np.int64], ...]:
         """The windows' first positions on each axis: `counts` integers an axis, ascending."""
         if self._starts is None:
-            object.__setattr__(self, "_starts", tuple(map(axis_starts, *_columns(self))))
+            object.__setattr__(self, "_starts", _starts_of(self))
         assert self._starts is not None
         return self._starts
 
@@ -259,7 +307,9 @@ class FragmentGrid:
             counts = np.zeros(length, np.int64)
             for start_of_tap in range(0, size * dilation, dilation):
                 held = starts + start_of_tap
-                counts[held[held < length]] += 1  # a window holds a position at most once
+                counts[held[(held >= 0) & (held < length)]] += (
+                    1  # a window holds a position at most once
+                )
             covered.append(counts)
         return covered
 
@@ -267,7 +317,7 @@ class FragmentGrid:
     def uncovered(self) -> int:
         """How many positions no fragment holds."""
         if self._uncovered is None:
-            if all(c == 1 for c in self.dilation):
+            if self.inner is None and all(c == 1 for c in self.dilation):
                 covered = prod(map(axis_covered, *_columns(self)))
             else:
                 covered = prod(int(np.count_nonzero(c)) for c in self.axis_coverage())
@@ -278,6 +328,8 @@ class FragmentGrid:
     @property
     def plan(self) -> GridPlan:
         """The native kernels' tables for this grid, made on first use."""
+        if self.inner is not None:
+            raise ValueError(f"grid: got {self}, takes one without offset and padding")
         if self._plan is None:
             from tokfrag._core.fragments import GridPlan
 
@@ -312,7 +364,7 @@ class FragmentGrid:
 
     def __reduce__(self) -> tuple[Callable[..., FragmentGrid], tuple[Any, ...]]:
         spec = (self.size, self.stride, self.edge, self.pad_mode, self.pad_value, self.dilation)
-        return FragmentGrid.checked, (self.shape, *spec)
+        return FragmentGrid.checked, (self.shape, *spec, self.offset, self.padding)
 
     def __repr__(self) -> str:
         text = f"FragmentGrid({self.shape}, size={self.size}, stride={self.stride}"
@@ -323,53 +375,15 @@ class FragmentGrid:
                 text += f", pad_value={self.pad_value}"
         if any(step != 1 for step in self.dilation):
             text += f", dilation={self.dilation}"
+        if self.inner is not None:
+            text += f", offset={self.offset}, padding={self.padding}"
         return text + ")"
 
 
-Spec: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], Edge, PadMode, Any, tuple[int, ...]]"
-
-
-def window_spec(
-    rank: int,
-    size: PerAxis,
-    stride: PerAxis | None,
-    edge: Edge,
-    pad_mode: PadMode,
-    pad_value: bool | int | float | complex,
-    dilation: PerAxis,
-) -> Spec:
-    """The arguments of a grid of `rank` axes, checked, in the order of `FragmentGrid.checked`."""
-    sizes = _per_axis(size, "size", rank)
-    strides = sizes if stride is None else _per_axis(stride, "stride", rank)
-    dilations = _per_axis(dilation, "dilation", rank)
-    if edge not in EDGES:
-        raise ValueError(f"edge: got {edge!r}, takes 'pad', 'drop' or 'shift'")
-    if pad_mode not in PAD_MODES:
-        raise ValueError(
-            f"pad_mode: got {pad_mode!r}, takes 'constant', 'reflect', 'replicate' or 'circular'"
-        )
-    if isinstance(pad_value, np.generic):
-        pad_value = pad_value.item()
-    if not isinstance(pad_value, (bool, int, float, complex)):
-        raise TypeError(f"pad_value: got {type(pad_value).__name__}, takes a number")
-    return sizes, strides, edge, pad_mode, pad_value, dilations
-
-
-def space_time_shape(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
-    """The space-time part of an array's shape."""
-    if not 3 <= len(shape) <= 2 + MAX_AXES:
-        layout = (
-            "(batch, *space_time, channels)" if channels_last else "(batch, channels, *space_time)"
-        )
-        raise ValueError(
-            f"x: got shape {tuple(shape)}, takes {layout} with 1 to {MAX_AXES} space-time axes"
-        )
-    return tuple(shape[1:-1] if channels_last else shape[2:])
-
-
 def source_table(grid: FragmentGrid, axis: int) -> NDArray[np.int64]:
-    """For each padded position of an axis, the position it is read from; -1 for the pad value."""
-    return source_positions(grid.shape[axis], grid.padded_shape[axis], grid.pad_mode)
+    """For each position that windows reach, the one it is read from; -1 for the pad value."""
+    reach, first = grid.padded_shape[axis], grid.offset[axis] - grid.padding[axis][0]
+    return source_positions(grid.shape[axis], reach, grid.pad_mode, first)
 
 
 def kept_grid(
@@ -410,9 +424,14 @@ def _fill(
     pad_mode: PadMode,
     pad_value: bool | int | float | complex,
     dilation: tuple[int, ...],
+    offset: tuple[int, ...] = (),
+    padding: tuple[tuple[int, int], ...] = (),
 ) -> None:
+    offset = offset or (0,) * len(shape)
+    padding = padding or ((0, 0),) * len(shape)
     counts, padded = [], []
-    for axis, (length, w, s, step) in enumerate(zip(shape, size, stride, dilation, strict=True)):
+    lengths = placed_lengths(shape, offset, padding)
+    for axis, (length, w, s, step) in enumerate(zip(lengths, size, stride, dilation, strict=True)):
         extent = step * (w - 1) + 1
         if edge != "pad" and 0 < length < extent:
             raise ValueError(
@@ -433,7 +452,13 @@ def _fill(
                 f"shape: {shape} with size {size} makes more {what} than 64 bits count"
             )
     key_value = "nan" if pad_value != pad_value else pad_value
-    key = (shape, size, stride, edge, pad_mode, key_value, dilation)
+    key = (shape, size, stride, edge, pad_mode, key_value, dilation, offset, padding)
+    inner = None
+    if any(offset) or any(map(any, padding)):
+        inner = FragmentGrid.checked(tuple(padded), size, stride, edge, "constant", 0, dilation)
+    object.__setattr__(grid, "offset", offset)
+    object.__setattr__(grid, "padding", padding)
+    object.__setattr__(grid, "inner", inner)
     object.__setattr__(grid, "shape", shape)
     object.__setattr__(grid, "size", size)
     object.__setattr__(grid, "stride", stride)
@@ -457,39 +482,15 @@ def _columns(grid: FragmentGrid) -> tuple[Sequence[Any], ...]:
     return grid.shape, grid.size, grid.stride, grid.dilation, grid.counts, (grid.edge,) * rank
 
 
-def _integers(value: PerAxis, name: str, *, least: int) -> tuple[int, ...]:
-    items: Sequence[Any]
-    try:
-        items = (operator.index(value),) if not isinstance(value, bool) else (value,)  # type: ignore[arg-type]
-    except TypeError:
-        items = () if isinstance(value, (str, bytes)) else _listed(value)
-        if not items:
-            raise TypeError(f"{name}: got {value!r}, takes one integer or several") from None
-    if any(isinstance(item, (bool, np.bool_)) for item in items):
-        raise TypeError(f"{name}: got {value!r}, takes integers, not booleans")
-    try:
-        numbers = tuple(operator.index(item) for item in items)
-    except TypeError:
-        raise TypeError(f"{name}: got {value!r}, takes integers") from None
-    if not all(least <= number <= _INT64_MAX for number in numbers):
-        raise ValueError(f"{name}: got {value!r}, takes integers of at least {least}")
-    return numbers
-
-
-def _listed(value: Any) -> list[Any]:
-    try:
-        return list(value)
-    except TypeError:
-        return []
-
-
-def _per_axis(value: PerAxis, name: str, rank: int) -> tuple[int, ...]:
-    numbers = _integers(value, name, least=1)
-    if len(numbers) == 1 and not isinstance(value, (tuple, list)):
-        return numbers * rank
-    if len(numbers) != rank:
-        raise ValueError(
-            f"{name}: got {len(numbers)} values, {numbers}, for {rank} space-time axes; "
-            "takes one integer, or one an axis"
+def _starts_of(grid: FragmentGrid) -> tuple[NDArray[np.int64], ...]:
+    if grid.inner is None:
+        return tuple(map(axis_starts, *_columns(grid)))
+    moved = [
+        starts + first - before
+        for starts, first, (before, _) in zip(
+            grid.inner.starts, grid.offset, grid.padding, strict=True
         )
-    return numbers
+    ]
+    for starts in moved:
+        starts.flags.writeable = False
+    return tuple(moved)

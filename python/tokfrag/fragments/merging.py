@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tokfrag import _arrays
 from tokfrag._arrays import ArrayT
-from tokfrag.fragments.engines import host
+from tokfrag.fragments.engines import host, stacked
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.shapes import check_fragments, merging_of
-from tokfrag.fragments.windows import Reduce, Window
+from tokfrag.fragments.placing import put_back
+from tokfrag.fragments.selection import Where, chosen_windows
+from tokfrag.fragments.shapes import check_fragments, check_stacked, merging_of
+from tokfrag.fragments.windows import REDUCES, Reduce, Window, window_weights
 
 
 def merge(
@@ -20,20 +24,24 @@ def merge(
     reduce: Reduce = "mean",
     channels_last: bool = False,
     fill_value: bool | int | float = 0,
+    where: Where | None = None,
     out: ArrayT | None = None,
     threads: int | None = None,
 ) -> ArrayT:
     """One array from overlapping fragments.
 
     With ``w`` the window and the sums over all fragments that hold a position: ``"mean"`` is
-    ``sum(w * fragment) / sum(w)``, ``"sum"`` is ``sum(w * fragment)``, ``"max"`` the largest value
-    (NaN if one is). Sums are kept in float64 (those of halves mostly in float32) in a fixed order,
-    so the bits depend neither on the number of threads nor on the machine; a uniform mean of equal
-    values is exact, hence ``merge(extract(x, grid), grid)`` equals `x` bit for bit wherever a
-    fragment covers it. A mean of float64 whose sum is above the largest double is infinite, and one
-    of integers under weights that are not equal may go either way where it is halfway between two.
+    ``sum(w * fragment) / sum(w)``, ``"sum"`` is ``sum(w * fragment)``, ``"max"`` and ``"min"`` the
+    largest and the smallest value, ``"median"`` the middle one or the mean of both (all three NaN
+    if a value is), ``"vote"`` the most frequent value, of several the lowest.
 
-    ``"mean"`` and ``"max"`` leave out what fragments hold beyond an axis. ``"sum"`` with a uniform
+    Sums are kept in float64 (those of halves mostly in float32) in a fixed order, so the bits
+    depend neither on the number of threads nor on the machine; a uniform mean of equal values is
+    exact, hence ``merge(extract(x, grid), grid)`` equals `x` bit for bit wherever a fragment covers
+    it. A mean of float64 whose sum is above the largest double is infinite, and one of integers
+    under weights that are not equal may go either way where it is halfway between two.
+
+    All but ``"sum"`` leave out what fragments hold beyond an axis. ``"sum"`` with a uniform
     window is the adjoint of `extract`: with a `pad_mode` that copies data it adds those values to
     the positions they were copied from.
 
@@ -42,7 +50,7 @@ def merge(
     fragments : ``(batch, n, channels, *size)``, or ``(batch, n, *size, channels)`` with
         `channels_last`; a NumPy array or a tensor of any strides; float16, bfloat16, float32,
         float64; uint8, int8, int16, int32 (results are rounded half to even and saturated); for
-        ``"max"`` also int64 and bool
+        ``"max"``, ``"min"`` and ``"vote"`` also int64 and bool; a vote takes no floats
     grid : the grid they were cut on
     window : a name; one vector of ``size[axis]`` weights an axis (a list or tuple); or an array of
         weights of shape `size`, or one for each fragment, ``(n, *size)`` or ``(n, 1, ..., 1)``.
@@ -50,6 +58,9 @@ def merge(
         ``1 - abs(2 * u - 1)``, neither of which reaches zero; ``"gaussian"`` has a standard
         deviation of ``size / 8`` (MONAI's default) and is clipped below at 1e-3
     fill_value : for positions that no fragment holds
+    where : windows that there are fragments of, if not of all: their numbers, in the fragments'
+        order, or a mask over space-time for those that touch it, ascending; `fragments` has as
+        many, ``(batch, len(where), ...)``
     out : a contiguous array for the result, of its shape and type, apart from `fragments` and
         from a `window` that is an array, which is read where it lies
     threads : how many to use at most; by default all that the process may use
@@ -77,6 +88,35 @@ def merge(
     if type(fragments) is not np.ndarray:
         _arrays.check_array(fragments, "fragments")
     count = 0 if threads is None else _arrays.thread_count(threads)
+    if isinstance(grid, FragmentGrid) and grid.inner is not None:
+        chosen = None if where is None else chosen_windows(grid, where)
+        over_reach: ArrayT = merge(
+            fragments,
+            grid.inner,
+            window=window,
+            reduce=reduce,
+            channels_last=channels_last,
+            fill_value=fill_value,
+            where=chosen,
+            threads=threads,
+        )
+        own: ArrayT = put_back(
+            over_reach,
+            grid,
+            channels_last=channels_last,
+            fold=reduce == "sum",
+            fill_value=fill_value,
+        )
+        if out is None:
+            return own
+        _arrays.check_out(out, fragments, "fragments", tuple(own.shape))
+        out[...] = own
+        return out
+    if where is not None or reduce not in REDUCES:
+        merged: ArrayT = _merge_stacked(
+            fragments, grid, window, reduce, channels_last, fill_value, where, out
+        )
+        return merged
     if not isinstance(fragments, np.ndarray):
         from tokfrag.fragments.operators import extract_merge
 
@@ -90,3 +130,35 @@ def merge(
     if not merging.plain:
         return host.merge_array(fragments, merging, out, count)  # type: ignore[no-any-return]
     return merging.plan.merge(fragments, merging.code, channels_last, merging.fill, out, count)
+
+
+def _merge_stacked(
+    fragments: Any,
+    grid: FragmentGrid,
+    window: Window,
+    reduce: Reduce,
+    channels_last: bool,
+    fill_value: bool | int | float,
+    where: Where | None,
+    out: Any,
+) -> Any:
+    """By all values of a position at once: subsets of the windows, and what no kernel knows."""
+    chosen = None if where is None else chosen_windows(grid, where)
+    count = None if chosen is None else len(chosen)
+    shape = check_fragments(fragments, grid, channels_last, count)
+    check_stacked(fragments.dtype, reduce, window)
+    _arrays.number_bytes(fill_value, fragments.dtype, "fill_value")
+    if out is not None:
+        _arrays.check_out(out, fragments, "fragments", shape)
+    moved = fragments
+    if channels_last:
+        moved = np.moveaxis(moved, -1, 2) if isinstance(moved, np.ndarray) else moved.movedim(-1, 2)
+    weights = window_weights(grid, window)
+    merged = stacked.merge(moved, grid, weights, reduce, fill_value, chosen)
+    if channels_last:
+        made = isinstance(merged, np.ndarray)
+        merged = np.moveaxis(merged, 1, -1) if made else merged.movedim(1, -1)
+    if out is None:
+        return merged
+    out[...] = merged
+    return out

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from tokfrag import _arrays
-from tokfrag.fragments.grid import FragmentGrid, space_time_shape
-from tokfrag.fragments.windows import REDUCES, SUMMED, Reduce, Weights, Window, window_weights
+from tokfrag.fragments.arguments import space_time_shape
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.windows import (
+    ALL_REDUCES,
+    REDUCES,
+    SUMMED,
+    Reduce,
+    Weights,
+    Window,
+    window_weights,
+)
 
 if TYPE_CHECKING:
     from tokfrag._core.fragments import GridPlan, WindowPlan
@@ -101,17 +110,22 @@ def cut_of(grid: FragmentGrid, channels_last: bool, dtype: Any) -> Cut:
 # merge
 
 
-def check_fragments(fragments: Any, grid: FragmentGrid, channels_last: bool) -> tuple[int, ...]:
-    """The shape that fragments merge to; refuses what was not cut on the grid."""
+def check_fragments(
+    fragments: Any, grid: FragmentGrid, channels_last: bool, count: int | None = None
+) -> tuple[int, ...]:
+    """The shape that fragments merge to; refuses what was not cut on the grid.
+
+    `count`: how many windows there are fragments of, if not of all.
+    """
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
     shape = tuple(fragments.shape)
     if (
         len(shape) != len(grid.size) + 3
-        or shape[1] != grid.n
+        or shape[1] != (grid.n if count is None else count)
         or (shape[2:-1] if channels_last else shape[3:]) != grid.size
     ):
-        _refuse_fragments(shape, grid, channels_last)
+        _refuse_fragments(shape, grid, channels_last, count)
     if channels_last:
         return (shape[0], *grid.shape, shape[-1])
     return (shape[0], shape[2], *grid.shape)
@@ -166,11 +180,28 @@ def check_merged_dtype(dtype: Any, merged_in: Any, reduce: str) -> None:
         )
 
 
+def check_stacked(dtype: Any, reduce: str, window: Window) -> None:
+    """Refuse types and weights that a merge by all values of a position does not take."""
+    if reduce not in ALL_REDUCES:
+        raise ValueError(f"reduce: got {reduce!r}, takes {', '.join(map(repr, ALL_REDUCES))}")
+    uniform = isinstance(window, str) and window == "uniform"
+    if reduce not in ("mean", "sum") and not uniform:
+        raise ValueError(f"window: reduce={reduce!r} takes no weights, leave the window uniform")
+    wide = _arrays.wider(dtype)
+    merged_in = dtype if wide is None else wide
+    check_merged_dtype(dtype, merged_in, "max" if reduce in ("min", "vote") else reduce)
+    if reduce == "vote" and "float" in _arrays.dtype_name(dtype):
+        raise TypeError(
+            f"fragments: got {_arrays.dtype_name(dtype)}; reduce='vote' takes labels: integers or "
+            "bool"
+        )
+
+
 def _window_plan(
     grid: FragmentGrid, window: Window, reduce: Reduce, weights: Weights
 ) -> WindowPlan:
     if reduce not in REDUCES:
-        raise ValueError(f"reduce: got {reduce!r}, takes 'mean', 'sum' or 'max'")
+        raise ValueError(f"reduce: got {reduce!r}, takes {', '.join(map(repr, REDUCES))} here")
     uniform = isinstance(window, str) and window == "uniform"
     if reduce == "max" and not uniform:
         raise ValueError("window: reduce='max' takes no weights, leave the window uniform")
@@ -195,7 +226,9 @@ def feature_table(
     names = (features,) if isinstance(features, str) else tuple(features)
     unknown = [name for name in names if name not in FEATURES]
     if unknown:
-        raise ValueError(f"features: got {unknown[0]!r}, takes {', '.join(FEATURES)}")
+        raise ValueError(
+            f"features: got {unknown[0]!r}, takes {', '.join(FEATURES)}, and names of tsfresh's"
+        )
     if len(set(names)) < len(names):
         raise ValueError(f"features: got {names}, takes each at most once")
     rank = len(grid.shape)
@@ -279,11 +312,13 @@ def _refuse_data(x: Any, grid: FragmentGrid, channels_last: bool) -> NoReturn:
     )
 
 
-def _refuse_fragments(shape: tuple[int, ...], grid: FragmentGrid, channels_last: bool) -> NoReturn:
+def _refuse_fragments(
+    shape: tuple[int, ...], grid: FragmentGrid, channels_last: bool, count: int | None
+) -> NoReturn:
+    n = grid.n if count is None else count
+    on = "on this grid" if count is None else f"with {count} windows chosen"
     size = ", ".join(map(str, grid.size))
     takes = (
-        f"(batch, {grid.n}, {size}, channels)"
-        if channels_last
-        else f"(batch, {grid.n}, channels, {size})"
+        f"(batch, {n}, {size}, channels)" if channels_last else f"(batch, {n}, channels, {size})"
     )
-    raise ValueError(f"fragments: got shape {shape}, takes {takes} on this grid")
+    raise ValueError(f"fragments: got shape {shape}, takes {takes} {on}")

@@ -14,7 +14,7 @@ from tokfrag.fragments.grid import FragmentGrid
 if TYPE_CHECKING:
     import torch
 
-Reduce: TypeAlias = Literal["mean", "sum", "max"]
+Reduce: TypeAlias = Literal["mean", "sum", "max", "min", "vote", "median"]
 WindowName: TypeAlias = Literal["uniform", "hann", "gaussian", "triangular"]
 Window: TypeAlias = (
     "WindowName | Sequence[NDArray[Any] | torch.Tensor | Sequence[float]] | NDArray[Any]"
@@ -24,7 +24,9 @@ Window: TypeAlias = (
 #: first) that no other window holds; an axis each.
 Part: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]"
 
+#: What the kernels merge by; the others take all values of a position at once.
 REDUCES: tuple[Reduce, ...] = ("mean", "sum", "max")
+ALL_REDUCES: tuple[Reduce, ...] = (*REDUCES, "min", "vote", "median")
 WINDOW_NAMES: tuple[WindowName, ...] = ("uniform", "hann", "gaussian", "triangular")
 SUMMED = ("uint8", "int8", "int16", "int32", "float16", "bfloat16", "float32", "float64")
 

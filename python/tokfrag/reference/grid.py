@@ -39,12 +39,12 @@ def axis_starts(length: int, size: int, stride: int, dilation: int, edge: str) -
 
 def source_position(length: int, pad_mode: str, position: int) -> int | None:
     """The position whose value lies at `position` of the padded axis; None for the pad value."""
-    if position < length:
+    if 0 <= position < length:
         return position
     if pad_mode == "constant":
         return None
     if pad_mode == "replicate":
-        return length - 1
+        return max(0, min(position, length - 1))
     if pad_mode == "circular":
         return position % length
     there_and_back: list[int] = [*range(length), *range(length - 2, 0, -1)]
@@ -53,8 +53,13 @@ def source_position(length: int, pad_mode: str, position: int) -> int | None:
 
 def windows(grid: FragmentGrid) -> Iterator[tuple[int, tuple[int, ...]]]:
     """The number and first position of every fragment, row-major."""
-    axes = zip(grid.shape, grid.size, grid.stride, grid.dilation, strict=True)
-    starts = [axis_starts(*axis, grid.edge) for axis in axes]
+    starts = []
+    for axis, length in enumerate(grid.shape):
+        before, after = grid.padding[axis]
+        first = grid.offset[axis] - before
+        reach = length - first + after if length else 0
+        steps = (grid.size[axis], grid.stride[axis], grid.dilation[axis])
+        starts.append([first + start for start in axis_starts(reach, *steps, grid.edge)])
     yield from enumerate(product(*starts))
 
 
@@ -74,6 +79,6 @@ def coverage(grid: FragmentGrid) -> NDArray[np.int64]:
     for _, start in windows(grid):
         for tap in taps(grid):
             at = position(grid, start, tap)
-            if all(p < length for p, length in zip(at, grid.shape, strict=True)):
+            if all(0 <= p < length for p, length in zip(at, grid.shape, strict=True)):
                 counts[at] += 1
     return counts

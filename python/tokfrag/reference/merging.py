@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tokfrag.reference.grid import position, source_position, taps, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tokfrag.fragments.grid import FragmentGrid
 
 Where = tuple[int, ...]
@@ -41,8 +43,9 @@ def merge(
     reduce: str = "mean",
     channels_last: bool = False,
     fill_value: float = 0,
+    where: Sequence[int] | None = None,
 ) -> NDArray[Any]:
-    """The weighted mean, sum or maximum of the fragments that hold each position.
+    """What becomes of the fragments that hold each position.
 
     Parameters
     ----------
@@ -50,12 +53,14 @@ def merge(
     grid : FragmentGrid
     window : str, sequence of (size,) arrays, (*size) array or (n, *size) array
         Weights: by name, an axis each, of every fragment alike, or of each fragment.
-    reduce : "mean", "sum" or "max"
+    reduce : "mean", "sum", "max", "min", "median" or "vote"
         Under "sum", values beyond an axis are added where the padding was read from.
     channels_last : bool
         Whether `fragments` are ``(batch, n, *size, channels)``.
     fill_value : float
         Where no fragment lies.
+    where : sequence of int, optional
+        The numbers of the windows that there are fragments of; else all.
 
     Returns
     -------
@@ -76,6 +81,7 @@ def merge(
             window=window,
             reduce=reduce,
             fill_value=fill_value,
+            where=where,
         )
         return np.moveaxis(first, 1, -1)
     out = np.full(
@@ -85,8 +91,12 @@ def merge(
     out_moved = np.moveaxis(out, (0, 1), (-2, -1))
     moved = np.moveaxis(fragments, (0, 2), (-2, -1))
     held = _held(grid, fold=reduce == "sum")
-    for at, places in held.items():
-        values: list[NDArray[Any]] = [moved[i][tap] for i, tap in places]
+    slots = {window: slot for slot, window in enumerate(range(grid.n) if where is None else where)}
+    for at, everywhere in held.items():
+        places = [(i, tap) for i, tap in everywhere if i in slots]
+        if not places:
+            continue
+        values: list[NDArray[Any]] = [moved[slots[i]][tap] for i, tap in places]
         weights = [_weight(grid, window, i, tap) for i, tap in places]
         out_moved[at] = _reduced(values, weights, reduce, out.dtype)
     return out
@@ -144,7 +154,7 @@ def _held(grid: FragmentGrid, fold: bool) -> dict[Where, list[tuple[int, Where]]
     for i, start in windows(grid):
         for tap in taps(grid):
             at = position(grid, start, tap)
-            if any(p >= length for p, length in zip(at, grid.shape, strict=True)):
+            if any(not 0 <= p < length for p, length in zip(at, grid.shape, strict=True)):
                 sources = [
                     source_position(length, grid.pad_mode, p)
                     for length, p in zip(grid.shape, at, strict=True)
@@ -181,6 +191,14 @@ def _reduced(
     if reduce == "max":
         largest: NDArray[Any] = np.maximum.reduce(values)
         return largest
+    if reduce == "min":
+        smallest: NDArray[Any] = np.minimum.reduce(values)
+        return smallest
+    if reduce == "vote":
+        return _voted(values)
+    if reduce == "median":
+        middle = np.median(np.array(values, np.float64), axis=0)
+        return (np.rint(middle) if np.issubdtype(dtype, np.integer) else middle).astype(dtype)
     # Sums without any rounding, so that this is the definition and not one more approximation.
     result = np.empty(values[0].shape, np.float64)
     for where in np.ndindex(result.shape):
@@ -205,3 +223,12 @@ def _reduced(
         return (
             result.astype(np.float32).astype(dtype) if dtype == np.float16 else result.astype(dtype)
         )
+
+
+def _voted(values: list[NDArray[Any]]) -> NDArray[Any]:
+    """The most frequent value, of several the lowest."""
+    best = np.empty_like(values[0])
+    for where in np.ndindex(best.shape):
+        labels, counts = np.unique([value[where] for value in values], return_counts=True)
+        best[where] = labels[np.argmax(counts)]
+    return best

@@ -51,6 +51,8 @@ class GridShards:
     ) -> None:
         if not isinstance(grid, FragmentGrid):
             raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
+        if grid.inner is not None:
+            raise ValueError(f"grid: got {grid}, takes one without offset and padding")
         if workers < 1:
             raise ValueError(f"workers: got {workers}, takes 1 or more")
         self.grid, self.workers = grid, workers

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tokfrag import _arrays
+from tokfrag.fragments.arguments import PerAxis
 from tokfrag.fragments.distributed.shards import shared_positions, splits
-from tokfrag.fragments.grid import FragmentGrid, PerAxis
+from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.planning.calibration import Calibration, calibration
 from tokfrag.fragments.streams.sliding import map_fragments
 from tokfrag.fragments.streams.stitching import lost_positions

@@ -13,6 +13,7 @@ from tokfrag import _arrays
 from tokfrag._core.stitching import cut_at
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid, source_table
+from tokfrag.fragments.placing import PlacedArray
 
 
 class Run(NamedTuple):
@@ -60,7 +61,7 @@ def cut(x: Any, grid: FragmentGrid, first: int, last: int, out: Any, threads: in
     ``out`` is (last - first, channels, *size), contiguous, a tensor if ``x`` is. Only the part of
     ``x`` that these fragments hold is read.
     """
-    if _cut_natively(x, grid, first, last, out, threads):
+    if _cut_natively(x, grid, np.arange(first, last), out, threads):
         return
     done = 0
     for run in runs(grid, first, last):
@@ -72,8 +73,28 @@ def cut(x: Any, grid: FragmentGrid, first: int, last: int, out: Any, threads: in
         done += run.length
 
 
+def cut_numbers(
+    x: Any, grid: FragmentGrid, numbers: NDArray[np.int64], out: Any, threads: int | None
+) -> None:
+    """Write the fragments of these numbers, counted over the batch and then the grid, to ``out``.
+
+    See `cut`.
+    """
+    if grid.inner is not None:
+        x, grid = PlacedArray(x, grid), grid.inner
+    if _cut_natively(x, grid, numbers, out, threads):
+        return
+    ends = [*(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
+    done = 0
+    for end in ends:
+        if end > done:
+            first = int(numbers[done])
+            cut(x, grid, first, first + end - done, out[done:end], threads)
+        done = end
+
+
 def _cut_natively(
-    x: Any, grid: FragmentGrid, first: int, last: int, out: Any, threads: int | None
+    x: Any, grid: FragmentGrid, numbers: NDArray[np.int64], out: Any, threads: int | None
 ) -> bool:
     """In one call, if `x` lies in this machine's memory and no fragment leaves it."""
     tensors = _arrays.is_tensor(x)
@@ -83,7 +104,7 @@ def _cut_natively(
         return False
     if tensors and (x.is_conj() or x.is_neg()):
         return False
-    entries, index = np.divmod(np.arange(first, last), grid.n)
+    entries, index = np.divmod(numbers, grid.n)
     at = np.unravel_index(index, grid.counts)
     places = np.stack([entries, *(s[i] for s, i in zip(grid.starts, at, strict=True))], 1)
     for axis, origins in enumerate(places.T[1:]):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.streams.cutting import cut
+from tokfrag.fragments.selection import Where, chosen_windows
+from tokfrag.fragments.streams.cutting import cut_numbers
 
 
 class FragmentDataset:
@@ -28,6 +29,12 @@ class FragmentDataset:
         arrays (zarr, HDF5).
     grid : FragmentGrid
         Over ``x.shape[2:]``.
+    where : optional
+        A mask over space-time, for the windows that touch it, or numbers of windows, in their
+        order. Fragment ``i`` is then number ``where[i % len(where)]`` of entry ``i // len(where)``.
+    with_index : bool
+        Give pairs of a fragment and its window's number over the batch and then the whole grid:
+        what :meth:`FragmentMerger.add` takes, so that a shuffled loader can be merged.
     transform : callable, optional
         Applied to each fragment.
 
@@ -44,7 +51,13 @@ class FragmentDataset:
     """
 
     def __init__(
-        self, x: Any, grid: FragmentGrid, *, transform: Callable[[Any], Any] | None = None
+        self,
+        x: Any,
+        grid: FragmentGrid,
+        *,
+        where: Where | None = None,
+        with_index: bool = False,
+        transform: Callable[[Any], Any] | None = None,
     ) -> None:
         if not isinstance(grid, FragmentGrid):
             raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
@@ -54,15 +67,31 @@ class FragmentDataset:
             takes = f"(batch, channels) + {grid.shape}, the grid's"
             raise ValueError(f"x: got shape {tuple(x.shape)}, takes {takes}")
         self.x, self.grid, self.transform = x, grid, transform
+        self.with_index = with_index
+        self._chosen = None if where is None else chosen_windows(grid, where)
 
     def __len__(self) -> int:
-        return int(self.x.shape[0]) * self.grid.n
+        return int(self.x.shape[0]) * self._windows
 
     def __getitem__(self, index: int) -> Any:
-        """Fragment ``index``: (channels, *size)."""
+        """Fragment ``index``: (channels, *size); or a pair of it and its window's number."""
         at = self._checked(index)
         fragment = self._cut(at, at + 1)[0]
-        return fragment if self.transform is None else self.transform(fragment)
+        fragment = fragment if self.transform is None else self.transform(fragment)
+        return (fragment, int(self.numbers(at, at + 1)[0])) if self.with_index else fragment
+
+    def numbers(self, first: int, last: int) -> NDArray[np.int64]:
+        """The windows' numbers of fragments [first, last), over the batch and then the grid."""
+        if self._chosen is None:
+            return np.arange(first, last)
+        entries, at = np.divmod(np.arange(first, last), max(1, self._windows))
+        numbers: NDArray[np.int64] = entries * self.grid.n + self._chosen[at]
+        return numbers
+
+    @property
+    def _windows(self) -> int:
+        """Of each batch entry."""
+        return self.grid.n if self._chosen is None else len(self._chosen)
 
     def slice(self, first: int, last: int) -> Any:
         """Fragments [first, last) in one array, (last - first, channels, *size), untransformed."""
@@ -92,10 +121,10 @@ class FragmentDataset:
         shape = (last - first, self.x.shape[1], *self.grid.size)
         if _arrays.is_tensor(self.x):
             out: Any = self.x.new_empty(shape)
-            cut(self.x.detach(), self.grid, first, last, out, None)
+            cut_numbers(self.x.detach(), self.grid, self.numbers(first, last), out, None)
         else:
             out = np.empty(shape, np.dtype(self.x.dtype).newbyteorder("="))  # torch knows no other
-            cut(self.x, self.grid, first, last, out, None)
+            cut_numbers(self.x, self.grid, self.numbers(first, last), out, None)
         return out
 
 

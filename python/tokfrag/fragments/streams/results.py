@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.placing import put_back
+from tokfrag.fragments.shapes import check_stacked
 from tokfrag.fragments.streams.host import HostStitcher, emits_into
-from tokfrag.fragments.streams.stitching import Halo, Stitcher, central_grid, output_grid
+from tokfrag.fragments.streams.kept import KeptStitcher
+from tokfrag.fragments.streams.stitching import (
+    Halo,
+    Stitcher,
+    central_grid,
+    output_grid,
+    window_map_grid,
+)
 from tokfrag.fragments.windows import Reduce, Window
 
 
@@ -34,6 +43,8 @@ class Stitching(NamedTuple):
     halo: Halo | Literal["valid"] | None
     reduce_slab: Callable[[Any], Any] | None
     threads: int
+    chosen: NDArray[np.int64] | None = None  # the windows that come, ascending; None: all
+    placed: bool = False  # the grid has an offset or padding
 
     def stitcher(
         self, output: Any, x: Any, grid: FragmentGrid, weights: NDArray[np.float64] | None
@@ -43,7 +54,16 @@ class Stitching(NamedTuple):
         window = self.window if weights is None else weights
         if self.halo == "valid":
             of_output, window = central_grid(grid, size), _central(window, grid.size, size)
+        elif size != grid.size and set(size) == {1}:
+            of_output, window = window_map_grid(grid), "uniform"
+            if self.halo is not None:
+                raise ValueError("halo: got one with outputs of one number a window, takes none")
         else:
+            if self.placed and size != grid.size:
+                raise ValueError(
+                    f"model: got outputs of size {size}; on a grid with offset or padding, takes "
+                    f"{grid.size} or one vector a window"
+                )
             of_output = output_grid(grid, size)
             window = resized(window, grid.size, size)
             if self.halo is not None and size != grid.size:
@@ -53,6 +73,9 @@ class Stitching(NamedTuple):
         if reduce is None:
             _refuse_labels(output.dtype, x)
             reduce = "mean"
+        if self.chosen is not None or reduce in ("min", "vote", "median"):
+            check_stacked(output.dtype, reduce, window if reduce in ("mean", "sum") else "uniform")
+            return KeptStitcher(of_output, window, reduce, halo, output, self.chosen)
         return _stitcher(of_output, window, reduce, halo, output, self.threads)
 
 
@@ -68,9 +91,13 @@ class Results:
         out: Any,
         stitching: Stitching,
     ) -> None:
-        self._x, self._grid, self._reduce_slab = x, grid, stitching.reduce_slab
+        self._x, self._reduce_slab = x, stitching.reduce_slab
+        self._placed = grid if grid.inner is not None else None
+        self._grid = grid = grid if grid.inner is None else grid.inner
+        self._is_vote = stitching.reduce == "vote"
         outputs, weights = _unweighted(outputs)
         self._keys, first = _flattened(outputs)
+        first = [_with_space(output, grid) for output in first]
         self._kind = type(outputs)
         if out is None:
             self._targets: list[Any] = [None] * len(first)
@@ -78,6 +105,10 @@ class Results:
             keys, self._targets = _flattened(out)
             if keys != self._keys:
                 raise ValueError(f"out: got {keys}, takes one for each output: {self._keys}")
+        #: Where results go in the end, once moved to the array's own positions.
+        self._outs = self._targets
+        if self._placed is not None:
+            self._targets = [None] * len(first)
         self._stitchers = []
         #: Positions at either end of an axis that no output reaches.
         self._margins: list[tuple[int, ...]] = []
@@ -94,15 +125,16 @@ class Results:
         outputs, weights = _unweighted(outputs)
         _, parts = _flattened(outputs)
         for k, (stitcher, part) in enumerate(zip(self._stitchers, parts, strict=True)):
+            part = _with_space(part, self._grid)
             _check_output(part, self._grid, count)
             own = weights
             if weights is not None:
                 own = np.asarray(resized(weights, self._grid.size, stitcher.grid.size))
             done = 0
             while done < count:
-                entry, at = divmod(first + done, self._grid.n)
+                entry, at = divmod(first + done, stitcher.windows)
                 group = stitcher.group
-                end = min(at - at % group + group, self._grid.n, at + count - done)
+                end = min(at - at % group + group, stitcher.windows, at + count - done)
                 stitcher.add(at, part[done : done + end - at], own)
                 done += end - at
                 finished = stitcher.finished(end)
@@ -111,11 +143,31 @@ class Results:
 
     def packed(self) -> Any:
         """The results, in the structure of the model's outputs."""
+        results = self._targets if self._placed is None else list(map(self._put_back, self._outs))
         if self._keys is None:
-            return self._targets[0]
+            return results[0]
         if isinstance(self._keys, list):
-            return dict(zip(self._keys, self._targets, strict=True))
-        return list(self._targets) if self._kind is list else tuple(self._targets)
+            return dict(zip(self._keys, results, strict=True))
+        return list(results) if self._kind is list else tuple(results)
+
+    def _put_back(self, out: Any) -> Any:
+        """The next result over what the windows reach, on the array's own positions."""
+        assert self._placed is not None
+        result = self._targets.pop(0)
+        shape = tuple(result.shape[2:])
+        if shape == self._grid.shape:
+            result = put_back(result, self._placed, channels_last=False, fold=False, fill_value=0)
+        elif shape != self._grid.counts:
+            raise ValueError(
+                f"reduce_slab: got positions {shape} back, takes {self._grid.shape} with a grid of "
+                "offset or padding"
+            )
+        if out is None:
+            return result
+        if tuple(out.shape) != tuple(result.shape):
+            raise ValueError(f"out: got shape {tuple(out.shape)}, takes {tuple(result.shape)}")
+        self._store(result, out, (slice(None),) * result.ndim)
+        return out
 
     def _write(self, k: int, entry: int, finished: slice) -> None:
         stitcher = self._stitchers[k]
@@ -170,16 +222,17 @@ class Results:
 
     def _fresh(self, of: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """An empty result of the kind of the input, on its device."""
+        exact = self._reduce_slab is not None or self._is_vote
         if of is True or _arrays.is_tensor(of):
             import torch
 
-            floating = dtype.is_floating_point or self._reduce_slab is not None
+            floating = dtype.is_floating_point or exact
             kept = dtype if floating else torch.float32
             if _arrays.is_tensor(self._x):
                 return _arrays.empty_tensor(self._x.new_empty(0, dtype=kept), shape)
             kept = torch.float32 if kept == torch.bfloat16 else kept  # unknown to NumPy
             return _arrays.empty_tensor(torch.empty(0, dtype=kept), shape).numpy()
-        kept = dtype if dtype.kind == "f" or self._reduce_slab is not None else np.float32
+        kept = dtype if dtype.kind == "f" or exact else np.float32
         return _arrays.empty_array(kept, shape)
 
 
@@ -230,7 +283,7 @@ def _refuse_labels(dtype: Any, x: Any) -> None:
     if name != own or name in ("bool", "int64", "uint64"):
         raise TypeError(
             f"model: got outputs of {name}, which may be labels; takes floats, "
-            "or reduce='mean' to average numbers all the same, or reduce='max'"
+            "reduce='vote' for labels, or reduce='mean' to average numbers all the same"
         )
 
 
@@ -260,10 +313,19 @@ def _flattened(outputs: Any) -> tuple[Any, list[Any]]:
     return None, [outputs]
 
 
+def _with_space(output: Any, grid: FragmentGrid) -> Any:
+    """An output of one vector a window, (count, channels), as fragments of one position."""
+    if len(getattr(output, "shape", ())) != 2:
+        return output
+    place = (slice(None), slice(None), *(None,) * len(grid.size))
+    return output[place]
+
+
 def _check_output(output: Any, grid: FragmentGrid, count: int) -> None:
     shape = tuple(getattr(output, "shape", ()))
     if len(shape) != 2 + len(grid.size) or shape[0] != count:
         axes = ", ".join(f"size_{axis}" for axis in range(len(grid.size)))
         raise ValueError(
-            f"model: got an output of shape {shape}, takes ({count}, channels, {axes})"
+            f"model: got an output of shape {shape}, takes ({count}, channels, {axes}) or "
+            f"({count}, channels)"
         )

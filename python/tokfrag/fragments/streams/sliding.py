@@ -10,13 +10,15 @@ from operator import index as as_int
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._progress import progress_bar
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.streams.cutting import cut
+from tokfrag.fragments.selection import Where, chosen_windows
+from tokfrag.fragments.streams.cutting import cut_numbers
 from tokfrag.fragments.streams.results import Results, Stitching, checked_halo
-from tokfrag.fragments.windows import REDUCES, Reduce, Window
+from tokfrag.fragments.windows import ALL_REDUCES, Reduce, Window
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +39,7 @@ class OutOfMemoryWarning(RuntimeWarning):
 
 
 def map_fragments(
-    model: Callable[[Any], Any],
+    model: Callable[..., Any],
     x: Any,
     grid: FragmentGrid,
     *,
@@ -48,6 +50,8 @@ def map_fragments(
     out: Any = None,
     reduce_slab: Callable[[Any], Any] | None = None,
     halo: Sequence[int | tuple[int, int]] | int | Literal["valid"] = 0,
+    where: Where | None = None,
+    with_origins: bool = False,
     progress: bool = False,
     threads: int | None = None,
 ) -> Any:
@@ -65,8 +69,9 @@ def map_fragments(
     model : callable
         From ``(count, channels, *size)`` to ``(count, channels_out, *size_out)``; or to a tuple,
         list or dict of such outputs. Sizes may differ from the input's by any factor for which
-        every window still begins at a whole position; the result scales alike. Smaller outputs of
-        unpadded convolutions are no scale: say ``halo="valid"``.
+        every window still begins at a whole position; the result scales alike. One vector a window,
+        ``(count, channels_out)`` or of size 1 on every axis, makes a map over ``grid.counts``.
+        Smaller outputs of unpadded convolutions are no scale: say ``halo="valid"``.
     x : (batch, channels, *space_time)
         An array, a tensor, a memory map, or whatever has ``shape`` and slices into arrays (zarr,
         HDF5); only what a batch needs is read.
@@ -79,7 +84,9 @@ def map_fragments(
         numbers is of the fragments' size, and resized for outputs of another. Sums are kept in
         float32, or float64 for float64 outputs and for weights that float32 does not hold;
         ``"sum"`` leaves out what lies in the padding. `reduce` is ``"mean"`` unless said; then
-        integers other than the data's own are refused, for they may be labels.
+        integers other than the data's own are refused, for they may be labels: ``"vote"`` takes
+        them, and the result is of their type. ``"min"``, ``"median"`` and ``"vote"`` keep the
+        outputs of the rows of windows that reach a position until it is finished.
     device : torch device, optional
         Where fragments go before the model; ``x``'s own if not given. The model gets tensors if
         ``x`` is one, if a device is given, or if it is an ``nn.Module``; arrays otherwise.
@@ -95,6 +102,12 @@ def map_fragments(
         model looks at beyond a position, `FragmentPlan` knows it. Takes windows inside the array.
         ``"valid"``: outputs are the middle of their fragments, as unpadded convolutions make them;
         what no output reaches is 0, or stays as it is in `out`.
+    where : optional
+        A mask over space-time: only windows that touch it go through the model; or the numbers of
+        those that do. What none of them reaches is 0.
+    with_origins : bool
+        Call ``model(fragments, origins)``: the first position of each fragment, ``(count, axes)``
+        integers of the kind of the fragments.
     progress : bool
         Show a progress bar.
     threads : int, optional
@@ -120,11 +133,15 @@ def map_fragments(
     """
     batch_size = _check(x, grid, batch_size, reduce)
     margins = checked_halo(halo, len(grid.shape))
-    stitching = Stitching(window, reduce, margins, reduce_slab, _arrays.thread_count(threads))
-    feeder = _Feeder(model, x, grid, batch_size, device, threads)
+    chosen = None if where is None else np.sort(chosen_windows(grid, where))
+    count = _arrays.thread_count(threads)
+    stitching = Stitching(
+        window, reduce, margins, reduce_slab, count, chosen, grid.inner is not None
+    )
+    feeder = _Feeder(model, x, grid, batch_size, device, threads, chosen, with_origins)
     results: Results | None = None
     done = 0
-    total = x.shape[0] * grid.n
+    total = x.shape[0] * (grid.n if chosen is None else len(chosen))
     with progress_bar(total, "fragments", " fragments", progress) as advance, feeder.no_gradients():
         while done < total:
             count = min(feeder.batch_size, total - done)
@@ -154,8 +171,8 @@ def _check(x: Any, grid: FragmentGrid, batch_size: int, reduce: str | None) -> i
         raise TypeError(f"batch_size: got {batch_size!r}, takes an integer") from None
     if batch < 1:
         raise ValueError(f"batch_size: got {batch_size}, takes 1 or more")
-    if reduce is not None and reduce not in REDUCES:
-        raise ValueError(f"reduce: got {reduce!r}, takes 'mean', 'sum' or 'max'")
+    if reduce is not None and reduce not in ALL_REDUCES:
+        raise ValueError(f"reduce: got {reduce!r}, takes {', '.join(map(repr, ALL_REDUCES))}")
     return batch
 
 
@@ -170,10 +187,13 @@ class _Feeder:
         batch_size: int,
         device: Any,
         threads: int | None,
+        chosen: NDArray[np.int64] | None,
+        with_origins: bool,
     ) -> None:
         torch = sys.modules.get("torch")
         module = torch is not None and isinstance(model, torch.nn.Module)
         self._x, self._grid, self._threads = x, grid, threads
+        self._chosen, self._with_origins = chosen, with_origins
         self._tensors = _arrays.is_tensor(x) or device is not None or module
         self.batch_size = batch_size
         if _arrays.is_tensor(x):
@@ -197,10 +217,14 @@ class _Feeder:
 
         return torch.no_grad()
 
-    def outputs(self, model: Callable[[Any], Any], first: int, count: int) -> Any:
+    def outputs(self, model: Callable[..., Any], first: int, count: int) -> Any:
         """The model's outputs for a batch of fragments; None if they did not fit in memory."""
         try:
-            return model(self._batch(first, count))
+            numbers = self._numbers(first, count)
+            batch = self._batch(numbers)
+            if self._with_origins:
+                return model(batch, self._origins(numbers))
+            return model(batch)
         except Exception as error:
             if not _is_out_of_memory(error) or count == 1:
                 raise
@@ -213,27 +237,45 @@ class _Feeder:
         )
         return None
 
-    def _batch(self, first: int, count: int) -> Any:
+    def _numbers(self, first: int, count: int) -> NDArray[np.int64]:
+        """The windows of a batch, over the batch and then the whole grid."""
+        numbers = np.arange(first, first + count)
+        if self._chosen is None:
+            return numbers
+        entries, at = np.divmod(numbers, len(self._chosen))
+        return entries * self._grid.n + self._chosen[at]
+
+    def _origins(self, numbers: NDArray[np.int64]) -> Any:
+        """The first positions of these windows, as the model takes them."""
+        places = np.unravel_index(numbers % self._grid.n, self._grid.counts)
+        origins = np.stack([s[at] for s, at in zip(self._grid.starts, places, strict=True)], 1)
+        if not self._tensors:
+            return origins
+        import torch
+
+        return torch.from_numpy(origins).to(self._device)
+
+    def _batch(self, numbers: NDArray[np.int64]) -> Any:
         grid = self._grid
-        shape = (count, self._x.shape[1], *grid.size)
+        shape = (len(numbers), self._x.shape[1], *grid.size)
         if not self._tensors:
             fragments = _arrays.empty_array(self._dtype, shape)
-            cut(self._x, grid, first, first + count, fragments, self._threads)
+            cut_numbers(self._x, grid, numbers, fragments, self._threads)
             return fragments
         import torch
 
         if self._upload:
-            return self._uploaded(shape, first)
+            return self._uploaded(shape, numbers)
         if _arrays.is_tensor(self._x):
             batch = _arrays.empty_tensor(self._x, shape)
-            cut(self._x, grid, first, first + count, batch, self._threads)
+            cut_numbers(self._x, grid, numbers, batch, self._threads)
         else:
             fragments = _arrays.empty_array(self._dtype, shape)
-            cut(self._x, grid, first, first + count, fragments, self._threads)
+            cut_numbers(self._x, grid, numbers, fragments, self._threads)
             batch = torch.from_numpy(fragments)
         return batch.to(self._device)
 
-    def _uploaded(self, shape: tuple[int, ...], first: int) -> Any:
+    def _uploaded(self, shape: tuple[int, ...], numbers: NDArray[np.int64]) -> Any:
         """A batch cut into one of two pinned buffers and copied on a stream of its own.
 
         The host cuts the next batch while the device still computes on this one.
@@ -250,7 +292,7 @@ class _Feeder:
             self._copied[turn].synchronize()
         buffer = self._buffers[turn][: shape[0]]
         target = buffer if _arrays.is_tensor(self._x) else buffer.numpy()
-        cut(self._x, self._grid, first, first + shape[0], target, self._threads)
+        cut_numbers(self._x, self._grid, numbers, target, self._threads)
         with torch.cuda.stream(self._stream):
             batch = buffer.to(self._device, non_blocking=True)
             self._copied[turn] = self._stream.record_event()

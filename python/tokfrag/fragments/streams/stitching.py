@@ -40,11 +40,14 @@ class Stitcher(ABC):
 
     #: Fragments after which a slab may be given up, counted from an entry's first.
     group: int
+    #: How many fragments of an entry come: all, but where some are chosen.
+    windows: int
 
     def __init__(
         self, grid: FragmentGrid, window: Window, reduce: Reduce, halo: Halo | None, like: Any
     ) -> None:
         self.grid, self.reduce, self.halo = grid, reduce, halo
+        self.windows = grid.n
         self.channels, self.tensors = int(like.shape[1]), _arrays.is_tensor(like)
         vectors, whole = window_weights(grid, window)
         self.whole = None if whole is None else whole.copy()  # models run between its uses
@@ -55,8 +58,10 @@ class Stitcher(ABC):
             np.ones(size) if vector is None else vector
             for vector, size in zip(vectors, grid.size, strict=True)
         ]
-        if reduce == "max" and not self.uniform:
-            raise ValueError("window: reduce='max' takes no weights, leave the window uniform")
+        if reduce not in ("mean", "sum") and not self.uniform:
+            raise ValueError(
+                f"window: reduce={reduce!r} takes no weights, leave the window uniform"
+            )
         #: What weights of an array have been divided by.
         self.scale = 1.0
         if reduce == "mean":  # their scale means nothing, but may be beyond float32
@@ -65,7 +70,7 @@ class Stitcher(ABC):
                 self.scale = float(np.abs(self.whole).max()) or 1.0
                 self.whole /= self.scale
         #: Whether the weights span more than float32 holds.
-        self.narrow = reduce == "mean" and self._least_weight() < _LEAST_IN_FLOAT32
+        self.narrow = reduce in ("mean", "sum") and self._spans_more_than_float32()
         #: Whether weights of an array may sum to zero.
         self.may_vanish = reduce == "mean" and whole is not None and bool((whole <= 0).any())
         if halo is not None:
@@ -150,13 +155,14 @@ class Stitcher(ABC):
             if (np.asarray(sums[0] == 0) & (reached[: len(sums[0])] > 0)).any():
                 raise ValueError(NO_WEIGHT.format(""))
 
-    def _least_weight(self) -> float:
-        """The smallest weight of a window that is not 0, where the largest is 1."""
-        least = 1.0
+    def _spans_more_than_float32(self) -> bool:
+        """Whether a weight that is not 0, or a product of one an axis, may be lost in float32."""
+        least = greatest = 1.0
         for weights in [self.whole] if self.whole is not None else self.vectors:
             sizes = np.abs(weights[weights != 0])
-            least *= float(sizes.min(initial=1.0))
-        return least
+            least *= min(float(sizes.min(initial=np.inf)), 1.0)
+            greatest *= max(float(sizes.max(initial=0.0)), 1.0)
+        return least < _LEAST_IN_FLOAT32 or greatest > 1 / _LEAST_IN_FLOAT32
 
     def _check_halo(self, halo: Halo) -> None:
         grid = self.grid
@@ -218,6 +224,12 @@ def output_grid(grid: FragmentGrid, size: tuple[int, ...]) -> FragmentGrid:
     if scaled.counts != grid.counts:
         raise ValueError(f"model: outputs of size {size} do not lie on a grid like {grid}")
     return scaled
+
+
+def window_map_grid(grid: FragmentGrid) -> FragmentGrid:
+    """The grid of outputs of one number a window: a map over the windows of `grid`."""
+    ones = (1,) * len(grid.counts)
+    return FragmentGrid.checked(grid.counts, ones, ones, "pad", "constant", 0, ones)
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,317 @@
+"""Detections and instances found in overlapping fragments, made one over the seams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag import _arrays
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.merging import merge
+
+if TYPE_CHECKING:
+    import torch
+
+BoxMethod: TypeAlias = Literal["nms", "nmm"]
+BoxMeasure: TypeAlias = Literal["iou", "ios"]
+#: Two windows, and the positions that they share in each, as index arrays.
+WindowPair: TypeAlias = "tuple[int, int, tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]"
+
+
+class MergedBoxes(NamedTuple):
+    """Boxes of a whole array, by falling score."""
+
+    #: ``(k, 2 * axes)`` float64: first corners, then last ones, in the array's positions.
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    #: The window that each was found in.
+    windows: NDArray[np.int64]
+
+
+def merge_boxes(
+    boxes: Sequence[Any],
+    scores: Sequence[Any],
+    grid: FragmentGrid,
+    *,
+    labels: Sequence[Any] | None = None,
+    threshold: float = 0.5,
+    method: BoxMethod = "nms",
+    measure: BoxMeasure = "iou",
+) -> MergedBoxes:
+    """The boxes of all fragments in the array's positions, each object once.
+
+    Boxes are taken by falling score (of equal ones, by window and place). With ``"nms"``, a box
+    that overlaps one taken before by more than `threshold` is dropped; with ``"nmm"`` it is merged
+    into the first such: that one grows to the smallest box around both. Only boxes of one label
+    meet.
+
+    Parameters
+    ----------
+    boxes : one for each window: (k, 2 * axes)
+        In the window's positions: the first corner, one number an axis in the grid's order, then
+        the last corner. Lists, arrays or tensors.
+    scores : one for each window: (k,)
+    grid : FragmentGrid
+        Not dilated.
+    labels : one for each window: (k,) integers, optional
+    threshold : float
+        From 0 to 1.
+    method : {"nms", "nmm"}
+    measure : {"iou", "ios"}
+        The overlap over the union, or over the smaller of both: what a seam has cut in two is often
+        a small part of the whole.
+
+    Returns
+    -------
+    MergedBoxes
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that does not fit; the message names it.
+
+    Examples
+    --------
+    >>> grid = FragmentGrid((12,), size=8, stride=4)
+    >>> found = merge_boxes([[[5, 7]], [[1, 3.5]]], [[0.9], [0.8]], grid)
+    >>> found.boxes.tolist(), found.windows.tolist()
+    ([[5.0, 7.0]], [0])
+    """
+    if not isinstance(grid, FragmentGrid):
+        raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
+    if set(grid.dilation) != {1}:
+        raise ValueError(f"grid: got dilation {grid.dilation}, takes windows without")
+    if method not in ("nms", "nmm"):
+        raise ValueError(f"method: got {method!r}, takes 'nms' or 'nmm'")
+    if measure not in ("iou", "ios"):
+        raise ValueError(f"measure: got {measure!r}, takes 'iou' or 'ios'")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: got {threshold}, takes 0 to 1")
+    rank = len(grid.shape)
+    by_window = _by_window(boxes, grid.n, "boxes")
+    places, windows = [], []
+    for window, found in enumerate(by_window):
+        found = found.reshape(-1, 2 * rank) if not found.size else found
+        if found.ndim != 2 or found.shape[1] != 2 * rank:
+            raise ValueError(f"boxes: got shape {found.shape}, takes (k, {2 * rank})")
+        if (found[:, :rank] > found[:, rank:]).any() or not np.isfinite(found).all():
+            raise ValueError(f"boxes: window {window} has one whose last corner lies before")
+        places.append(found + np.tile(grid.origins[window], 2))
+        windows.append(np.full(len(found), window))
+    counts = [len(found) for found in places]
+    none = np.zeros((0, 2 * rank))
+    corners = np.concatenate([none, *places])
+    window_of = np.concatenate([np.zeros(0, np.int64), *windows])
+    score = _flat_like(scores, counts, "scores")
+    label = np.zeros(len(score), np.int64)
+    if labels is not None:
+        given = _flat_like(labels, counts, "labels")
+        label = given.astype(np.int64)
+        if (label != given).any():
+            raise TypeError("labels: got fractions, takes integers")
+    order = np.argsort(-score, kind="stable")
+    corners, score = corners[order], score[order]
+    label, window_of = label[order], window_of[order]
+    kept = _suppressed(corners, label, threshold, measure, grows=method == "nmm")
+    return MergedBoxes(corners[kept], score[kept], label[kept], window_of[kept])
+
+
+def merge_labels(
+    labels: NDArray[Any] | torch.Tensor,
+    grid: FragmentGrid,
+    *,
+    least_share: float = 0.5,
+) -> Any:
+    """Instances numbered in each fragment, numbered once over the whole array.
+
+    Instances of two windows are one if, within the positions that both windows hold, they share at
+    least `least_share` of the smaller's (and one position at least); and so are those that are one
+    with the same third. A position then gets what most of its windows say, of several the lowest.
+
+    Parameters
+    ----------
+    labels : (batch, n, *size) integers
+        0 is background, anything else an instance of that window. An array or a tensor.
+    grid : FragmentGrid
+    least_share : float
+        Above 0, up to 1.
+
+    Returns
+    -------
+    (batch, *space_time) int64
+        Of the kind of `labels`; instances are numbered from 1 in the order of windows and labels.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that does not fit; the message names it.
+
+    Examples
+    --------
+    >>> grid = FragmentGrid((6,), size=4, stride=2)
+    >>> merge_labels(np.array([[[0, 5, 5, 5], [1, 1, 0, 2]]]), grid).tolist()
+    [[0, 1, 1, 1, 0, 2]]
+    """
+    if not isinstance(grid, FragmentGrid):
+        raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
+    array: Any = labels.detach().cpu().numpy() if _arrays.is_tensor(labels) else np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels: got {array.dtype}, takes integers")
+    if array.ndim != 2 + len(grid.size) or array.shape[1:] != (grid.n, *grid.size):
+        takes = f"(batch, {grid.n}) + {grid.size}"
+        raise ValueError(f"labels: got shape {array.shape}, takes {takes}")
+    if not 0 < least_share <= 1:
+        raise ValueError(f"least_share: got {least_share}, takes more than 0, up to 1")
+    wholes = [_whole(entry, grid, least_share) for entry in array]
+    result = np.stack(wholes) if wholes else np.zeros((0, *grid.shape), np.int64)
+    if not _arrays.is_tensor(labels):
+        return result
+    import torch
+
+    return torch.from_numpy(result).to(labels.device)
+
+
+def _by_window(values: Sequence[Any], n: int, name: str) -> list[NDArray[np.float64]]:
+    if len(values) != n:
+        raise ValueError(f"{name}: got {len(values)}, takes one for each of {n} windows")
+    made = []
+    for value in values:
+        array = value.detach().cpu().numpy() if _arrays.is_tensor(value) else value
+        try:
+            made.append(np.array(array, np.float64))
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: got {type(value).__name__}, takes numbers") from None
+    return made
+
+
+def _flat_like(values: Sequence[Any], counts: list[int], name: str) -> NDArray[np.float64]:
+    """The values of all windows in a row; as many of each as it has boxes."""
+    parts = _by_window(values, len(counts), name)
+    for window, (part, count) in enumerate(zip(parts, counts, strict=True)):
+        if part.shape != (count,):
+            raise ValueError(
+                f"{name}: got shape {part.shape} for window {window}, takes ({count},)"
+            )
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _suppressed(
+    corners: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    threshold: float,
+    measure: str,
+    *,
+    grows: bool,
+) -> NDArray[np.int64]:
+    """The boxes that stay, of those sorted by falling score; `corners` grow in place."""
+    rank = corners.shape[1] // 2
+    kept: list[int] = []
+    for k in range(len(corners)):
+        before = np.array([j for j in kept if labels[j] == labels[k]], np.int64)
+        others = corners[before]
+        low = np.maximum(others[:, :rank], corners[k, :rank])
+        high = np.minimum(others[:, rank:], corners[k, rank:])
+        common = np.prod(np.clip(high - low, 0, None), axis=1)
+        sizes = np.prod(others[:, rank:] - others[:, :rank], axis=1)
+        own = np.prod(corners[k, rank:] - corners[k, :rank])
+        over = np.minimum(sizes, own) if measure == "ios" else sizes + own - common
+        share = np.divide(common, over, out=np.zeros_like(common), where=over > 0)
+        met = np.flatnonzero(share > threshold)
+        if not len(met):
+            kept.append(k)
+        elif grows:
+            first = before[met[0]]
+            corners[first, :rank] = np.minimum(corners[first, :rank], corners[k, :rank])
+            corners[first, rank:] = np.maximum(corners[first, rank:], corners[k, rank:])
+    return np.array(kept, np.int64)
+
+
+def _whole(entry: NDArray[Any], grid: FragmentGrid, least_share: float) -> NDArray[np.int64]:
+    """The instances of one batch entry over the array."""
+    flat = entry.reshape(grid.n, -1).astype(np.int64)
+    owners = np.repeat(np.arange(grid.n), flat.shape[1])
+    named = np.stack([owners, flat.reshape(-1)], 1)[flat.reshape(-1) != 0]
+    instances, numbers = np.unique(named, axis=0, return_inverse=True)
+    unique = np.zeros(flat.size, np.int64)
+    unique[flat.reshape(-1) != 0] = numbers.reshape(-1) + 1
+    parents = _joined(unique.reshape(entry.shape), len(instances), grid, least_share)
+    one_numbering = parents[unique].reshape(1, grid.n, 1, *grid.size)
+    whole: NDArray[np.int64] = merge(one_numbering, grid, reduce="vote")[0, 0]
+    return whole
+
+
+def _joined(
+    unique: NDArray[np.int64], count: int, grid: FragmentGrid, least_share: float
+) -> NDArray[np.int64]:
+    """For each instance, and 0, the number of what it is part of."""
+    parents = np.arange(count + 1)
+
+    def root(k: int) -> int:
+        while parents[k] != k:
+            parents[k] = parents[parents[k]]
+            k = int(parents[k])
+        return k
+
+    for first, second, ours, theirs in _overlaps(grid):
+        one, other = unique[first][ours].reshape(-1), unique[second][theirs].reshape(-1)
+        both = (one != 0) & (other != 0)
+        if not both.any():
+            continue
+        ones, others = _sizes(one), _sizes(other)
+        pairs, shared = np.unique(np.stack([one[both], other[both]], 1), axis=0, return_counts=True)
+        for (a, b), common in zip(pairs.tolist(), shared.tolist(), strict=True):
+            if common >= least_share * min(ones[a], others[b]):
+                low, high = sorted((root(a), root(b)))
+                parents[high] = low
+    roots = np.array([root(k) for k in range(count + 1)])
+    return np.unique(roots, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _sizes(numbers: NDArray[np.int64]) -> dict[int, int]:
+    """How often each number is there."""
+    found, counts = np.unique(numbers, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _overlaps(grid: FragmentGrid) -> Iterator[WindowPair]:
+    """Pairs of windows that share positions of the array, and where in each: index arrays."""
+    axes: list[list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]] = []
+    for axis, length in enumerate(grid.shape):
+        taps = grid.dilation[axis] * np.arange(grid.size[axis])
+        held = [start + taps for start in grid.starts[axis].tolist()]
+        found = []
+        for i, mine in enumerate(held):
+            for j in range(len(held)):
+                if abs(int(held[j][0] - mine[0])) > int(taps[-1]):
+                    continue
+                shared, ours, theirs = np.intersect1d(
+                    mine, held[j], assume_unique=True, return_indices=True
+                )
+                inside = (shared >= 0) & (shared < length)
+                if inside.any():
+                    found.append((i, j, ours[inside], theirs[inside]))
+        axes.append(found)
+    yield from _products(axes, grid.counts, 0, 0, [], [])
+
+
+def _products(
+    axes: list[list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]],
+    counts: tuple[int, ...],
+    first: int,
+    second: int,
+    ours: list[NDArray[np.int64]],
+    theirs: list[NDArray[np.int64]],
+) -> Iterator[WindowPair]:
+    """The pairs of all axes, multiplied out; each pair of windows once, the lower one first."""
+    done = len(ours)
+    if done == len(axes):
+        if first < second:
+            yield first, second, np.ix_(*ours), np.ix_(*theirs)
+        return
+    for i, j, mine, other in axes[done]:
+        at = (first * counts[done] + i, second * counts[done] + j)
+        yield from _products(axes, counts, *at, [*ours, mine], [*theirs, other])

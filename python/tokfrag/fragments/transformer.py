@@ -1,0 +1,117 @@
+"""Features of windows as a scikit-learn transformer; scikit-learn itself is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag import _arrays
+from tokfrag.fragments.features import fragment_features
+from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.series import SERIES_FEATURES
+
+
+class FragmentFeatures:
+    """Series to rows of features of their windows: a step of a ``sklearn.pipeline.Pipeline``.
+
+    Parameters
+    ----------
+    size, stride : int
+        Of the windows; `stride` is `size` unless given. As many as fit: ``edge="shift"``.
+    features : sequence of str
+        As :func:`tokfrag.fragment_features` takes them.
+
+    Examples
+    --------
+    >>> rows = FragmentFeatures(size=4, features=["maximum", "abs_energy"])
+    >>> rows.fit_transform([[1, 2, 3, 4, 0, 0, 2, 0]]).tolist()
+    [[4.0, 30.0, 2.0, 4.0]]
+    >>> rows.get_feature_names_out()[:2].tolist()
+    ['channel0__window0__maximum', 'channel0__window0__abs_energy']
+    """
+
+    def __init__(
+        self, size: int, stride: int | None = None, *, features: Sequence[str] = SERIES_FEATURES
+    ) -> None:
+        self.size, self.stride, self.features = size, stride, features
+
+    def fit(self, X: Any, y: Any = None) -> FragmentFeatures:
+        """Take over the shape of the series, ``(samples, length)`` or with channels between."""
+        shape = self._array(X).shape
+        self.n_features_in_ = int(np.prod(shape[1:]))
+        self.channels_ = shape[1]
+        self.grid_ = FragmentGrid(shape[2:], self.size, self.stride, edge="shift")
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """The features, ``(samples, channels * windows * features)``."""
+        if not hasattr(self, "grid_"):
+            raise ValueError("transform: got an unfitted transformer, call fit first")
+        array = self._array(X)
+        if array.shape[1:] != (self.channels_, *self.grid_.shape):
+            raise ValueError(
+                f"X: got series of shape {array.shape[1:]}, takes "
+                f"{(self.channels_, *self.grid_.shape)}"
+            )
+        table = fragment_features(array, self.grid_, self.features)
+        rows: NDArray[Any] = table.swapaxes(1, 2).reshape(len(array), -1)
+        return rows
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
+        """`fit`, then `transform`."""
+        return self.fit(X, y).transform(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """A name a column: channel, window, feature."""
+        return np.array(
+            [
+                f"channel{channel}__window{window}__{name}"
+                for channel in range(self.channels_)
+                for window in range(self.grid_.n)
+                for name in self.features
+            ],
+            dtype=object,
+        )
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"size": self.size, "stride": self.stride, "features": self.features}
+
+    def set_params(self, **params: Any) -> FragmentFeatures:
+        """Set arguments of the constructor."""
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise ValueError(f"{name}: not a parameter; takes {sorted(self.get_params())}")
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(),
+            input_tags=InputTags(three_d_array=True),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "grid_")
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
+        return f"FragmentFeatures({parameters})"
+
+    @staticmethod
+    def _array(X: Any) -> NDArray[Any]:
+        array: Any = X.detach().cpu().numpy() if _arrays.is_tensor(X) else np.asarray(X)
+        if array.ndim not in (2, 3):
+            raise ValueError(
+                f"X: got shape {array.shape}, takes (samples, length) or (samples, channels, "
+                "length)"
+            )
+        made: NDArray[Any] = array[:, None] if array.ndim == 2 else array
+        return made

@@ -1,0 +1,124 @@
+"""Features by tsfresh's names: equal to the loops of the twin; the scikit-learn transformer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from tokfrag import FragmentGrid, fragment_features
+from tokfrag.fragments import SERIES_FEATURES, FragmentFeatures
+from tokfrag.reference import series as twin
+
+
+@given(
+    st.integers(4, 12),
+    st.integers(1, 5),
+    st.sampled_from(["f4", "f8", "i2", "u1"]),
+    st.integers(0, 2**16),
+    st.booleans(),
+)
+def test_twin(size: int, stride: int, dtype: str, seed: int, tensors: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x: Any = rng.integers(0, 4, (2, 2, 20)) if dtype[0] != "f" else rng.standard_normal((2, 2, 20))
+    x = x.astype(dtype)
+    if seed % 3 == 0:
+        x[0, 0] = 2  # a constant series
+    grid = FragmentGrid((20,), size, stride, edge="shift")
+    given_ = pytest.importorskip("torch").from_numpy(x) if tensors else x
+    got = np.asarray(fragment_features(given_, grid, SERIES_FEATURES))
+    assert got.dtype == (np.float64 if dtype == "f8" else np.float32)
+    assert got.shape == (2, grid.n, 2, len(SERIES_FEATURES))
+    tolerance = 1e-9 if dtype == "f8" else 1e-5
+    for b, (start, i) in ((b, (int(grid.starts[0][i]), i)) for b in (0, 1) for i in range(grid.n)):
+        for c in (0, 1):
+            y = x[b, c, start : start + size].astype(float).tolist()
+            for k, name in enumerate(SERIES_FEATURES):
+                expected = twin.FEATURES[name](y)
+                assert got[b, i, c, k] == pytest.approx(
+                    expected, rel=tolerance, abs=tolerance, nan_ok=True
+                ), name
+
+
+def test_thirty_names_each_with_a_twin() -> None:
+    assert len(SERIES_FEATURES) == 30
+    assert set(SERIES_FEATURES) == set(twin.FEATURES)
+
+
+def test_names_go_together_in_their_order() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 2, 40))
+    grid = FragmentGrid((40,), 10, 5)
+    names = ("skewness", "std", "lag_corr", "quantile__q_0.5", "max")
+    table = fragment_features(x, grid, names, lags=(1, 2))
+    plain = fragment_features(x, grid, ("std", "lag_corr", "max"), lags=(1, 2))
+    assert np.array_equal(table[..., [1, 2, 3, 5]], plain)
+    median = fragment_features(x, grid, ("median",))
+    np.testing.assert_allclose(table[..., 4], median[..., 0])
+
+
+def test_known_values() -> None:
+    x = np.array([[[1.0, 5, 2, 2, 4, 1]]])
+    grid = FragmentGrid((6,), 6)
+    wanted = {
+        "c3__lag_1": (1 * 5 * 2 + 5 * 2 * 2 + 2 * 2 * 4 + 2 * 4 * 1) / 4,
+        "last_location_of_maximum": 2 / 6,
+        "last_location_of_minimum": 1.0,
+        "longest_strike_below_mean": 2,
+        "number_crossing_m__m_3": 4,
+        'linear_trend__attr_"intercept"': 15 / 6 + 1.5 / 17.5 * 2.5,
+        "energy_ratio_by_chunks__num_segments_3__segment_focus_1": 8 / 51,
+        'fft_coefficient__attr_"real"__coeff_0': 15,
+        'fft_coefficient__attr_"abs"__coeff_9': math.nan,
+        "autocorrelation__lag_9": math.nan,
+    }
+    table = fragment_features(x, grid, tuple(wanted))[0, 0, 0]
+    np.testing.assert_allclose(table, list(wanted.values()), rtol=1e-12)
+
+
+def test_a_pipeline() -> None:
+    pytest.importorskip("sklearn")
+    from sklearn.base import clone
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    rng = np.random.default_rng(0)
+    slow, fast = (np.sin(np.arange(64) * speed) for speed in (0.2, 1.5))
+    series = np.stack([slow if k % 2 else fast for k in range(40)])
+    series = series + 0.1 * rng.standard_normal(series.shape)
+    step = FragmentFeatures(16, features=("cid_ce__normalize_False", "abs_energy"))
+    model = make_pipeline(clone(step), LogisticRegression())
+    assert model.fit(series[:30], np.arange(30) % 2).score(series[30:], np.arange(30, 40) % 2) == 1
+    fitted = step.fit(series)
+    assert fitted.transform(series).shape == (40, len(fitted.get_feature_names_out())) == (40, 8)
+    with pytest.raises(ValueError, match="X: got series of shape"):
+        fitted.transform(series[:, :32])
+    with pytest.raises(ValueError, match="unfitted"):
+        FragmentFeatures(4).transform(series)
+    with pytest.raises(ValueError, match="width: not a parameter"):
+        step.set_params(width=3)
+
+
+def test_refusals() -> None:
+    x, grid = np.zeros((1, 1, 8)), FragmentGrid((8,), 4)
+    for name, match in (
+        ("quantile__q_2", "takes numbers as q"),
+        ("quantile", r"takes quantile with \['q'\]"),
+        ("quantile__p_1", r"takes quantile with \['q'\]"),
+        ('linear_trend__attr_"pvalue"', "takes numbers as attr"),
+        ("energy_ratio_by_chunks__num_segments_2__segment_focus_2", "below num_segments"),
+        ("entropy", "got 'entropy', takes mean"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            fragment_features(x, grid, (name,))
+    with pytest.raises(ValueError, match="got 'entropy', takes mean"):
+        fragment_features(x, grid, ("median", "entropy"))
+    with pytest.raises(ValueError, match="each at most once"):
+        fragment_features(x, grid, ("median", "median"))
+    with pytest.raises(ValueError, match="takes one axis"):
+        fragment_features(np.zeros((1, 1, 4, 4)), FragmentGrid((4, 4), 2), ("median",))
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="with a gradient"):
+        fragment_features(torch.zeros(1, 1, 8, requires_grad=True), grid, ("median",))
