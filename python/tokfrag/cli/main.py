@@ -12,11 +12,19 @@ from tokfrag.cli import (
     compare_command,
     encode_command,
     info_command,
+    live_command,
     plan_command,
     train_command,
 )
 
-_COMMANDS = (compare_command, plan_command, encode_command, train_command, info_command)
+_COMMANDS = (
+    compare_command,
+    plan_command,
+    encode_command,
+    live_command,
+    train_command,
+    info_command,
+)
 
 
 def parser() -> argparse.ArgumentParser:
