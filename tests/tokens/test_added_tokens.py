@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from tokenizers import normalizers, pre_tokenizers
 
 from huggingface_cases import byte_level, load
@@ -30,6 +30,20 @@ flags = st.fixed_dictionaries(
     chosen=st.dictionaries(st.sampled_from(CONTENTS), flags, max_size=4),
     normalizer=st.sampled_from([None, "NFC", "NFKC"]),
     space=st.booleans(),
+)
+@example(
+    text="b    ",  # the first token of two blanks takes all four
+    chosen={
+        "  ": {
+            "special": False,
+            "normalized": False,
+            "single_word": False,
+            "lstrip": True,
+            "rstrip": True,
+        }
+    },
+    normalizer=None,
+    space=False,
 )
 @settings(max_examples=300)
 def test_found_as_the_library_finds_them(

@@ -12,6 +12,7 @@ from tokfrag.cli import (
     compare_command,
     encode_command,
     info_command,
+    live_command,
     plan_command,
     report_command,
     train_command,
@@ -24,6 +25,7 @@ _COMMANDS = (
     verify_command,
     plan_command,
     encode_command,
+    live_command,
     train_command,
     info_command,
 )

@@ -227,6 +227,15 @@ class TextPipeline:
         )
         return _with_added(segments, bounds, *plain)
 
+    def encode_inner(self, text: Text, sought: Sought) -> Ids:
+        """The ids of a text that does not begin its document."""
+        check_texts([text])
+        segments = self._segments(_utf8(text), sought)
+        plain = self.model.encode_batch(
+            [segment.text for segment in segments], None, 1, bytes([1] * len(segments))
+        )
+        return _with_added(segments, [0, len(segments)], *plain).ids
+
     def encode_with_dropout(
         self,
         texts: list[str | bytes],
@@ -382,6 +391,9 @@ class TextPipeline:
             if token.rstrip:
                 match = _SPACE_RUN.match(text, end)
                 end = match.end() if match else end
+            if begin >= end:
+                # The token before has taken all of it.
+                continue
             if done < begin:
                 segments.append(Segment(text[done:begin], -1, done, begin))
             segments.append(Segment(b"", token.id, begin, end))

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from tokfrag.tokens.arguments import id_array, into, text_list
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.calling import call
+from tokfrag.tokens.continuation import continue_from, first_difference, is_canonical, splice
 from tokfrag.tokens.formats.huggingface_writer import write_huggingface
 from tokfrag.tokens.formats.tiktoken_writer import write_tiktoken
+from tokfrag.tokens.live import live
 from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.origins import FilePath, Origins
 from tokfrag.tokens.patterns import replace_surrogates
@@ -363,6 +365,14 @@ class Tokenizer(Origins):
         return text[:0]
 
     __call__ = call
+
+    # Texts that change, and ids that stay.
+
+    live = live
+    continue_from = continue_from
+    is_canonical = is_canonical
+    first_difference = first_difference
+    splice = splice
 
     # Decoding.
 

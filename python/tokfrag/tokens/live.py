@@ -1,0 +1,494 @@
+"""A text that changes, and its ids: every edit encodes again only what it touches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import accumulate
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag.tokens.arguments import check_count
+from tokfrag.tokens.contracts import Ids, Offsets
+from tokfrag.tokens.edit import ID_BYTES, Edit, common_ids
+from tokfrag.tokens.pipeline import Names, TextPipeline
+from tokfrag.tokens.safe_cuts import LONGEST, MARGIN, SafeCuts
+from tokfrag.tokens.specification import AddedToken
+
+# What an edit leaves shorter than this goes together with its neighbour.
+_SHORTEST = 48
+# Fewer parts than this are encoded here rather than on several threads.
+_FEW = 32
+
+
+class Truncating(Protocol):
+    """A tokenizer, for what stands below it."""
+
+    @property
+    def text_pipeline(self) -> TextPipeline:
+        """The whole way from text to ids."""
+
+    def truncate(self, text: str, max_tokens: int, *, allowed_special: Names = ()) -> Any:
+        """The longest beginning of a text found to have so few tokens."""
+
+
+class LiveTokens:
+    """A text that changes, and its ids: always exactly those of a full encode.
+
+    The text is held in parts of some hundred characters that end at safe cuts, places where every
+    text falls apart whatever surrounds them. An edit encodes the parts it touches, and those whose
+    cut it comes within two characters of; the others stand by proof (docs/live.md). Where there is
+    no cut for long (a million digits, blanks or letters in one run) the run is one part; without a
+    pattern, with an expression of one's own, or with a model that names no cuts (Unigram), the
+    whole text is.
+
+    Positions count characters. Threads may read and edit one object; edits take turns. An edit
+    that raises has changed nothing. Pickles hold the text, and encode it where they are read.
+
+    Made by :meth:`tokfrag.Tokenizer.live`.
+    """
+
+    __slots__ = (
+        "_allowed",
+        "_begins",
+        "_cuts",
+        "_disallowed",
+        "_encode",
+        "_firsts",
+        "_ids",
+        "_joined",
+        "_lock",
+        "_parts",
+        "_sought",
+        "_tokenizer",
+        "_way",
+    )
+
+    def __init__(
+        self, tokenizer: Truncating, text: str, allowed_special: Names, disallowed_special: Names
+    ) -> None:
+        way = tokenizer.text_pipeline
+        self._tokenizer = tokenizer
+        self._way = way
+        self._allowed = _names(allowed_special)
+        self._disallowed = _names(disallowed_special)
+        self._sought = way.sought(self._allowed)
+        self._encode = self._encoder()
+        self._cuts = SafeCuts(way, _heeded(way, self._allowed, self._disallowed))
+        self._lock = threading.RLock()
+        self._joined: Ids | None = None
+        _check_text(text)
+        # Part k is characters begins[k] to begins[k + 1], tokens firsts[k] to firsts[k + 1].
+        self._parts = self._checked(text)
+        self._ids = self._encoded(self._parts)
+        self._begins = np.array(_ends(0, [len(part) for part in self._parts]), np.int64)
+        self._firsts = np.array(_ends(0, [len(ids) // ID_BYTES for ids in self._ids]), np.int64)
+
+    # What it holds.
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        with self._lock:
+            return "".join(self._parts)
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of the text: (tokens,), uint32, read-only; joined at the first look."""
+        with self._lock:
+            if self._joined is None:
+                self._joined = np.frombuffer(b"".join(self._ids), np.uint32)
+            return self._joined
+
+    def __len__(self) -> int:
+        """How many tokens the text has."""
+        with self._lock:
+            return int(self._firsts[-1])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.ids.tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        ids = self.ids
+        if dtype is not None and np.dtype(dtype) != ids.dtype:
+            if copy is False:
+                raise ValueError(f"copy: got False, takes True for ids as {np.dtype(dtype)}")
+            return ids.astype(dtype)
+        return ids.copy() if copy else ids
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"LiveTokens(characters={int(self._begins[-1])}, tokens={len(self)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LiveTokens, (self._tokenizer, self.text, self._allowed, self._disallowed)
+
+    def fork(self) -> LiveTokens:
+        """Another one that begins from here; both go their own ways.
+
+        Text and ids are shared; only the list of parts is copied, an entry for some two hundred
+        characters.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> live = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").live("ab")
+        >>> other = live.fork()
+        >>> _ = other.append("c")
+        >>> live.text, other.text
+        ('ab', 'abc')
+        """
+        other = LiveTokens.__new__(LiveTokens)
+        with self._lock:
+            for name in ("_tokenizer", "_way", "_allowed", "_disallowed", "_sought", "_cuts"):
+                setattr(other, name, getattr(self, name))
+            other._encode = other._encoder()
+            other._lock = threading.RLock()
+            other._joined = self._joined
+            other._parts, other._ids = self._parts.copy(), self._ids.copy()
+            other._begins, other._firsts = self._begins.copy(), self._firsts.copy()
+        return other
+
+    # Edits.
+
+    def append(self, text: str) -> Edit:
+        """Put text at the end.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        Edit
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`replace`.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> tok = Tokenizer([bytes([b]) for b in range(256)] + [b"ab"], pattern="gpt2")
+        >>> live = tok.live("xa")
+        >>> first, removed, ids = live.append("b")
+        >>> first, removed, ids.tolist()
+        (1, 1, [256])
+        """
+        with self._lock:
+            size = int(self._begins[-1])
+            return self._replace(size, size, text)
+
+    def truncate(self, length: int) -> Edit:
+        """Keep the first ``length`` characters.
+
+        Parameters
+        ----------
+        length : int
+            0 to as many as there are.
+
+        Returns
+        -------
+        Edit
+
+        Raises
+        ------
+        ValueError
+            The text has fewer.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> live = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").live("abc")
+        >>> live.truncate(1).removed, live.text
+        (2, 'a')
+        """
+        with self._lock:
+            size = int(self._begins[-1])
+            return self._replace(check_count("length", length, 0, size), size, "")
+
+    def replace(self, start: int, stop: int, text: str) -> Edit:
+        """Put text in the place of the characters from ``start`` to ``stop``.
+
+        Parameters
+        ----------
+        start, stop : int
+            Of the characters that go, 0 to the text's length; equal: text is put in between.
+        text : str
+            What comes, or nothing.
+
+        Returns
+        -------
+        Edit
+            What this did to the ids.
+
+        Raises
+        ------
+        ValueError
+            There are no such characters; the text holds half of a surrogate pair; with it, the
+            whole would hold a special token that is disallowed. Nothing has changed then.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> live = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").live("a cat sat")
+        >>> edit = live.replace(2, 5, "dog")
+        >>> live.text, edit.first, edit.removed, bytes(edit.ids.tolist())
+        ('a dog sat', 2, 3, b'dog')
+        """
+        with self._lock:
+            size = int(self._begins[-1])
+            stop = check_count("stop", stop, 0, size)
+            return self._replace(check_count("start", start, 0, stop), stop, text)
+
+    def _replace(self, start: int, stop: int, text: str) -> Edit:
+        _check_text(text)
+        begins, firsts = self._begins, self._firsts
+        count = len(self._parts)
+        # The cuts left and right of it whose characters it leaves as they are; or the text's ends.
+        left = int(begins.searchsorted(start - MARGIN, "right")) - 1 if start > MARGIN else 0
+        right = min(int(begins.searchsorted(stop + MARGIN)), count)
+        begin = int(begins[left])
+        length = int(begins[right]) - begin - (stop - start) + len(text)
+        if length < _SHORTEST and right < count:
+            right += 1
+        elif length < _SHORTEST and left > 0:
+            left -= 1
+            begin = int(begins[left])
+        old = self._parts[left] if right == left + 1 else "".join(self._parts[left:right])
+        parts = self._checked(old[: start - begin] + text + old[stop - begin :])
+        new_ids = self._encoded(parts)
+
+        before = b"".join(self._ids[left:right])
+        after = new_ids[0] if len(new_ids) == 1 else b"".join(new_ids)
+        first = int(firsts[left])
+        same, same_at_end = common_ids(before, after)
+        edit = Edit(
+            first + same,
+            len(before) // ID_BYTES - same - same_at_end,
+            np.frombuffer(after, np.uint32)[same : len(after) // ID_BYTES - same_at_end],
+        )
+        more = len(text) - (stop - start)
+        more_ids = (len(after) - len(before)) // ID_BYTES
+        new_begins = _ends(begin, [len(part) for part in parts])
+        new_firsts = _ends(first, [len(ids) // ID_BYTES for ids in new_ids])
+        if len(parts) == right - left:
+            begins[right + 1 :] += more
+            firsts[right + 1 :] += more_ids
+            begins[left : right + 1], firsts[left : right + 1] = new_begins, new_firsts
+        else:
+            begins = np.concatenate([begins[:left], new_begins, begins[right + 1 :] + more])
+            firsts = np.concatenate([firsts[:left], new_firsts, firsts[right + 1 :] + more_ids])
+            self._begins, self._firsts = begins, firsts
+        self._parts[left:right] = parts
+        self._ids[left:right] = new_ids
+        self._joined = None
+        return edit
+
+    # Where tokens are.
+
+    def token_at(self, position: int) -> int:
+        """The first token that holds a character.
+
+        Parameters
+        ----------
+        position : int
+            Of the character; the text's length stands for the number of tokens.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        ValueError
+            There is no such character, or none has offsets, as Unicode normalisation changes it.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> tok = Tokenizer([bytes([b]) for b in range(256)] + [b"ab"], pattern="gpt2")
+        >>> tok.live("abc").token_at(2)
+        1
+        """
+        with self._lock:
+            position = check_count("position", position, 0, int(self._begins[-1]))
+            if position == self._begins[-1]:
+                return len(self)
+            part = int(self._begins.searchsorted(position, "right")) - 1
+            ends = self._offsets_of(part)[:, 1]
+            return int(self._firsts[part] + np.count_nonzero(ends <= position))
+
+    def offsets(self, first: int = 0, stop: int | None = None) -> Offsets:
+        """Where tokens lie in the text; only the parts that hold them are looked at.
+
+        Parameters
+        ----------
+        first, stop : int
+            Of the tokens; by default all.
+
+        Returns
+        -------
+        array (tokens, 2), int64
+            Begin and end of each, in characters, as `Tokenizer.encode_with_offsets` has them.
+
+        Raises
+        ------
+        ValueError
+            There are no such tokens, or Unicode normalisation changes their text.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> tok = Tokenizer([bytes([b]) for b in range(256)] + [b"ab"], pattern="gpt2")
+        >>> tok.live("abc").offsets().tolist()
+        [[0, 2], [2, 3]]
+        """
+        with self._lock:
+            stop = len(self) if stop is None else check_count("stop", stop, 0, len(self))
+            first = check_count("first", first, 0, stop)
+            if first == stop:
+                return np.empty((0, 2), np.int64)
+            begin = int(self._firsts.searchsorted(first, "right")) - 1
+            end = int(self._firsts.searchsorted(stop))
+            spans = np.concatenate([self._offsets_of(part) for part in range(begin, end)])
+            shift = int(self._firsts[begin])
+            return spans[first - shift : stop - shift]
+
+    def fit(self, max_tokens: int) -> int:
+        """How many characters the longest beginning found to have at most ``max_tokens`` has.
+
+        Parameters
+        ----------
+        max_tokens : int
+            0 or more.
+
+        Returns
+        -------
+        int
+            Of `Tokenizer.truncate`'s kind: the beginning ends with a token and a character.
+
+        Raises
+        ------
+        ValueError
+            ``max_tokens`` is below 0.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> live = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").live("abcdef")
+        >>> live.fit(4)
+        4
+        """
+        with self._lock:
+            max_tokens = check_count("max_tokens", max_tokens, 0, 2**62)
+            if max_tokens >= len(self):
+                return int(self._begins[-1])
+            end = int(self._firsts.searchsorted(max_tokens, "right"))
+            part = end - 1
+            while True:
+                text = "".join(self._parts[part:end])
+                room = max_tokens - int(self._firsts[part])
+                kept = len(self._tokenizer.truncate(text, room, allowed_special=self._allowed))
+                # The cut before holds only with its two characters after it.
+                if kept >= MARGIN or part == 0:
+                    return int(self._begins[part]) + kept
+                part -= 1
+
+    def _offsets_of(self, part: int) -> Offsets:
+        _, spans = self._way.encode_with_offsets(self._parts[part], self._sought, "char")
+        return spans + int(self._begins[part])
+
+    # Encoding parts.
+
+    def _checked(self, text: str) -> list[str]:
+        """The parts of a text that may stand."""
+        if self._disallowed:
+            self._way.refuse(text, self._allowed, self._disallowed)
+        return [text] if len(text) <= LONGEST else self._cuts.parts(text)
+
+    def _encoded(self, parts: list[str]) -> list[bytes]:
+        if len(parts) < _FEW:
+            return [self._encode(part).tobytes() for part in parts]
+        batch = self._way.encode_batch([*parts], self._sought)
+        ids = batch.ids.tobytes()
+        ends = (batch.offsets * ID_BYTES).tolist()
+        return [ids[ends[k] : ends[k + 1]] for k in range(len(parts))]
+
+    def _encoder(self) -> Callable[[str], Ids]:
+        """What encodes one part: the model itself where nothing is to be looked for."""
+        if not self._allowed:
+            return self._way.encode_plain
+        return partial(self._way.encode, sought=self._sought)
+
+
+def live(
+    tokenizer: Truncating,
+    text: str = "",
+    *,
+    allowed_special: Names = (),
+    disallowed_special: Names = (),
+) -> LiveTokens:
+    """A text that changes, and its ids, exact after every edit without encoding it again.
+
+    Parameters
+    ----------
+    text : str
+        What it begins with.
+    allowed_special, disallowed_special : "all" or collection of str
+        As in :meth:`encode`; they hold for every edit.
+
+    Returns
+    -------
+    LiveTokens
+
+    Raises
+    ------
+    ValueError
+        The text holds a disallowed special token or half of a surrogate pair.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)] + [b" c"], pattern="gpt2")
+    >>> live = tok.live("a cat")
+    >>> live.replace(1, 2, "").ids.tolist(), live.text, len(live)
+    ([99], 'acat', 4)
+    """
+    return LiveTokens(tokenizer, text, allowed_special, disallowed_special)
+
+
+def _names(names: Names) -> Names:
+    return names if isinstance(names, str) else tuple(names)
+
+
+def _heeded(way: TextPipeline, allowed: Names, disallowed: Names) -> Iterator[AddedToken]:
+    """The added tokens that texts are searched for, to find them or to refuse."""
+    for token in way.values.added_tokens:
+        named = any(names == "all" or token.content in names for names in (allowed, disallowed))
+        if named or not token.special:
+            yield token
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"text: got {type(text).__name__}, takes str")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text: got half of a surrogate pair at character {error.start}, takes whole ones"
+            ) from None
+
+
+def _ends(begin: int, lengths: list[int]) -> list[int]:
+    """Where each begins, end to end from ``begin``, and where the last ends."""
+    return [*accumulate(lengths, initial=begin)]
+
+
+__all__ = ["LiveTokens", "live"]

@@ -1,0 +1,286 @@
+"""Live tokens: after every edit the ids of a full encode, for every kind of tokenizer."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import random
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from live_cases import BITS, KINDS, made
+from tokfrag import Tokenizer
+from tokfrag.tokens import live as live_module, safe_cuts
+from tokfrag.tokens.edit import Edit, common_ids
+from tokfrag.tokens.live import LiveTokens
+from tokfrag.tokens.safe_cuts import SafeCuts
+
+# 8,100 rounds are a million edits of each kind.
+ROUNDS = int(os.environ.get("TOKFRAG_LIVE_ROUNDS", "6"))
+
+texts = st.lists(st.sampled_from(BITS), max_size=40).map("".join)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few characters, so that a short text has many."""
+    monkeypatch.setattr(safe_cuts, "PART", 5)
+    for module in (safe_cuts, live_module):
+        monkeypatch.setattr(module, "LONGEST", 10)
+    monkeypatch.setattr(live_module, "_SHORTEST", 3)
+
+
+def drawn(pick: random.Random, most: int, least: int = 0) -> str:
+    return "".join(pick.choices(BITS, k=pick.randint(least, most)))
+
+
+def edit_at_random(live: LiveTokens, text: str, pick: random.Random) -> tuple[str, Edit]:
+    """One edit of any kind, and the text it must give."""
+    new = drawn(pick, 4)
+    choice = pick.random()
+    if choice < 0.15:
+        return text + new, live.append(new)
+    if choice < 0.2:
+        length = max(0, len(text) - pick.randint(0, 20))
+        return text[:length], live.truncate(length)
+    start = pick.randint(0, len(text))
+    stop = min(len(text), start + pick.randint(0, 6))
+    return text[:start] + new + text[stop:], live.replace(start, stop, new)
+
+
+def check(live: LiveTokens, text: str, edit: Edit, before: np.ndarray) -> None:
+    wanted = live._tokenizer.encode(text, allowed_special=live._allowed)
+    assert live.text == text
+    assert live.ids.tolist() == wanted.tolist(), text
+    assert len(live) == len(wanted)
+    assert edit.apply(before).tolist() == wanted.tolist()
+    if len(edit.ids) and edit.removed:
+        assert edit.ids[0] != before[edit.first]
+        assert edit.ids[-1] != before[edit.first + edit.removed - 1]
+
+
+@pytest.mark.parametrize("allowed", ["all", ()])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("small_parts")
+def test_random_edits_give_the_ids_of_a_full_encode(kind: str, allowed: str) -> None:
+    """Ten thousand edits over all kinds."""
+    pick = random.Random(f"{kind} {allowed}")
+    tok = made(kind)
+    for _ in range(ROUNDS):
+        text = drawn(pick, 60)
+        live = tok.live(text, allowed_special=allowed)
+        for _ in range(62):
+            before = live.ids
+            text, edit = edit_at_random(live, text, pick)
+            check(live, text, edit, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("small_parts")
+def test_most_kinds_have_parts(kind: str) -> None:
+    """What holds of one part holds of many: the texts above are cut."""
+    live = made(kind).live("The cat sat on the mat and the dog. " * 5)
+    uncut = {"none", "regex", "unseen"}
+    assert (len(live._parts) == 1) == (kind in uncut)
+
+
+@given(data=st.data(), kind=st.sampled_from(KINDS), text=texts)
+@settings(max_examples=150)
+def test_hypothesis_finds_no_edit_that_differs(data: st.DataObject, kind: str, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(safe_cuts, "PART", 3)
+        for module in (safe_cuts, live_module):
+            patch.setattr(module, "LONGEST", 6)
+        patch.setattr(live_module, "_SHORTEST", 1)
+        live = made(kind).live(text, allowed_special="all")
+        for _ in range(data.draw(st.integers(1, 6))):
+            start = data.draw(st.integers(0, len(text)))
+            stop = data.draw(st.integers(start, len(text)))
+            new = data.draw(texts)
+            before = live.ids
+            edit = live.replace(start, stop, new)
+            text = text[:start] + new + text[stop:]
+            check(live, text, edit, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(bits=st.lists(st.sampled_from(BITS), max_size=30))
+@settings(max_examples=60)
+def test_no_cut_changes_an_id(kind: str, bits: list[str]) -> None:
+    """At every single place that is allowed, whatever is around it."""
+    tok = made(kind)
+    text = "".join(bits)
+    cuts = SafeCuts(tok.text_pipeline, tok.text_pipeline.values.added_tokens)
+    whole = tok.encode(text, allowed_special="all").tolist()
+    for at in range(len(text) + 1):
+        if cuts.allows(text, at):
+            halves = [text[:at], text[at:]]
+            ids = [tok.encode(half, allowed_special="all") for half in halves]
+            assert np.concatenate(ids).tolist() == whole, halves
+
+
+def test_long_texts_at_their_usual_size() -> None:
+    pick = random.Random(3)
+    tok = made("cl100k")
+    text = drawn(pick, 4000, 3000)
+    live = tok.live(text)
+    assert len(live._parts) > 20
+    for _ in range(100):
+        before = live.ids
+        text, edit = edit_at_random(live, text, pick)
+        check(live, text, edit, before)
+    assert max(map(len, live._parts)) <= 2 * safe_cuts.LONGEST
+
+
+def test_a_long_run_is_one_part() -> None:
+    tok = made("llama3")
+    live = tok.live("a cat " + "1" * 3000 + " b")
+    live.replace(1000, 1001, "2")
+    assert live.ids.tolist() == tok.encode(live.text).tolist()
+    assert max(map(len, live._parts)) >= 3000
+
+
+@given(
+    before=st.lists(st.integers(0, 2), max_size=6), after=st.lists(st.integers(0, 2), max_size=6)
+)
+def test_what_two_arrays_have_in_common(before: list[int], after: list[int]) -> None:
+    first, last = common_ids(*(np.array(ids, np.uint32).tobytes() for ids in (before, after)))
+    shorter = min(len(before), len(after))
+    same = next((k for k in range(shorter) if before[k] != after[k]), shorter)
+    assert first == same
+    rest = list(zip(before[same:][::-1], after[same:][::-1], strict=False))
+    assert last == next((k for k, (a, b) in enumerate(rest) if a != b), len(rest))
+
+
+def test_specials_that_an_edit_completes_and_breaks() -> None:
+    tok = made("cl100k")
+    end = tok.special_tokens["<|end|>"]
+    live = tok.live("hello <|end| world", allowed_special="all")
+    assert end not in live.ids
+    edit = live.replace(12, 12, ">")
+    assert end in edit.ids
+    assert live.ids.tolist() == tok.encode("hello <|end|> world", allowed_special="all").tolist()
+    live.replace(8, 8, "x")
+    assert end not in live.ids
+
+
+def test_mistakes_change_nothing() -> None:
+    tok = made("cl100k")
+    live = tok.live("hello <|end| world 🙂", disallowed_special="all")
+    before = pickle.dumps((live.text, live.ids))
+    for wrong, error in [
+        (lambda: live.replace(12, 12, ">"), "special token '<|end|>'"),
+        (lambda: live.replace(3, 2, ""), "start: got 3"),
+        (lambda: live.replace(-1, 2, ""), "start: got -1"),
+        (lambda: live.replace(0, 99, ""), "stop: got 99"),
+        (lambda: live.truncate(99), "length: got 99"),
+        (lambda: live.append("ab\ud83d"), "surrogate pair at character 2"),
+        (lambda: live.token_at(99), "position: got 99"),
+        (lambda: live.offsets(0, 99), "stop: got 99"),
+        (lambda: live.fit(-1), "max_tokens: got -1"),
+        (lambda: tok.live("\udc00"), "surrogate"),
+        (lambda: tok.live("a", allowed_special=["<none>"]), "is not a special token"),
+        (lambda: tok.live("a", disallowed_special=["<none>"]), "is not a special token"),
+    ]:
+        with pytest.raises(ValueError, match=error.replace("|", r"\|")):
+            wrong()
+    for value in (b"a", None, 3):
+        with pytest.raises(TypeError, match="text: got"):
+            live.append(value)
+    with pytest.raises(TypeError, match="takes an int"):
+        live.replace(0.5, 1, "")
+    assert pickle.dumps((live.text, live.ids)) == before
+    assert live.ids.tolist() == tok.encode(live.text).tolist()
+
+
+def test_forks_go_their_own_ways() -> None:
+    tok = made("gpt2")
+    live = tok.live("The cat. " * 200, allowed_special=["<|end|>"])
+    fork, text = live.fork(), live.text
+    fork.append("<|end|>")
+    live.replace(0, 3, "A")
+    assert fork.text == text + "<|end|>"
+    assert fork.ids.tolist() == tok.encode(fork.text, allowed_special="all").tolist()
+    assert live.ids.tolist() == tok.encode(live.text).tolist()
+    again = pickle.loads(pickle.dumps(fork))
+    again.append("<|end|>")
+    assert np.count_nonzero(again.ids == tok.special_tokens["<|end|>"]) == 2
+    assert copy.deepcopy(live).ids.tolist() == live.ids.tolist()
+
+
+def test_ids_cannot_be_written_and_read_as_arrays() -> None:
+    tok = made("gpt2")
+    live = tok.live("The cat")
+    with pytest.raises(ValueError, match="read-only"):
+        live.ids[0] = 1
+    assert np.asarray(live).tolist() == list(live) == live.ids.tolist()
+    assert np.array(live, np.int64).dtype == np.int64
+    assert tok.decode(live) == "The cat"
+    decoder = tok.stream_decoder()
+    assert "".join(map(decoder.push, live)) + decoder.finish() == live.text
+
+
+@pytest.mark.parametrize("kind", ["cl100k", "none", "wordpiece", "added"])
+def test_offsets_and_budgets_are_those_of_the_whole(kind: str) -> None:
+    pick = random.Random(kind)
+    tok = made(kind)
+    live = tok.live(drawn(pick, 900, 600), allowed_special="all")
+    live.replace(100, 200, "the cat ")
+    ids, spans = tok.encode_with_offsets(live.text, allowed_special="all")
+    assert ids.tolist() == live.ids.tolist()
+    assert live.offsets().tolist() == spans.tolist()
+    for _ in range(20):
+        first = pick.randint(0, len(live))
+        stop = pick.randint(first, len(live))
+        assert live.offsets(first, stop).tolist() == spans[first:stop].tolist()
+        budget = pick.randint(0, len(live))
+        kept = live.fit(budget)
+        beginning = live.text[:kept]
+        assert tok.count(beginning, allowed_special="all") <= budget
+        assert beginning == tok.truncate(live.text, budget, allowed_special="all")
+        place = pick.randint(0, len(live.text) - 1)
+        token = live.token_at(place)
+        assert token == np.count_nonzero(spans[:, 1] <= place)
+    assert live.token_at(len(live.text)) == len(live)
+    assert live.fit(10**9) == len(live.text)
+
+
+def test_readers_see_whole_states_while_another_thread_edits() -> None:
+    tok = made("cl100k")
+    short, long = "The cat. " * 100, "The cat. " * 50 + "12345" + "The cat. " * 50
+    wanted = {tok.encode(text).tobytes() for text in (short, long)}
+    live = tok.live(short)
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(live.ids.tobytes())
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(200):
+        live.replace(450, 450, "12345")
+        live.replace(450, 455, "")
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert seen
+    assert seen <= wanted
+
+
+def test_empty() -> None:
+    tok: Tokenizer = made("gpt2")
+    live = tok.live()
+    assert (live.text, len(live), live.fit(0), live.offsets().shape) == ("", 0, 0, (0, 2))
+    live.append("")
+    live.append("The")
+    assert live.ids.tolist() == tok.encode("The").tolist()
+    live.truncate(0)
+    assert live.ids.tolist() == []
+    assert repr(live) == "LiveTokens(characters=0, tokens=0)"
