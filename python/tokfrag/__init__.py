@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tokfrag._core import __version__
 
 if TYPE_CHECKING:
+    from tokfrag.compat.transformers import patch_transformers as patch_transformers
     from tokfrag.fragments import (
         FragmentDataset as FragmentDataset,
         FragmentFeatures as FragmentFeatures,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "tokfrag.compat.transformers": ("patch_transformers",),
     "tokfrag.fragments": (
         "FragmentDataset",
         "FragmentFeatures",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 from huggingface_cases import SAMPLE, byte_level, load
 from support import run_python
 from tokfrag import Tokenizer
+from tokfrag.compat.huggingface import HuggingFaceTokenizer
 
 TEXTS = ["The cat's on the mat", "", "你好，世界 e\u0301", "<end> <a> cats   ", " 🙂🏽 \n x"]
 texts = st.lists(
@@ -197,7 +200,7 @@ def test_lengths_come_from_the_model() -> None:
     free = framed(False)[1].as_huggingface()
     assert len(free("the cat " * 99, truncation=True).input_ids) > 99
     mask = ours("the <end>", return_special_tokens_mask=True)
-    assert mask.special_tokens_mask == [int(id in ours.all_special_ids) for id in mask.input_ids]
+    assert mask.special_tokens_mask == [1, 0, 0, 0, 1]  # of the template alone, as there
 
 
 def test_padding_without_a_padding_token_is_refused() -> None:
@@ -364,3 +367,73 @@ def test_adopted_from_transformers() -> None:
     }
     again = pickle.loads(pickle.dumps(adopted)).as_huggingface()
     assert again.eos_token == "cat"
+
+
+# What servers and trainers ask of a tokenizer.
+
+
+def test_what_servers_and_trainers_call(tmp_path: Path) -> None:
+    """vLLM's protocol, and torchtitan's base class."""
+    hf, ours = framed(False)
+    ours.save_pretrained(tmp_path)
+    tok = HuggingFaceTokenizer.from_pretrained(tmp_path)
+    assert tok.is_fast
+    assert (tok.num_special_tokens_to_add(), tok.num_special_tokens_to_add(pair=True)) == (2, 3)
+    assert tok.num_special_tokens_to_add() == hf.num_special_tokens_to_add(False)
+    assert tok.max_token_id + 1 == tok.get_vocab_size() == len(tok)
+    assert tok.max_chars_per_token == max(map(len, hf.get_vocab()))
+    assert tok.truncation_side == "right"
+    assert tok.get_added_vocab() == {"<end>": 0, **dict(list(ours.special_tokens.items())[1:])}
+    assert (tok.bos_id, tok.eos_id) == (tok.bos_token_id, tok.eos_token_id)
+    assert tok.encode("the", add_special_tokens=False) == ours.encode("the").tolist()
+    assert hash(tok) == hash(tok)
+    with pytest.raises(ValueError, match="the tokenizer has none"):
+        tok.get_chat_template()
+    told = ours.as_huggingface(eos_token="<end>", padding_side="left", model_max_length=7)
+    told.save_pretrained(tmp_path / "told")
+    again = HuggingFaceTokenizer.from_pretrained(tmp_path / "told")
+    assert (again.eos_id, again.padding_side, again.model_max_length) == (0, "left", 7)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    extras=st.sets(st.sampled_from(["attention_mask", "token_type_ids", "special_tokens_mask"])),
+    padding=st.sampled_from([True, False, "longest", "max_length"]),
+    length=st.none() | st.integers(5, 9),
+    multiple=st.none() | st.sampled_from([1, 4]),
+    side=st.sampled_from([None, "left", "right"]),
+    one=st.booleans(),
+    mask=st.booleans(),
+)
+def test_padding_is_that_of_transformers(
+    lengths: list[int],
+    extras: set[str],
+    padding: bool | str,
+    length: int | None,
+    multiple: int | None,
+    side: str | None,
+    one: bool,
+    mask: bool,
+) -> None:
+    theirs, ours = padders()
+    names = ["input_ids", *sorted(extras)]
+    rows: Any = [{name: list(range(1, count + 1)) for name in names} for count in lengths]
+    options = {
+        "padding": padding,
+        "max_length": length,
+        "pad_to_multiple_of": multiple,
+        "padding_side": side,
+        "return_attention_mask": mask,
+    }
+    given_rows = rows[0] if one else [{**row, "label": 1} for row in rows]
+    wanted = theirs.pad(copy.deepcopy(given_rows), verbose=False, **options)
+    assert dict(ours.pad(copy.deepcopy(given_rows), **options)) == dict(wanted)
+
+
+@cache
+def padders() -> tuple[Any, Any]:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=bert(), pad_token="[PAD]", padding_side="left", model_max_length=6
+    )
+    return theirs, Tokenizer.adopt(theirs).as_huggingface()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import given, strategies as st
 
 from tiktoken_cases import encoding
 from tokfrag import Tokenizer
-from tokfrag.tokens.formats.tiktoken_names import ENCODINGS
+from tokfrag.tokens.byte_alphabet import to_text
+from tokfrag.tokens.formats.tiktoken_names import ENCODINGS, GPT2
 from tokfrag.tokens.patterns import native_name
 
 THEIRS = encoding("cl100k")
@@ -132,6 +134,44 @@ def test_named_vocabularies_come_from_the_cache_folder(
             )
 
 
+def test_gpt2_by_name_is_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a smaller GPT-2, made here, whose hashes are given out for the true ones."""
+    load = pytest.importorskip("tiktoken.load")
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"gpt2: vocab\.bpe is not in"):
+        Tokenizer.get_encoding("gpt2")
+    # In tiktoken's order of bytes: those that are their own spelling first.
+    order = [byte for byte in range(256) if to_text(bytes([byte])) == chr(byte)]
+    order += [byte for byte in range(256) if byte not in order]
+    names = [to_text(bytes([byte])) for byte in order] + ["th", "the", "Ġthe", "<|endoftext|>"]
+    contents = {
+        "vocab.bpe": b"#version: 0.2\nt h\nth e\n" + "Ġ the\n".encode(),
+        "encoder.json": json.dumps({name: id for id, name in enumerate(names)}).encode(),
+    }
+    for name, content in contents.items():
+        blob = f"https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/{name}"
+        (tmp_path / hashlib.sha1(blob.encode()).hexdigest()).write_bytes(content)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="has SHA-256"):
+        Tokenizer.get_encoding("gpt2")
+    for name, content in contents.items():
+        monkeypatch.setitem(GPT2, name, hashlib.sha256(content).hexdigest())
+    ours = Tokenizer.get_encoding("gpt2")
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
+    ranks = load.data_gym_to_mergeable_bpe_ranks(
+        str(tmp_path / "vocab.bpe"), str(tmp_path / "encoder.json")
+    )
+    end = {"<|endoftext|>": len(names) - 1}
+    theirs = tiktoken.Encoding(
+        "gpt2", pat_str=ours.as_tiktoken()._pat_str, mergeable_ranks=ranks, special_tokens=end
+    )
+    assert (ours.as_tiktoken().name, ours.special_tokens) == ("gpt2", end)
+    for text in TEXTS:
+        assert ours.encode(text, allowed_special="all").tolist() == theirs.encode(
+            text, allowed_special="all"
+        )
+
+
 def test_the_table_of_names_is_theirs() -> None:
     """Special tokens, patterns and hashes, without any file."""
     public = pytest.importorskip("tiktoken_ext.openai_public")
@@ -139,6 +179,9 @@ def test_the_table_of_names_is_theirs() -> None:
         patch.setattr(
             public, "load_tiktoken_bpe", lambda blob, expected_hash: (blob, expected_hash)
         )
+        patch.setattr(public, "data_gym_to_mergeable_bpe_ranks", lambda **files: files)
+        files = public.ENCODING_CONSTRUCTORS["gpt2"]()["mergeable_ranks"]
+        assert [files["vocab_bpe_hash"], files["encoder_json_hash"]] == list(GPT2.values())
         for name, named in ENCODINGS.items():
             theirs = public.ENCODING_CONSTRUCTORS[name]()
             special = theirs["special_tokens"]
@@ -155,7 +198,7 @@ def test_a_name_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"cl100k_base\.tiktoken is not in"):
         Tokenizer.get_encoding("cl100k_base")
-    with pytest.raises(ValueError, match="name: got 'cl999k', takes r50k_base"):
+    with pytest.raises(ValueError, match="name: got 'cl999k', takes gpt2, r50k_base"):
         Tokenizer.get_encoding("cl999k")
     blob = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken"
     (tmp_path / hashlib.sha1(blob.encode()).hexdigest()).write_bytes(b"YQ== 0\n")

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tokfrag.tokens.shards import writing as files
 from tokfrag.tokens.shards.pieces import cut_rule, read_pieces
 from tokfrag.tokens.shards.reading import TokenShards
 from tokfrag.tokens.shards.writing import encode_files
+from tokfrag.tokens.specification import Profile
 
 TOKENS = [bytes([byte]) for byte in range(256)]
 TOKENS += [
@@ -283,3 +285,58 @@ def test_what_a_killed_writer_left_is_removed(tok: Tokenizer, tmp_path: Path) ->
     (tmp_path / "ids" / "00000.bin.1-2.partial").write_bytes(b"half")
     encode_files(tok, write(tmp_path, a="first"), tmp_path / "ids", progress=True)
     assert not list((tmp_path / "ids").glob("*.partial"))
+
+
+@pytest.mark.parametrize("begin", [None, False, True, "<end>", 300, 97])
+@pytest.mark.parametrize("end", [None, True, "ab"])
+def test_documents_are_framed(
+    begin: bool | str | int | None,
+    end: bool | str | int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    roles = (("bos", "<end>"), ("eos", "a"))
+    given_roles = small("cl100k").specification
+    pipeline = replace(given_roles.pipeline, profile=Profile(roles=roles))
+    tok = Tokenizer.from_specification(replace(given_roles, pipeline=pipeline))
+    texts = ["a ab. a", "", "b", "", "x ab " * 9]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (tmp_path / "x.jsonl").write_text(lines)
+    (tmp_path / "y.txt").write_text("ab")
+    first = [] if not begin else [97] if begin == 97 else [300]
+    last = {None: [], True: [97], "ab": [259]}[end]
+    rows = [[*first, *tok.encode(text).tolist(), *last] for text in [*texts, "ab"]]
+    for batch in (1, 16 << 20):  # a batch a document, and all at once
+        monkeypatch.setattr(files, "_BATCH", batch)
+        out = encode_files(
+            tok,
+            [tmp_path / "x.jsonl", tmp_path / "y.txt"],
+            tmp_path / str(batch),
+            begin_of_text=begin,
+            end_of_text=end,
+        )
+        shards = TokenShards(out)
+        assert [shards.document(row).tolist() for row in range(len(rows))] == rows
+    bare = encode_files(
+        tok,
+        tmp_path / "x.jsonl",
+        tmp_path / "x.bin",
+        begin_of_text=begin,
+        end_of_text=end,
+        layout="bin",
+    )
+    assert np.fromfile(bare, np.uint16).tolist() == [id for row in rows[:-1] for id in row]
+
+
+def test_what_frames_no_document(tok: Tokenizer, tmp_path: Path) -> None:
+    paths = write(tmp_path, a="ab")
+    for begin, message in (
+        (True, "begin_of_text: the tokenizer names no bos token"),
+        ("<no>", "begin_of_text: '<no>' is no token"),
+        (299, "begin_of_text: 299 is the id of no token"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            encode_files(tok, paths, tmp_path / "out", begin_of_text=begin)
+    encode_files(tok, paths, tmp_path / "out", begin_of_text=300)
+    with pytest.raises(ValueError, match="holds shards with begin_of_text 300, not None"):
+        encode_files(tok, paths, tmp_path / "out")

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.batch_encoding import BatchEncoding, Layout
+from tokfrag.tokens.call_rows import Rows, TextColumn
+from tokfrag.tokens.call_windows import cut_rows, kept_lengths
 from tokfrag.tokens.pipeline import Piped, TextPipeline
-from tokfrag.tokens.spans import trim_spans
-from tokfrag.tokens.specification import Pipeline, Template
+from tokfrag.tokens.specification import Pipeline
 
 _PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|endoftext|>", "</s>")
 
-
-class BatchEncoding(dict[str, Any]):
-    """What a call gives: ``input_ids``, ``attention_mask`` and what else was asked for.
-
-    Lists of lists (of one text: a list), arrays or tensors; also as attributes.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def to(self, device: Any) -> BatchEncoding:
-        """The same with every tensor on a device."""
-        return BatchEncoding(
-            {
-                key: value.to(device) if hasattr(value, "to") else value
-                for key, value in self.items()
-            }
-        )
+# A text, the words of a text, or a pair of either; or many of them.
+Texts = str | Sequence[Any]
 
 
 def default_pad_id(way: TextPipeline) -> int:
@@ -48,25 +30,17 @@ def default_pad_id(way: TextPipeline) -> int:
     return next((specials[name] for name in _PAD_NAMES if name in specials), 0)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Ids of many rows and what goes with each, all flat."""
-
-    ids: NDArray[np.uint32]
-    types: NDArray[np.int64]
-    spans: NDArray[np.int64] | None
-    offsets: NDArray[np.int64]
-
-
 def call(
     tokenizer: Piped,
-    texts: str | Sequence[str],
-    text_pairs: str | Sequence[str] | None = None,
+    texts: Texts,
+    text_pairs: Texts | None = None,
     *,
     add_special_tokens: bool = True,
     padding: bool | str | None = None,
     truncation: bool | str | None = None,
     max_length: int | None = None,
+    stride: int = 0,
+    is_split_into_words: bool = False,
     pad_to_multiple_of: int | None = None,
     pad_id: int | None = None,
     padding_side: str | None = None,
@@ -74,7 +48,10 @@ def call(
     return_tensors: str | None = None,
     return_attention_mask: bool = True,
     return_token_type_ids: bool = False,
+    return_overflowing_tokens: bool = False,
+    return_special_tokens_mask: bool = False,
     return_offsets_mapping: bool = False,
+    return_length: bool = False,
     threads: int | None = None,
 ) -> BatchEncoding:
     """Encode as a Hugging Face tokenizer does when it is called.
@@ -84,7 +61,7 @@ def call(
     Parameters
     ----------
     texts, text_pairs
-        One text or several, and as many second texts.
+        One text or several, and as many second texts; or several pairs, as tuples.
     add_special_tokens
         Whether the template is applied.
     padding
@@ -103,8 +80,19 @@ def call(
         ``"right"`` or ``"left"``.
     return_tensors
         None for lists, ``"np"`` or ``"pt"``; always int64.
+    stride
+        How many ids of a window come again in the next, where what overflows is given.
+    is_split_into_words
+        Whether a text is a list of words, each of which is encoded by itself.
     return_attention_mask, return_token_type_ids
         What else to give.
+    return_overflowing_tokens
+        Whether what truncation cuts off is given too, as further rows, and whose each row is, as
+        ``overflow_to_sample_mapping``. The rows of one text are then a batch as well.
+    return_special_tokens_mask
+        Also ``special_tokens_mask``: 1 for what the template and padding put in.
+    return_length
+        Also ``length``: how many ids each row has.
     return_offsets_mapping
         Also ``offset_mapping``: the characters that each token stands for, (0, 0) for tokens that
         are put in.
@@ -114,12 +102,14 @@ def call(
     Returns
     -------
     BatchEncoding
+        It also tells which word, text and characters each token is of.
 
     Raises
     ------
     ValueError
         An option is none of these; ``max_length`` is missing or leaves no room for the template;
-        rows differ in length where a tensor is wanted.
+        ``stride`` is not less than what a window holds; rows differ in length where a tensor is
+        wanted.
 
     Examples
     --------
@@ -130,81 +120,126 @@ def call(
     ([[97, 98, 99], [100, 0, 0]], [[1, 1, 1], [1, 0, 0]])
     """
     way = tokenizer.text_pipeline
-    pipeline = way.values
-    one = isinstance(texts, str)
-    sequences = [_text_list(texts, "texts")]
-    if text_pairs is not None:
-        sequences.append(_text_list(text_pairs, "text_pairs"))
-        if len(sequences[1]) != len(sequences[0]) or isinstance(text_pairs, str) != one:
-            raise ValueError("text_pairs: takes as many texts as there are first texts")
+    values = way.values
+    one, samples = _samples(texts, text_pairs, is_split_into_words)
     if return_tensors not in (None, "np", "pt"):
         raise ValueError(f"return_tensors: got {return_tensors!r}, takes None, 'np' or 'pt'")
-    length, strategy = _truncation(truncation, max_length, pipeline)
-    columns = _padding(padding, max_length, pipeline)
-    pad_side = _side("padding_side", padding_side, pipeline.call.padding_side)
-    cut_side = _side("truncation_side", truncation_side, pipeline.call.truncation_side)
+    if stride < 0:
+        raise ValueError(f"stride: got {stride}, takes 0 or more")
+    length, strategy = _truncation(truncation, max_length, values)
+    columns = _padding(padding, max_length, values)
+    pad_side = _side("padding_side", padding_side, values.call.padding_side)
+    cut_side = _side("truncation_side", truncation_side, values.call.truncation_side)
+    items = values.template.single if len(samples) == 1 else values.template.pair
+    if not add_special_tokens:
+        items = tuple(item for item in items if isinstance(item[0], str))
 
-    template = pipeline.template if add_special_tokens else Template()
-    items = template.single if text_pairs is None else template.pair
-    encoded = [_encode(way, texts, return_offsets_mapping, threads) for texts in sequences]
+    made = [
+        _column(way, column, is_split_into_words, threads, return_offsets_mapping)
+        for column in samples
+    ]
+    kept = [np.diff(column.offsets) for column in made]
     if length is not None:
         room = length - sum(isinstance(item, int) for item, _ in items)
         if room < 0:
             raise ValueError(f"max_length: {length} has no room for the tokens of the template")
-        encoded = _truncate(encoded, room, strategy, cut_side)
-    if pipeline.trim_offsets and return_offsets_mapping:
-        for texts, part in zip(sequences, encoded, strict=True):
-            assert part.spans is not None
-            trim_spans(way.model, texts, part.ids, part.spans, part.offsets, pipeline)
-    rows = _framed(items, encoded)
+        kept = kept_lengths(kept, room, strategy)
+    windows = cut_rows(
+        [column.offsets for column in made],
+        kept,
+        stride=stride,
+        side=cut_side,
+        overflow=return_overflowing_tokens,
+        order=["AB".index(item) for item, _ in items if isinstance(item, str)],
+    )
+    rows = Rows(way, items, tuple(made), *windows)
     if columns is not None:
-        longest = int(np.diff(rows.offsets).max(initial=0))
-        columns = max(longest, columns)
-        multiple = pad_to_multiple_of or pipeline.call.pad_to_multiple_of or 1
+        columns = max(int(rows.counts.max(initial=0)) if columns == 0 else 0, columns)
+        multiple = pad_to_multiple_of or values.call.pad_to_multiple_of or 1
         columns = -(-columns // multiple) * multiple
 
     filler = default_pad_id(way) if pad_id is None else pad_id
-    wanted: dict[str, NDArray[np.int64] | list[NDArray[np.int64]]] = {}
-    mask: NDArray[np.int64] | list[NDArray[np.int64]]
-    if columns is None:
-        wanted["input_ids"] = _ragged(rows.ids, rows.offsets)
-        mask = _ragged(np.ones(len(rows.ids), np.int64), rows.offsets)
-    else:
-        batch = TokenBatch(rows.ids, rows.offsets)
-        wanted["input_ids"], used = batch.to_padded(columns, filler, pad_side)
-        mask = used.astype(np.int64)
-    for name, values, fill in (
-        (
-            "token_type_ids",
-            rows.types if return_token_type_ids else None,
-            pipeline.call.pad_type_id,
-        ),
-        ("offset_mapping", rows.spans, 0),
-    ):
-        if values is None:
-            continue
-        if columns is None:
-            wanted[name] = _ragged(values, rows.offsets)
-        else:
-            shaped = np.full((*used.shape, *values.shape[1:]), fill, np.int64)
-            shaped[used] = values
-            wanted[name] = shaped
-    if return_attention_mask:
-        wanted["attention_mask"] = mask
-    return BatchEncoding(
-        {name: _convert(name, shaped, return_tensors, one) for name, shaped in wanted.items()}
+    shaped: dict[str, Any] = {
+        "input_ids": _shaped(rows.ids, rows.offsets, filler, columns, pad_side)
+    }
+    wanted = (
+        ("token_type_ids", return_token_type_ids, "types", values.call.pad_type_id),
+        ("attention_mask", return_attention_mask, "ones", 0),
+        ("special_tokens_mask", return_special_tokens_mask, "fixed", 1),
+        ("offset_mapping", return_offsets_mapping, "spans", 0),
     )
+    for name, asked, source, fill in wanted:
+        if asked:
+            flat = getattr(rows, source)
+            shaped[name] = _shaped(flat, rows.offsets, fill, columns, pad_side)
+    result = BatchEncoding(layout=Layout(rows, columns, pad_side, filler))
+    alone = one and not return_overflowing_tokens
+    for name, part in shaped.items():
+        result[name] = _convert(name, part, return_tensors, alone)
+    if return_length:
+        result["length"] = _numbers(np.maximum(rows.counts, columns or 0), return_tensors)
+    if return_overflowing_tokens:
+        result["overflow_to_sample_mapping"] = _numbers(rows.samples, return_tensors)
+    return result
 
 
-# Options
+# Arguments
 
 
-def _text_list(texts: str | Sequence[str], argument: str) -> list[str]:
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    for index, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise TypeError(f"{argument}: item {index} is a {type(text).__name__}, takes str")
-    return listed
+def is_alone(texts: Texts, split: bool) -> bool:
+    """Whether it is one sample: a text, or, where samples are ``split``, the words of one."""
+    if not split:
+        return isinstance(texts, str)
+    return not isinstance(texts, str) and all(isinstance(word, str) for word in texts)
+
+
+def _samples(texts: Texts, text_pairs: Texts | None, split: bool) -> tuple[bool, list[list[Any]]]:
+    """Whether it is one sample, and the first texts, or words, and the second if there are any."""
+    one = is_alone(texts, split)
+    first: list[Any] = [texts] if one else list(texts)
+    if text_pairs is not None:
+        one_too = isinstance(text_pairs, str) if not split else one
+        second = [text_pairs] if one_too else list(text_pairs)
+        if len(second) != len(first) or one_too != one:
+            raise ValueError("text_pairs: takes as many texts as there are first texts")
+        columns = [first, second]
+    elif first and all(_is_pair(sample, split) for sample in first):
+        columns = [[sample[0] for sample in first], [sample[1] for sample in first]]
+    else:
+        columns = [first]
+    for name, column in zip(("texts", "text_pairs"), columns, strict=False):
+        for index, sample in enumerate(column):
+            _check_sample(sample, f"{name}: item {index}", split)
+    return one, columns
+
+
+def _is_pair(sample: Any, split: bool) -> bool:
+    """Whether a sample is two texts; of words, the two are lists."""
+    if not isinstance(sample, (list, tuple)) or len(sample) != 2:
+        return False
+    return all(isinstance(part, (list, tuple) if split else str) for part in sample)
+
+
+def _check_sample(sample: Any, name: str, split: bool) -> None:
+    if not split:
+        if not isinstance(sample, str):
+            raise TypeError(f"{name} is a {type(sample).__name__}, takes str")
+        return
+    if isinstance(sample, str) or not isinstance(sample, Sequence):
+        raise TypeError(f"{name} is a {type(sample).__name__}, takes a list of words")
+    for word in sample:
+        if not isinstance(word, str):
+            raise TypeError(f"{name}: a word is a {type(word).__name__}, takes str")
+
+
+def _column(
+    way: TextPipeline, samples: list[Any], split: bool, threads: int | None, with_spans: bool
+) -> TextColumn:
+    if not split:
+        return TextColumn(way, samples, None, threads=threads, with_spans=with_spans)
+    bounds = np.cumsum([0, *(len(words) for words in samples)])
+    words = list(chain.from_iterable(samples))
+    return TextColumn(way, words, bounds, threads=threads, with_spans=with_spans)
 
 
 def _side(argument: str, given: str | None, default: str) -> str:
@@ -265,97 +300,34 @@ def _padding(padding: bool | str | None, max_length: int | None, pipeline: Pipel
 # Rows
 
 
-def _encode(way: TextPipeline, texts: list[str], with_spans: bool, threads: int | None) -> _Rows:
-    sought = way.sought("all" if way.values.call.special_in_text else ())
-    if not with_spans:
-        batch = way.encode_batch([*texts], sought, threads)
-        return _Rows(batch.ids, np.empty(0, np.int64), None, batch.offsets)
-    rows = [way.encode_with_offsets(text, sought, "char") for text in texts]
-    empty = np.empty((0, 2), np.int64)
-    return _Rows(
-        np.concatenate([np.empty(0, np.uint32), *(ids for ids, _ in rows)]),
-        np.empty(0, np.int64),
-        np.concatenate([empty, *(spans for _, spans in rows)]),
-        np.cumsum([0, *(len(ids) for ids, _ in rows)]),
-    )
+def _shaped(
+    flat: NDArray[Any], offsets: NDArray[np.int64], fill: int, columns: int | None, side: str
+) -> NDArray[np.int64] | list[NDArray[np.int64]]:
+    """Values that lie end to end as rows: a matrix where they are padded to one length."""
+    counts = np.diff(offsets)
+    if columns is not None and counts.max(initial=0) <= columns:
+        if flat.dtype == np.uint32:
+            return TokenBatch(flat, offsets).to_padded(columns, fill, side)[0]
+        shaped = np.full((len(counts), columns, *flat.shape[1:]), fill, np.int64)
+        places = np.arange(columns)
+        begins = counts if side == "right" else columns - counts
+        used = places < begins[:, None] if side == "right" else places >= begins[:, None]
+        shaped[used] = flat
+        return shaped
+    wide = flat.astype(np.int64, copy=False)
+    rows = [wide[begin:end] for begin, end in pairwise(offsets.tolist())]
+    if columns is None:
+        return rows
+    filled: list[NDArray[np.int64]] = []
+    for row in rows:
+        padding = np.full((max(0, columns - len(row)), *row.shape[1:]), fill, np.int64)
+        filled.append(np.concatenate([row, padding] if side == "right" else [padding, row]))
+    return filled
 
 
-def _truncate(parts: list[_Rows], room: int, strategy: str, side: str) -> list[_Rows]:
-    """Cut the rows so that they fit together, as Hugging Face does."""
-    lengths = [np.diff(part.offsets) for part in parts]
-    kept = [length.copy() for length in lengths]
-    over = sum(lengths) > room
-    if len(parts) == 1:
-        kept[0] = np.minimum(lengths[0], room)
-    elif strategy == "longest_first":
-        shorter = np.minimum(*lengths)
-        longer = np.where(shorter > room, shorter, np.maximum(shorter, room - shorter))
-        halved = shorter + longer > room
-        shorter, longer = (
-            np.where(halved, room // 2, shorter),
-            np.where(halved, room // 2 + room % 2, longer),
-        )
-        swapped = lengths[0] > lengths[1]
-        first = np.where(swapped, longer, shorter)
-        second = np.where(swapped, shorter, longer)
-        kept = [
-            np.where(over, np.minimum(length, target), length)
-            for length, target in zip(lengths, (first, second), strict=True)
-        ]
-    else:
-        which = 0 if strategy == "only_first" else 1
-        kept[which] = np.where(over, room - lengths[1 - which], lengths[which])
-        if (over & (kept[which] <= 0)).any():
-            row = int(np.flatnonzero(over & (kept[which] <= 0))[0])
-            raise ValueError(f"truncation: {strategy!r} leaves nothing of that text in row {row}")
-    return [_cut_rows(part, keep, side) for part, keep in zip(parts, kept, strict=True)]
-
-
-def _cut_rows(part: _Rows, kept: NDArray[np.int64], side: str) -> _Rows:
-    begins = part.offsets[:-1] if side == "right" else part.offsets[1:] - kept
-    offsets = np.concatenate([[0], np.cumsum(kept)])
-    source = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], kept)
-    spans = None if part.spans is None else part.spans[source]
-    return _Rows(part.ids[source], part.types, spans, offsets)
-
-
-def _framed(items: tuple[tuple[int | str, int], ...], parts: list[_Rows]) -> _Rows:
-    """The template's ids around the rows."""
-    if len(items) == 1:
-        kinds = np.full(len(parts[0].ids), items[0][1], np.int64)
-        return _Rows(parts[0].ids, kinds, parts[0].spans, parts[0].offsets)
-    count = len(parts[0].offsets) - 1
-    by_name = dict(zip(("A", "B"), parts, strict=False))
-    lengths = sum(
-        (np.diff(by_name[item].offsets) if isinstance(item, str) else np.ones(count, np.int64))
-        for item, _ in items
-    )
-    offsets = np.concatenate([[0], np.cumsum(lengths + np.zeros(count, np.int64))]).astype(np.int64)
-    ids = np.empty(offsets[-1], np.uint32)
-    types = np.empty(offsets[-1], np.int64)
-    spans = None if parts[0].spans is None else np.zeros((offsets[-1], 2), np.int64)
-    cursor = offsets[:-1].copy()
-    for item, kind in items:
-        if isinstance(item, int):
-            ids[cursor] = item
-            types[cursor] = kind
-            cursor += 1
-            continue
-        part = by_name[item]
-        kept = np.diff(part.offsets)
-        target = np.arange(len(part.ids)) + np.repeat(cursor - part.offsets[:-1], kept)
-        ids[target] = part.ids
-        types[target] = kind
-        if spans is not None and part.spans is not None:
-            spans[target] = part.spans
-        cursor += kept
-    return _Rows(ids, types, spans, offsets)
-
-
-def _ragged(values: NDArray[Any], offsets: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The rows as they are."""
-    wide = values.astype(np.int64)
-    return [wide[begin:end] for begin, end in pairwise(offsets)]
+def _numbers(values: NDArray[np.int64], kind: str | None) -> Any:
+    """A number a row."""
+    return values.tolist() if kind is None else _convert("", values, kind, False)
 
 
 def _convert(

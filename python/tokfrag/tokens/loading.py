@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping
 
 from tokfrag._core import tokens as _native
-from tokfrag._files import read_bytes, unpack
+from tokfrag._files import unpack
 from tokfrag.tokens.formats.gpt2_files import read_gpt2
 from tokfrag.tokens.formats.huggingface import parse_huggingface
 from tokfrag.tokens.formats.tiktoken_file import parse_tiktoken
 from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.pretrained.files import find_folder, read_true_bytes
+from tokfrag.tokens.pretrained.reading import read_folder
 from tokfrag.tokens.specification import Pipeline, special_added
 from tokfrag.tokens.vocabulary_cache import VocabularyCache, pipeline_from_json, pipeline_to_json
 
@@ -25,7 +27,7 @@ def load_tiktoken(
     cache: bool | FilePath,
 ) -> TextPipeline:
     """See :meth:`Tokenizer.from_tiktoken`."""
-    content = read_bytes(path)
+    content = read_true_bytes(path)
     pipeline = Pipeline(special_added(special_tokens or {}))
     added = pipeline.added_tokens
     kept = VocabularyCache.chosen(cache, path, content)
@@ -64,7 +66,7 @@ def load_gpt2(
 
 def load_huggingface(path: FilePath, cache: bool | FilePath) -> TextPipeline:
     """See :meth:`Tokenizer.from_file`."""
-    content = read_bytes(path)
+    content = read_true_bytes(path)
     kept = VocabularyCache.chosen(cache, path, content)
     stored = None if kept is None else kept.read()
     if stored is not None:
@@ -94,4 +96,18 @@ def load_huggingface(path: FilePath, cache: bool | FilePath) -> TextPipeline:
     return loaded
 
 
-__all__ = ["load_gpt2", "load_huggingface", "load_tiktoken"]
+def load_pretrained(
+    folder_or_id: FilePath,
+    *,
+    revision: str | None,
+    cache_dir: FilePath | None,
+    local_files_only: bool,
+) -> TextPipeline:
+    """See :meth:`Tokenizer.from_pretrained`."""
+    folder = find_folder(
+        folder_or_id, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+    )
+    return TextPipeline.of(read_folder(folder))
+
+
+__all__ = ["load_gpt2", "load_huggingface", "load_pretrained", "load_tiktoken"]

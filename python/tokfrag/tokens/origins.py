@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tokfrag.tokens.formats.bert_vocab import read_bert
 from tokfrag.tokens.formats.objects import read_object
-from tokfrag.tokens.formats.tiktoken_names import ENCODINGS, cached_file
-from tokfrag.tokens.loading import load_gpt2, load_huggingface, load_tiktoken
+from tokfrag.tokens.formats.tiktoken_names import ENCODINGS, cached_file, cached_gpt2
+from tokfrag.tokens.loading import load_gpt2, load_huggingface, load_pretrained, load_tiktoken
 from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.pretrained.adopted import with_chat_template
 from tokfrag.tokens.specification import Profile, Specification
 from tokfrag.tokens.token_lists import specification_of_tokens
 from tokfrag.tokens.training.byte_pair import train_vocabulary
@@ -337,6 +338,49 @@ class Origins:
         return cls._around(load_huggingface(path, cache))
 
     @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_id: FilePath,
+        *,
+        revision: str | None = None,
+        cache_dir: FilePath | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Read the tokenizer of a model: of its folder, or by its name on the hub.
+
+        Parameters
+        ----------
+        folder_or_id
+            A folder with ``tokenizer.json`` and what goes with it: ``tokenizer_config.json``,
+            ``special_tokens_map.json``, ``chat_template.jinja``. Else the name of a model, which
+            ``huggingface_hub`` finds in its cache or fetches.
+        revision
+            Which state of it: a branch, a tag or a commit.
+        cache_dir
+            The hub's cache, where it is not the usual one.
+        local_files_only
+            Whether nothing may be fetched; the hub's own ``HF_HUB_OFFLINE`` says so too.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder, or it has no tokenizer: says what was looked for.
+        ValueError
+            A file is malformed, or a Git LFS pointer or a web page in the place of one, or asks
+            for what cannot be reproduced exactly.
+        ImportError
+            It is no folder, and ``huggingface_hub`` is not installed.
+        """
+        return cls._around(
+            load_pretrained(
+                folder_or_id,
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+            )
+        )
+
+    @classmethod
     def from_wordpiece(cls, path: FilePath, lowercase: bool = True) -> Self:
         """Read BERT's ``vocab.txt``: a token a line, its number its id.
 
@@ -364,10 +408,10 @@ class Origins:
         Parameters
         ----------
         name : str
-            ``"r50k_base"``, ``"p50k_base"``, ``"p50k_edit"``, ``"cl100k_base"``, ``"o200k_base"``
-            or ``"o200k_harmony"``.
+            ``"gpt2"``, ``"r50k_base"``, ``"p50k_base"``, ``"p50k_edit"``, ``"cl100k_base"``,
+            ``"o200k_base"`` or ``"o200k_harmony"``.
         cache : bool, str or os.PathLike
-            As in :meth:`from_tiktoken`.
+            As in :meth:`from_tiktoken`; ``"gpt2"``, two files, has none.
 
         Returns
         -------
@@ -380,9 +424,12 @@ class Origins:
         ValueError
             The name is none of these, or the file is not what tiktoken would accept.
         """
-        path = cached_file(name)
-        named = ENCODINGS[name]
-        way = load_tiktoken(path, named.pattern, named.special_tokens, cache)
+        if name == "gpt2":
+            way = load_gpt2(*cached_gpt2(), "gpt2", None)
+        else:
+            path = cached_file(name)
+            named = ENCODINGS[name]
+            way = load_tiktoken(path, named.pattern, named.special_tokens, cache)
         profile = Profile(name=name)
         return cls._around(TextPipeline(way.model, replace(way.values, profile=profile)))
 
@@ -409,7 +456,7 @@ class Origins:
         """
         if isinstance(tokenizer, cls):
             return tokenizer
-        return cls.from_specification(read_object(tokenizer))
+        return cls.from_specification(with_chat_template(read_object(tokenizer), tokenizer))
 
 
 __all__ = ["Origins"]

@@ -339,6 +339,10 @@ class TextPipeline:
             return text
         return space + text
 
+    def segments(self, text: Text, sought: Sought) -> list[Segment]:
+        """What a text is cut into before its model sees it."""
+        return self._segments(_utf8(text), sought)
+
     def _all_segments(
         self, texts: list[str | bytes], sought: Sought
     ) -> tuple[list[Segment], list[int]]:

@@ -173,12 +173,18 @@ class Profile:
         What a call that truncates cuts to.
     token_type_ids
         Whether a call gives them unasked. None: not known, so that the template counts.
+    attention_mask
+        Whether a call gives it unasked.
+    chat_template
+        How messages are written as one text; of several ``(name, template)``.
     """
 
     name: str | None = None
     roles: tuple[tuple[str, str], ...] | None = None
     model_max_length: int | None = None
     token_type_ids: bool | None = None
+    attention_mask: bool = True
+    chat_template: str | tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tokfrag.tokens.contracts import Joiner
 
@@ -21,6 +21,8 @@ class StreamDecoder:
         As in ``bytes.decode``.
     skipped : collection of int
         Ids to pass over.
+    prompt : (ids,) integers
+        Ids that stand before those to come, and whose text is not given out.
 
     Examples
     --------
@@ -30,12 +32,24 @@ class StreamDecoder:
     (['', 'é'], '')
     """
 
-    __slots__ = ("_decoder", "_joiner", "_skipped")
+    __slots__ = ("_decoder", "_joiner", "_prompt", "_skipped")
 
-    def __init__(self, joiner: Joiner, errors: str, skipped: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        joiner: Joiner,
+        errors: str,
+        skipped: Collection[int] = (),
+        prompt: Sequence[int] = (),
+    ) -> None:
         self._joiner = joiner
         self._skipped = frozenset(skipped)
+        self._prompt = tuple(prompt)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
+        self._read_prompt()
+
+    def _read_prompt(self) -> None:
+        for id in self._prompt:
+            self.push(id)
 
     def push(self, id: int) -> str:
         """Take an id; return the text that it completes (often its own, perhaps none).
@@ -53,7 +67,7 @@ class StreamDecoder:
         return self._decoder.decode(self._joiner.push(id))
 
     def finish(self) -> str:
-        """Give the rest, by the ``errors`` policy; the decoder is then as new.
+        """Give the rest, by the ``errors`` policy; the decoder is then as new, after the prompt.
 
         Returns
         -------
@@ -61,6 +75,7 @@ class StreamDecoder:
         """
         rest = self._decoder.decode(self._joiner.finish(), True)
         self._decoder.reset()
+        self._read_prompt()
         return rest
 
 

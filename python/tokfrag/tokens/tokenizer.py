@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tokfrag.tokens.arguments import id_array, into, text_list
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.calling import call
+from tokfrag.tokens.chatting import apply_chat_template
 from tokfrag.tokens.continuation import continue_from, first_difference, is_canonical, splice
 from tokfrag.tokens.formats.huggingface_writer import write_huggingface
 from tokfrag.tokens.formats.tiktoken_writer import write_tiktoken
@@ -19,6 +20,7 @@ from tokfrag.tokens.live import live
 from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.origins import FilePath, Origins
 from tokfrag.tokens.patterns import replace_surrogates
+from tokfrag.tokens.pretrained.writing import save_pretrained
 from tokfrag.tokens.shards.writing import encode_files
 from tokfrag.tokens.specification import AddedToken, Specification
 from tokfrag.tokens.standins.huggingface import HuggingFaceTokenizer
@@ -365,6 +367,7 @@ class Tokenizer(Origins):
         return text[:0]
 
     __call__ = call
+    apply_chat_template = apply_chat_template
 
     # Texts that change, and ids that stay.
 
@@ -446,7 +449,11 @@ class Tokenizer(Origins):
         ]
 
     def stream_decoder(
-        self, *, errors: str = "replace", skip_special_tokens: bool = False
+        self,
+        *,
+        errors: str = "replace",
+        skip_special_tokens: bool = False,
+        prompt_ids: ArrayLike = (),
     ) -> StreamDecoder:
         """Decode id by id, giving text out as soon as its characters are whole.
 
@@ -454,6 +461,8 @@ class Tokenizer(Origins):
         ----------
         errors, skip_special_tokens
             As in :meth:`decode`.
+        prompt_ids : (ids,) integers, optional
+            Stand before the ids to come; only what these add to their text is given.
 
         Returns
         -------
@@ -462,7 +471,8 @@ class Tokenizer(Origins):
         """
         way = self.text_pipeline
         skipped = way.special_tokens.values() if skip_special_tokens else ()
-        return StreamDecoder(way.model.joiner(), errors, skipped)
+        prompt = id_array(prompt_ids).tolist()
+        return StreamDecoder(way.model.joiner(), errors, skipped, prompt)
 
     def _to_decode(self, ids: ArrayLike, unknown: str, skip_special: bool) -> NDArray[Any]:
         if unknown not in ("error", "skip"):
@@ -614,6 +624,7 @@ class Tokenizer(Origins):
             truncation_side=truncation_side,
         )
 
+    save_pretrained = save_pretrained
     encode_files = encode_files
 
 

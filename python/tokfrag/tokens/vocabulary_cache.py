@@ -147,6 +147,8 @@ def pipeline_from_json(values: dict[str, Any]) -> Pipeline:
     roles = profile["roles"]
     if roles is not None:
         profile = {**profile, "roles": tuple((role, token) for role, token in roles)}
+    if isinstance(profile["chat_template"], list):
+        profile = {**profile, "chat_template": tuple(map(tuple, profile["chat_template"]))}
     made = {
         "added_tokens": tuple(AddedToken(**token) for token in values["added_tokens"]),
         "normalizers": tuple(values["normalizers"]),

@@ -44,6 +44,13 @@ _HARMONY = {
 _TAKEN = {*_O200K_SPECIAL.values(), *_HARMONY.values()}
 _RESERVED = {f"<|reserved_{id}|>": id for id in range(200000, 201088) if id not in _TAKEN}
 
+# Its two files are older, and of another format.
+GPT2 = {
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+}
+_GPT2_FOLDER = "gpt-2/encodings/main/"
+
 ENCODINGS: dict[str, Named] = {
     "r50k_base": Named("encodings/r50k_base.tiktoken", _R50K, "r50k", {_END: 50256}),
     "p50k_base": Named("encodings/p50k_base.tiktoken", _P50K, "p50k", {_END: 50256}),
@@ -83,20 +90,29 @@ def cached_file(name: str) -> Path:
         It is not there. Nothing is ever downloaded.
     """
     if name not in ENCODINGS:
-        raise ValueError(f"name: got {name!r}, takes {', '.join(ENCODINGS)}")
-    named = ENCODINGS[name]
+        raise ValueError(f"name: got {name!r}, takes gpt2, {', '.join(ENCODINGS)}")
+    return _cached(name, ENCODINGS[name].blob, ENCODINGS[name].sha256)
+
+
+def cached_gpt2() -> tuple[Path, Path]:
+    """The merges and the ids of ``gpt2``: as :func:`cached_file`."""
+    merges, ids = (_cached("gpt2", _GPT2_FOLDER + name, sha256) for name, sha256 in GPT2.items())
+    return merges, ids
+
+
+def _cached(name: str, blob: str, sha256: str) -> Path:
     default = os.path.join(tempfile.gettempdir(), "data-gym-cache")
     folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
-    path = Path(folder) / hashlib.sha1((_BLOBS + named.blob).encode()).hexdigest()
+    path = Path(folder) / hashlib.sha1((_BLOBS + blob).encode()).hexdigest()
     if not folder or not path.is_file():
         raise FileNotFoundError(
-            f"{name}: {Path(named.blob).name} is not in tiktoken's cache folder {folder!r} (as "
+            f"{name}: {Path(blob).name} is not in tiktoken's cache folder {folder!r} (as "
             f"{path.name}); TIKTOKEN_CACHE_DIR names another, and nothing is downloaded here"
         )
     found = hashlib.sha256(read_bytes(path)).hexdigest()
-    if found != named.sha256:
-        raise ValueError(f"{path}: has SHA-256 {found}, that of {name} is {named.sha256}")
+    if found != sha256:
+        raise ValueError(f"{path}: has SHA-256 {found}, that of {name} is {sha256}")
     return path
 
 
-__all__ = ["ENCODINGS", "Named", "cached_file"]
+__all__ = ["ENCODINGS", "GPT2", "Named", "cached_file", "cached_gpt2"]

@@ -67,6 +67,7 @@ class ShardIndex:
     end_of_text: int | None
     field: str
     shards: tuple[Shard, ...]
+    begin_of_text: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -99,6 +100,7 @@ class ShardIndex:
             root.get("end_of_text", int) if root.given("end_of_text") else None,
             root.get("field", str),
             tuple(_read_shard(place) for place in root.at("shards").items()),
+            root.get("begin_of_text", int) if root.given("begin_of_text") else None,
         )
 
 

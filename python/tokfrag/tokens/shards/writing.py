@@ -17,6 +17,7 @@ from tokfrag.tokens.pipeline import Piped, TextPipeline
 from tokfrag.tokens.shards.fingerprint import earlier_fingerprints, fingerprint, is_fingerprint
 from tokfrag.tokens.shards.index import INDEX, Shard, ShardIndex, Source
 from tokfrag.tokens.shards.pieces import Piece, cut_rule, read_pieces
+from tokfrag.tokens.standins.huggingface_tokens import token_of_role
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -28,7 +29,8 @@ def encode_files(
     paths: Paths,
     out: str | os.PathLike[str],
     *,
-    end_of_text: str | int | None = None,
+    begin_of_text: bool | str | int | None = None,
+    end_of_text: bool | str | int | None = None,
     dtype: str = "auto",
     field: str = "text",
     layout: str = "tokfrag",
@@ -48,8 +50,9 @@ def encode_files(
     out : str or os.PathLike
         With ``layout="tokfrag"`` a folder for :class:`TokenShards`; with ``"bin"`` one file of bare
         ids, which plain-``.bin`` trainers read.
-    end_of_text : str or int, optional
-        A token, by text or id, put after every document.
+    begin_of_text, end_of_text : str, int or True, optional
+        A token, by text or id, put before, or after, every document; True for the tokenizer's own
+        ``bos`` or ``eos``.
     dtype : "auto", "uint16" or "uint32"
         Of the ids on disk; "auto": 16 bits where every id fits.
     field : str
@@ -96,10 +99,11 @@ def encode_files(
     sources = [Source.of(path) for path in _path_list(paths)]
     out = Path(out)
     kind = _id_type(tokenizer.text_pipeline, dtype)
-    end = _end_id(tokenizer.text_pipeline, end_of_text)
+    begin = _edge_id(tokenizer.text_pipeline, "begin_of_text", begin_of_text)
+    end = _edge_id(tokenizer.text_pipeline, "end_of_text", end_of_text)
     if shard_bytes < 1:
         raise ValueError(f"shard_bytes: got {shard_bytes}, takes 1 or more")
-    encode = _Encoder(tokenizer, end, field, threads)
+    encode = _Encoder(tokenizer, begin, end, field, threads)
     total = sum(source.bytes for source in sources)
     with progress_bar(total, "encoding", "B", progress, scale=True) as advance:
         if layout == "bin":
@@ -112,6 +116,7 @@ def encode_files(
                 end,
                 field,
                 tuple(_plan(sources, shard_bytes)),
+                begin,
             )
             _write_shards(encode, index, out, advance)
         else:
@@ -122,8 +127,16 @@ def encode_files(
 class _Encoder:
     """Documents to arrays of ids, some megabytes of text at a time."""
 
-    def __init__(self, tokenizer: Piped, end: int | None, field: str, threads: int | None) -> None:
+    def __init__(
+        self,
+        tokenizer: Piped,
+        begin: int | None,
+        end: int | None,
+        field: str,
+        threads: int | None,
+    ) -> None:
         self.way = tokenizer.text_pipeline
+        self._begin = begin
         self._end = end
         self._field = field
         self._threads = threads
@@ -136,28 +149,37 @@ class _Encoder:
         batch: list[Piece] = []
         size = 0
         before = 0
+        begins = True  # whether the batch begins with a document
         for piece in read_pieces(path, field=self._field, rule=self._rule):
             batch.append(piece)
             size += len(piece.text)
             if size >= _BATCH:
-                yield self._encode(batch)
+                yield self._encode(batch, begins)
+                begins = batch[-1].is_last
                 batch, size = [], 0
                 advance(piece.position - before)
                 before = piece.position
         if batch:
-            yield self._encode(batch)
+            yield self._encode(batch, begins)
             advance(batch[-1].position - before)
 
-    def _encode(self, pieces: list[Piece]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    def _encode(
+        self, pieces: list[Piece], begins: bool
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         encoded = self.way.encode_batch(
             [piece.text for piece in pieces], self.way.sought(()), self._threads
         )
         last = np.array([piece.is_last for piece in pieces])
         ends = encoded.offsets[1:][last]
-        if self._end is None:
+        if self._begin is None and self._end is None:
             return encoded.ids, ends
-        ids = np.insert(encoded.ids, ends, np.uint32(self._end))
-        return ids, ends + np.arange(1, len(ends) + 1)
+        first = np.concatenate([[begins], last[:-1]])
+        # Piece by piece what comes before it and after it: of two at one place the earlier first.
+        put = np.stack([first & (self._begin is not None), last & (self._end is not None)], 1)
+        places = np.stack([encoded.offsets[:-1], encoded.offsets[1:]], 1)[put]
+        tokens = np.array([self._begin or 0, self._end or 0], np.uint32)
+        ids = np.insert(encoded.ids, places, np.broadcast_to(tokens, put.shape)[put])
+        return ids, ends + np.cumsum(put.sum(axis=1))[last]
 
 
 def _write_shards(
@@ -241,7 +263,7 @@ def _renewed(before: ShardIndex, index: ShardIndex, way: TextPipeline) -> ShardI
 
 def _resumed(index: ShardIndex, before: ShardIndex, out: Path) -> ShardIndex:
     """The index with the shards that are there already, if they are of the same making."""
-    for setting in ("tokenizer", "dtype", "end_of_text", "field"):
+    for setting in ("tokenizer", "dtype", "begin_of_text", "end_of_text", "field"):
         new, old = getattr(index, setting), getattr(before, setting)
         if new != old:
             raise ValueError(f"out: {out} holds shards with {setting} {old!r}, not {new!r}")
@@ -290,17 +312,23 @@ def _id_type(way: TextPipeline, dtype: str) -> np.dtype[np.unsignedinteger]:
     return np.dtype(np.uint16 if dtype == "uint16" or (dtype == "auto" and fits) else np.uint32)
 
 
-def _end_id(way: TextPipeline, end_of_text: str | int | None) -> int | None:
-    if end_of_text is None:
+def _edge_id(way: TextPipeline, argument: str, token: bool | str | int | None) -> int | None:
+    """The id of what is put before every document, or after it."""
+    if token is None or token is False:
         return None
-    if isinstance(end_of_text, str):
-        found = way.id_of(end_of_text)
+    if token is True:
+        role = "bos" if argument == "begin_of_text" else "eos"
+        token = token_of_role(way, role)
+        if token is None:
+            raise ValueError(f"{argument}: the tokenizer names no {role} token")
+    if isinstance(token, str):
+        found = way.id_of(token)
         if found is None:
-            raise ValueError(f"end_of_text: {end_of_text!r} is no token")
+            raise ValueError(f"{argument}: {token!r} is no token")
         return found
-    if way.model.token_bytes(end_of_text) is None:
-        raise ValueError(f"end_of_text: {end_of_text!r} is the id of no token")
-    return int(end_of_text)
+    if way.model.token_bytes(token) is None:
+        raise ValueError(f"{argument}: {token!r} is the id of no token")
+    return int(token)
 
 
 __all__ = ["encode_files"]

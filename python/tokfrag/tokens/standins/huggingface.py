@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tokfrag.tokens.arguments import id_array
-from tokfrag.tokens.calling import BatchEncoding, call, default_pad_id
-from tokfrag.tokens.pipeline import Piped
-from tokfrag.tokens.specification import Pipeline, Template
+from tokfrag.tokens.batch_encoding import BatchEncoding
+from tokfrag.tokens.calling import Texts, call, is_alone
+from tokfrag.tokens.chat.writing import assistant_masks, chosen_template, is_batch, write_chat
+from tokfrag.tokens.loading import load_pretrained
+from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.pretrained.writing import save_pretrained
+from tokfrag.tokens.standins.huggingface_tokens import NO_LIMIT, HuggingFaceTokens
 from tokfrag.tokens.standins.padding import as_kind, pad_rows
 
-# What transformers says where a model has no limit.
-NO_LIMIT = int(1e30)
-
-_USUAL = {
-    "bos": ("<|begin_of_text|>", "<s>", "<|startoftext|>", "<|endoftext|>"),
-    "eos": ("<|end_of_text|>", "<|eot_id|>", "</s>", "<|im_end|>", "<|endoftext|>"),
-    "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>"),
-    "unk": ("[UNK]", "<unk>"),
-    "cls": ("[CLS]", "<s>"),
-    "sep": ("[SEP]", "</s>"),
-    "mask": ("[MASK]", "<mask>"),
-}
+# Above this, transformers takes a limit for none.
+_LARGE = int(1e20)
 
 
-class HuggingFaceTokenizer:
+class _Held(NamedTuple):
+    """A pipeline where a tokenizer is taken."""
+
+    text_pipeline: TextPipeline
+
+
+class HuggingFaceTokenizer(HuggingFaceTokens):
     """A :class:`Tokenizer` with the methods of a fast tokenizer of ``transformers``.
 
     Parameters
@@ -52,107 +53,103 @@ class HuggingFaceTokenizer:
     [[97, 98, 99], [100, 256, 256]]
     """
 
-    is_fast = True
-
-    def __init__(
-        self,
-        tokenizer: Piped,
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_id: str | os.PathLike[str],
         *,
-        pad_token: str | None = None,
-        eos_token: str | None = None,
-        bos_token: str | None = None,
-        model_max_length: int | None = None,
-        padding_side: str | None = None,
-        truncation_side: str | None = None,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._way = tokenizer.text_pipeline
-        pipeline = self._way.values
-        profile, defaults = pipeline.profile, pipeline.call
-        self._specials = frozenset(self._way.special_tokens.values())
-        self._kinds_by_default = _gives_token_type_ids(pipeline)
-        self.model_max_length = (
-            model_max_length or profile.model_max_length or defaults.max_length or NO_LIMIT
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> HuggingFaceTokenizer:
+        """Read a model's tokenizer: see :meth:`tokfrag.Tokenizer.from_pretrained`."""
+        way = load_pretrained(
+            folder_or_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
         )
-        self.padding_side = padding_side or defaults.padding_side
-        self.truncation_side = truncation_side or defaults.truncation_side
-        self.pad_token = self._named("pad", pad_token)
-        self.eos_token = self._named("eos", eos_token)
-        self.bos_token = self._named("bos", bos_token)
-        self.unk_token = self._named("unk", None)
-        self.cls_token = self._named("cls", None)
-        self.sep_token = self._named("sep", None)
-        self.mask_token = self._named("mask", None)
+        return cls(_Held(way))
 
-    def _named(self, role: str, given: str | None) -> str | None:
-        if given is not None:
-            if self._way.id_of(given) is None:
-                raise ValueError(f"{role}_token: {given!r} is no token")
-            return given
-        roles = self._way.values.profile.roles
-        if roles is not None:
-            return dict(roles).get(role)
-        specials = self._way.special_tokens
-        return next((name for name in _USUAL[role] if name in specials), None)
-
-    def __repr__(self) -> str:
-        return f"HuggingFaceTokenizer(vocab_size={len(self)})"
-
-    def __len__(self) -> int:
-        """The highest id, and one."""
-        return self._way.id_count
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write the folder that transformers reads a tokenizer from, with the roles set here."""
+        save_pretrained(self, save_directory)
 
     # Encoding.
 
     def __call__(
         self,
-        text: str | Sequence[str],
-        text_pair: str | Sequence[str] | None = None,
+        text: Texts,
+        text_pair: Texts | None = None,
         *,
         add_special_tokens: bool = True,
         padding: bool | str = False,
         truncation: bool | str | None = None,
         max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
         pad_to_multiple_of: int | None = None,
         padding_side: str | None = None,
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
-        return_attention_mask: bool = True,
-        return_offsets_mapping: bool = False,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
     ) -> BatchEncoding:
-        """Encode one text or several; see :func:`tokfrag.tokens.calling.call`."""
-        limited = max_length
-        if max_length is None and (truncation or padding == "max_length"):
-            # Without a limit there is nothing to cut or fill to, and transformers does neither.
-            if self.model_max_length >= NO_LIMIT:
+        """Encode one text or several; see :func:`tokfrag.tokens.calling.call`.
+
+        What is not said goes by the rules of ``transformers``: a ``max_length`` alone truncates;
+        without one ``model_max_length`` counts, and where that is no limit nothing is cut or
+        filled.
+        """
+        if max_length is not None and padding is False and truncation is None:
+            truncation = True
+        truncation = False if truncation is None else truncation
+        cuts = truncation is not False and truncation != "do_not_truncate"
+        if max_length is None and (cuts or padding == "max_length"):
+            if self.model_max_length > _LARGE:
                 truncation, padding = False, False if padding == "max_length" else padding
             else:
-                limited = self.model_max_length
-        if padding is not False and padding != "do_not_pad" and self.pad_token_id is None:
+                max_length = self.model_max_length
+        pads = padding is not False and padding != "do_not_pad"
+        if pads and self.pad_token_id is None:
             raise ValueError("padding: there is no padding token; set pad_token")
-        encoded = call(
+        multiple = pad_to_multiple_of or 1
+        if cuts and pads and max_length is not None and max_length % multiple:
+            raise ValueError(
+                f"pad_to_multiple_of: got {multiple}, takes a divisor of the max_length that rows"
+                f" are cut to, {max_length}"
+            )
+        # An empty second text is none, as there.
+        alone = is_alone(text, is_split_into_words)
+        return call(
             self._tokenizer,
             text,
-            text_pair,
+            None if alone and not text_pair else text_pair,
             add_special_tokens=add_special_tokens,
             padding=padding,
-            truncation=bool(truncation) if truncation in (None, True, False) else truncation,
-            max_length=limited,
+            truncation=truncation,
+            max_length=max_length,
+            stride=stride,
+            is_split_into_words=is_split_into_words,
             pad_to_multiple_of=pad_to_multiple_of,
             pad_id=self.pad_token_id,
             padding_side=padding_side or self.padding_side,
             truncation_side=self.truncation_side,
             return_tensors=return_tensors,
-            return_attention_mask=return_attention_mask,
-            return_token_type_ids=(
-                self._kinds_by_default if return_token_type_ids is None else return_token_type_ids
+            return_attention_mask=(
+                self.gives_mask if return_attention_mask is None else return_attention_mask
             ),
+            return_token_type_ids=(
+                self.gives_types if return_token_type_ids is None else return_token_type_ids
+            ),
+            return_overflowing_tokens=return_overflowing_tokens,
+            return_special_tokens_mask=return_special_tokens_mask,
             return_offsets_mapping=return_offsets_mapping,
+            return_length=return_length,
         )
-        if return_special_tokens_mask:
-            encoded["special_tokens_mask"] = _mask_of(encoded["input_ids"], self._specials)
-        return encoded
 
     def encode(
         self,
@@ -214,6 +211,73 @@ class HuggingFaceTokenizer:
             return_tensors=return_tensors,
         )
 
+    # Chats.
+
+    def get_chat_template(
+        self, chat_template: str | None = None, tools: Sequence[Any] | None = None
+    ) -> str:
+        """The chat template that :meth:`apply_chat_template` would use."""
+        templates = self._way.values.profile.chat_template
+        return chosen_template(templates, chat_template, tools is not None)
+
+    def apply_chat_template(
+        self,
+        conversation: Any,
+        tools: Sequence[Any] | None = None,
+        documents: Sequence[Any] | None = None,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool | str = False,
+        tokenize: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        return_dict: bool = True,
+        return_assistant_tokens_mask: bool = False,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        **variables: Any,  # as there: whatever else is said, the template reads
+    ) -> Any:
+        """Write a chat, or several, as the model's template has it, and encode that.
+
+        See :meth:`tokfrag.Tokenizer.apply_chat_template`.
+        """
+        if return_assistant_tokens_mask and not (tokenize and return_dict):
+            raise ValueError("return_assistant_tokens_mask: takes tokenize and return_dict")
+        if return_assistant_tokens_mask and continue_final_message:
+            raise ValueError("return_assistant_tokens_mask: not with continue_final_message")
+        template = self.get_chat_template(chat_template, tools)
+        batch = is_batch(conversation)
+        written = [
+            write_chat(
+                messages,
+                template,
+                tools=tools,
+                documents=documents,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                variables={**self.special_tokens_map, **variables},
+            )
+            for messages in (conversation if batch else [conversation])
+        ]
+        texts = [chat.text for chat in written]
+        if not tokenize:
+            return texts if batch else texts[0]
+        encoded = self(
+            texts if batch else texts[0],
+            add_special_tokens=False,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            return_tensors=return_tensors,
+            **(tokenizer_kwargs or {}),
+        )
+        if return_assistant_tokens_mask:
+            masks = assistant_masks(encoded, written)
+            alone = not batch and return_tensors is None
+            encoded["assistant_masks"] = as_kind(masks[0] if alone else masks, return_tensors)
+        return encoded if return_dict else encoded["input_ids"]
+
     # Decoding.
 
     def decode(
@@ -243,122 +307,6 @@ class HuggingFaceTokenizer:
         return [
             self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences
         ]
-
-    # Tokens.
-
-    def convert_ids_to_tokens(
-        self, ids: int | Iterable[int], skip_special_tokens: bool = False
-    ) -> Any:
-        """Tokens as they are spelled in a ``tokenizer.json``; of one id, one."""
-        if isinstance(ids, (int, np.integer)):
-            return self._spelled(int(ids))
-        skipped = self._specials if skip_special_tokens else ()
-        return [self._spelled(int(id)) for id in ids if int(id) not in skipped]
-
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Ids of tokens so spelled; None for what is no token."""
-        if isinstance(tokens, str):
-            return self._way.model.token_id(tokens)
-        return [self.convert_tokens_to_ids(token) for token in tokens]
-
-    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
-        """The text of tokens so spelled."""
-        ids = []
-        for token in tokens:
-            id = self._way.model.token_id(token)
-            if id is None:
-                raise ValueError(f"tokens: {token!r} is no token")
-            ids.append(id)
-        return self._way.model.decode(np.array(ids, np.int64)).decode("utf-8", "replace")
-
-    def _spelled(self, id: int) -> str:
-        token = self._way.model.spelling(id)
-        if token is None:
-            raise IndexError(f"id: no token has id {id}")
-        return token
-
-    def get_vocab(self) -> dict[str, int]:
-        """Every token and its id."""
-        model = self._way.model
-        own = {model.spelling(id) or "": id for _, id in model.description.tokens}
-        return own | self.get_added_vocab()
-
-    @property
-    def vocab_size(self) -> int:
-        """How many tokens there are besides the added ones."""
-        return len(self.get_vocab().keys() - self.get_added_vocab().keys())
-
-    def get_added_vocab(self) -> dict[str, int]:
-        """The added tokens and their ids."""
-        return dict(self._way.added_ids)
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """The special tokens."""
-        return list(self._way.special_tokens)
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """The ids of the special tokens."""
-        return list(self._way.special_tokens.values())
-
-    def _id_of(self, token: str | None) -> int | None:
-        return None if token is None else self._way.id_of(token)
-
-    @property
-    def pad_token_id(self) -> int | None:
-        """The id of ``pad_token``; without one, that of the file's padding."""
-        found = self._id_of(self.pad_token)
-        if found is None and self._way.values.call.pad_id is not None:
-            return default_pad_id(self._way)
-        return found
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """The id of ``eos_token``."""
-        return self._id_of(self.eos_token)
-
-    @property
-    def bos_token_id(self) -> int | None:
-        """The id of ``bos_token``."""
-        return self._id_of(self.bos_token)
-
-    @property
-    def unk_token_id(self) -> int | None:
-        """The id of ``unk_token``."""
-        return self._id_of(self.unk_token)
-
-    @property
-    def cls_token_id(self) -> int | None:
-        """The id of ``cls_token``."""
-        return self._id_of(self.cls_token)
-
-    @property
-    def sep_token_id(self) -> int | None:
-        """The id of ``sep_token``."""
-        return self._id_of(self.sep_token)
-
-    @property
-    def mask_token_id(self) -> int | None:
-        """The id of ``mask_token``."""
-        return self._id_of(self.mask_token)
-
-
-def _mask_of(ids: Any, specials: Collection[int]) -> Any:
-    if isinstance(ids, list):
-        if ids and isinstance(ids[0], list):
-            return [[int(id in specials) for id in row] for row in ids]
-        return [int(id in specials) for id in ids]
-    mask = np.isin(np.asarray(ids), list(specials)).astype(np.int64)
-    return mask if isinstance(ids, np.ndarray) else as_kind(mask, "pt")
-
-
-def _gives_token_type_ids(pipeline: Pipeline) -> bool:
-    """Whether a call gives types unasked: as adopted, else if the template tells texts apart."""
-    if pipeline.profile.token_type_ids is not None:
-        return pipeline.profile.token_type_ids
-    template = pipeline.template
-    return template != Template() and any(kind for _, kind in template.pair)
 
 
 def _without_spaces(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tokfrag.tokens.calling import BatchEncoding
+from tokfrag.tokens.batch_encoding import BatchEncoding
 
 
 def pad_rows(
@@ -38,7 +38,7 @@ def pad_rows(
     side
         ``"right"`` or ``"left"``.
     with_mask
-        Whether ``attention_mask`` is given.
+        Whether ``attention_mask`` is made and filled; one that is there stays as it is, if not.
     return_tensors
         None for lists, ``"np"`` or ``"pt"``.
 
@@ -74,6 +74,8 @@ def pad_rows(
         width = max_length
     if width is not None:
         width = -(-width // multiple) * multiple
+    if not with_mask:
+        fillers = {name: filler for name, filler in fillers.items() if name != "attention_mask"}
     result = BatchEncoding()
     for name, values in columns.items():
         rows = values

@@ -1,0 +1,1 @@
+"""Chat templates: messages written as one text, in a sandbox."""

@@ -1,0 +1,1 @@
+"""Tokenizers as model folders hold them, and where the hub's are."""
