@@ -15,7 +15,7 @@ from tokfrag.tokens.specification import AddedToken, Pipeline, WordPieceModel
 
 _VERSION = "2:"
 # What has an effect on decoding alone.
-_DECODING = frozenset({"spaced_decoding", "clean_up_decoding"})
+_DECODING = frozenset({"spaced_decoding", "clean_up_decoding", "decoding", "layout", "normal"})
 
 
 def fingerprint(way: TextPipeline) -> str:
