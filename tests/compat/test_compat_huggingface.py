@@ -112,14 +112,15 @@ def test_one_text_of_a_pair_is_cut(strategy: str) -> None:
         ours("x" * 30, "x" * 30, truncation=strategy, max_length=5)
 
 
-def test_offsets_of_a_text_that_normalisation_changes_are_refused() -> None:
+def test_offsets_of_a_text_that_normalisation_changes_are_in_the_text() -> None:
     hf = byte_level()
     hf.normalizer = normalizers.NFC()
     ours = load(hf)
     assert ours("é a", return_offsets_mapping=True).offset_mapping == hf.encode("é a").offsets
-    with pytest.raises(ValueError, match="text: is not in form NFC"):
-        ours("e\u0301", return_offsets_mapping=True)
-    assert ours("e\u0301").input_ids == hf.encode("e\u0301").ids
+    for text in ("e\u0301", "ae\u0301\u0323x \u1100\u1161", "o\u0302\u0301 \u4f60"):
+        found = ours(text, return_offsets_mapping=True)
+        assert found.input_ids == hf.encode(text).ids
+        assert found.offset_mapping == hf.encode(text).offsets
 
 
 def test_shapes_and_kinds() -> None:

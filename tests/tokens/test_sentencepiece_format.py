@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import random
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tokfrag import Tokenizer
 from tokfrag.tokens.formats.sentencepiece import describe_sentencepiece
 from tokfrag.tokens.formats.sentencepiece_model import (
     PieceType,
@@ -18,6 +20,7 @@ from tokfrag.tokens.formats.sentencepiece_model import (
 )
 from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeModel, SentencePieceBpeValues
 from tokfrag.tokens.models.unigram import UnigramModel
+from tokfrag.tokens.shards.fingerprint import fingerprint
 
 CORPUS = """
 the cat sat on the mat, the cat saw the rat. 'Tis I've don't we'll THEY'RE 12345 67 890
@@ -137,3 +140,37 @@ def test_cut_or_damaged_files_are_refused_or_read(tmp_path: Path) -> None:
 def test_other_files_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="takes"):
         parse_sentencepiece(data)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.parametrize("options", list(OPTIONS))
+def test_a_tokenizer_from_a_model(kind: str, options: str, tmp_path: Path) -> None:
+    spm = pytest.importorskip("sentencepiece")
+    path = tmp_path / "x.model"
+    path.write_bytes(trained(kind, options))
+    theirs = spm.SentencePieceProcessor(model_proto=trained(kind, options))
+    ours = Tokenizer.from_sentencepiece(path)
+    assert len(ours) == theirs.get_piece_size()
+    assert ours.special_tokens == {"<unk>": 0, "<s>": 1, "</s>": 2}
+    some = texts()[:80]
+    batch = pickle.loads(pickle.dumps(ours)).encode_batch(some)
+    for row, text in zip(batch, some, strict=True):
+        ids = theirs.encode(text)
+        assert ours.encode(text).tolist() == row.tolist() == ids
+        assert ours.decode(ids) == theirs.decode(ids)
+        stream = ours.stream_decoder()
+        assert "".join(map(stream.push, ids)) + stream.finish() == theirs.decode(ids)
+        assert ours.count(text) == len(ids)
+        assert len(ours.encode(ours.truncate(text, 2))) <= 2
+    assert ours.encode("<s>the</s>", allowed_special="all")[[0, -1]].tolist() == [1, 2]
+    same = Tokenizer.from_file(path)
+    assert fingerprint(same.text_pipeline) == fingerprint(ours.text_pipeline)
+    with pytest.raises(ValueError, match=r"cannot describe a \w+ that was not read from"):
+        ours.save(tmp_path / "x.json")
+
+
+def test_a_bad_model_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.model"
+    path.write_bytes(b"\n\x40<unk>")
+    with pytest.raises(ValueError, match=r"x\.model: pieces: got a file cut short"):
+        Tokenizer.from_file(path)

@@ -21,10 +21,10 @@ from tokfrag.tokens.models.text_steps import (
     Strip,
     StripAccents,
     TextStep,
-    UnicodeForm,
     align_steps,
     apply_steps,
 )
+from tokfrag.tokens.models.unicode_step import UnicodeForm
 
 KEYS = ["a", "ab", "e\u0301", "\u00e9", "\u3000", "\t", "\r", "\ufb01", "\u4f60", "x\u0323"]
 RULES = st.dictionaries(

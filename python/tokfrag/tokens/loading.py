@@ -9,9 +9,11 @@ from tokfrag._core import tokens as _native
 from tokfrag._files import unpack
 from tokfrag.tokens.formats.gpt2_files import read_gpt2
 from tokfrag.tokens.formats.huggingface import parse_huggingface
+from tokfrag.tokens.formats.sentencepiece import specification_of_sentencepiece
+from tokfrag.tokens.formats.sentencepiece_model import parse_sentencepiece
 from tokfrag.tokens.formats.tiktoken_file import parse_tiktoken
 from tokfrag.tokens.models.byte_pair import BytePair
-from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.pipeline import TextPipeline, normal_tokens
 from tokfrag.tokens.pretrained.files import find_folder, read_true_bytes
 from tokfrag.tokens.pretrained.reading import read_folder
 from tokfrag.tokens.specification import Pipeline, special_added
@@ -64,9 +66,23 @@ def load_gpt2(
         raise ValueError(f"{ids}: {error.args[0]}") from None
 
 
-def load_huggingface(path: FilePath, cache: bool | FilePath) -> TextPipeline:
+def load_sentencepiece(path: FilePath) -> TextPipeline:
+    """See :meth:`Tokenizer.from_sentencepiece`."""
+    return _sentencepiece(path, unpack(path, read_true_bytes(path)))
+
+
+def _sentencepiece(path: FilePath, content: bytes) -> TextPipeline:
+    try:
+        return TextPipeline.of(specification_of_sentencepiece(parse_sentencepiece(content)))
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def load_file(path: FilePath, cache: bool | FilePath) -> TextPipeline:
     """See :meth:`Tokenizer.from_file`."""
     content = read_true_bytes(path)
+    if os.fspath(path).endswith((".model", ".model.gz")):
+        return _sentencepiece(path, unpack(path, content))
     kept = VocabularyCache.chosen(cache, path, content)
     stored = None if kept is None else kept.read()
     if stored is not None:
@@ -75,7 +91,7 @@ def load_huggingface(path: FilePath, cache: bool | FilePath) -> TextPipeline:
             model = BytePair.from_archive(
                 stored.archive,
                 pattern=stored.settings["pattern"],
-                added=pipeline.added_tokens,
+                added=normal_tokens(pipeline),
                 merges=stored.merges,
                 whole_pieces=stored.settings["whole_pieces"],
                 spaced_decoding=stored.settings["spaced_decoding"],
@@ -84,7 +100,11 @@ def load_huggingface(path: FilePath, cache: bool | FilePath) -> TextPipeline:
             stored = None
         else:
             return TextPipeline(model, pipeline)
-    loaded = TextPipeline.of(parse_huggingface(unpack(path, content), os.fspath(path)))
+    specification = parse_huggingface(unpack(path, content), os.fspath(path))
+    try:
+        loaded = TextPipeline.of(specification)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
     if kept is not None and isinstance(loaded.model, BytePair):
         settings = {
             "pattern": loaded.model.pattern,
@@ -110,4 +130,4 @@ def load_pretrained(
     return TextPipeline.of(read_folder(folder))
 
 
-__all__ = ["load_gpt2", "load_huggingface", "load_pretrained", "load_tiktoken"]
+__all__ = ["load_file", "load_gpt2", "load_pretrained", "load_sentencepiece", "load_tiktoken"]

@@ -67,3 +67,14 @@ def normalize(text: str, forms: tuple[Form, ...]) -> str:
         parts[::2] = [unicodedata.normalize(form, part) for part in parts[::2]]
         text = "".join(parts)
     return text
+
+
+def combining_class(char: str) -> int:
+    """Return by what normalising puts a mark in order: 0 for all that stays where it is.
+
+    Examples
+    --------
+    >>> combining_class("\\u0301"), combining_class("a")
+    (230, 0)
+    """
+    return 0 if _WALL.match(char) else unicodedata.combining(char)

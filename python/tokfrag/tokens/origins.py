@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from tokfrag.tokens.formats.bert_vocab import read_bert
 from tokfrag.tokens.formats.objects import read_object
 from tokfrag.tokens.formats.tiktoken_names import ENCODINGS, cached_file, cached_gpt2
-from tokfrag.tokens.loading import load_gpt2, load_huggingface, load_pretrained, load_tiktoken
+from tokfrag.tokens.loading import (
+    load_file,
+    load_gpt2,
+    load_pretrained,
+    load_sentencepiece,
+    load_tiktoken,
+)
 from tokfrag.tokens.pipeline import TextPipeline
 from tokfrag.tokens.pretrained.adopted import with_chat_template
 from tokfrag.tokens.specification import Profile, Specification
@@ -311,13 +317,16 @@ class Origins:
 
     @classmethod
     def from_file(cls, path: FilePath, *, cache: bool | FilePath = False) -> Self:
-        """Read a Hugging Face ``tokenizer.json``: byte-level BPE or WordPiece, plain or ``.gz``.
+        """Read a Hugging Face ``tokenizer.json``, or a ``.model`` of sentencepiece.
+
+        Every model is read: byte pairs, WordPiece, WordLevel, Unigram.
 
         Parameters
         ----------
         path : str or os.PathLike
+            May be packed (``.gz``).
         cache : bool, str or os.PathLike
-            As in :meth:`from_tiktoken`; WordPiece, quick to load, has none.
+            As in :meth:`from_tiktoken`, for byte pairs with one pattern.
 
         Returns
         -------
@@ -335,7 +344,25 @@ class Origins:
         >>> Tokenizer.from_file("tokenizer.json").encode("ab").tolist()
         [97, 98]
         """
-        return cls._around(load_huggingface(path, cache))
+        return cls._around(load_file(path, cache))
+
+    @classmethod
+    def from_sentencepiece(cls, path: FilePath) -> Self:
+        """Read a ``.model`` file of sentencepiece, without the sentencepiece package.
+
+        Parameters
+        ----------
+        path
+            A model of type unigram or bpe. Its control pieces (``<s>``, ``</s>``) and the piece
+            for unknown characters become special tokens; nothing is put around a text unasked.
+
+        Raises
+        ------
+        ValueError
+            The file is no such model, is cut short, or asks for what cannot be reproduced; says
+            where.
+        """
+        return cls._around(load_sentencepiece(path))
 
     @classmethod
     def from_pretrained(

@@ -63,7 +63,9 @@ class RegexPattern:
         import regex
 
         try:
-            self._regex: Any = regex.compile(pattern)
+            # Only its newer rules know intersections of sets.
+            version = regex.V1 if "&&" in pattern else regex.V0
+            self._regex: Any = regex.compile(pattern, version)
         except regex.error as error:
             raise ValueError(
                 f"pattern: {pattern!r} is neither a known name ({', '.join(REGEX)}) "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,10 +15,10 @@ from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.contracts import Ids, Model, Offsets
 from tokfrag.tokens.models import make_model
-from tokfrag.tokens.normalization import is_normal, normalize
 from tokfrag.tokens.patterns import replace_surrogates
+from tokfrag.tokens.prepared_text import Preparation, spans_of_sources
 from tokfrag.tokens.spans import SPACES, in_unit
-from tokfrag.tokens.specification import Pipeline, Specification
+from tokfrag.tokens.specification import AddedToken, Pipeline, Specification
 
 Text = str | bytes
 Names = str | Collection[str]
@@ -36,6 +37,8 @@ class Segment(NamedTuple):
     end: int
     # Whether the text has a space before it that was not there.
     spaced: bool = False
+    # Which stretch of the text each byte stands for; None: the bytes are those of the text.
+    sources: NDArray[np.int64] | None = None
 
 
 class Sought(NamedTuple):
@@ -77,8 +80,10 @@ class TextPipeline:
         "_always",
         "_finder",
         "_model_finds",
+        "_names",
         "_place",
         "_plain",
+        "_prepare",
         "added_ids",
         "encode_plain",
         "model",
@@ -93,13 +98,20 @@ class TextPipeline:
         self.special_tokens = values.special_tokens
         self.added_ids = {token.content: token.id for token in added}
         self._place = {token.content: i for i, token in enumerate(added) if token.special}
-        self._finder = Finder([token.content.encode() for token in added])
+        self._prepare = Preparation(values.normalizers)
+        self._names = Finder([token.content.encode() for token in added])
+        sought = normal_tokens(values)
+        as_named = all(token.normal is None for token in sought)
+        self._finder = (
+            self._names if as_named else Finder([token.spelling.encode() for token in sought])
+        )
         self._always = self._sought(not token.special for token in added)
         self._all = self._sought(True for _ in added)
         # The model may look for them itself where that is all there is to it.
         self._model_finds = (
             model.finds_added
             and not values.prefix_space
+            and as_named
             and all(token.plain for token in added)
             and len({token.normalized for token in added}) < 2
         )
@@ -114,7 +126,7 @@ class TextPipeline:
     def of(cls, specification: Specification) -> TextPipeline:
         """The pipeline of a specification."""
         values = specification.pipeline
-        return cls(make_model(specification.model, values.added_tokens), values)
+        return cls(make_model(specification.model, normal_tokens(values)), values)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextPipeline, (self.model, self.values)
@@ -184,7 +196,7 @@ class TextPipeline:
                     f"disallowed_special: {name!r} is not a special token of this tokenizer"
                 )
             flags[self._place[name]] = 1
-        found = self._finder.first(text, bytes(flags)) if any(flags) else -1
+        found = self._names.first(text, bytes(flags)) if any(flags) else -1
         if found >= 0:
             name = self.values.added_tokens[found].content
             raise ValueError(
@@ -278,33 +290,24 @@ class TextPipeline:
 
         With ``limit``, as many ids are enough.
 
-        Raises
-        ------
-        ValueError
-            Unicode normalisation changes the text, so that tokens stand for no bytes of it.
+        A character that normalisation has written stands for those that it was written from.
         """
         if self._plain:
             return self.model.encode_spans(text, sought.either, limit=limit)
         check_texts([text])
         utf8 = _utf8(text)
-        segments = self._segments(utf8, sought)
+        segments = self._segments(utf8, sought, aligned=True)
         parts = [(np.empty(0, np.uint32), np.empty((0, 2), np.int64))]
         for segment in segments:
             if segment.id >= 0:
                 spans = np.array([[segment.begin, segment.end]], np.int64)
                 parts.append((np.array([segment.id], np.uint32), spans))
                 continue
-            if segment.text[segment.spaced :] != utf8[segment.begin : segment.end]:
-                forms = " and ".join(self.values.normalizers)
-                raise ValueError(
-                    f"text: is not in form {forms}, so that tokens have no offsets in it"
-                )
             ids, spans = self.model.encode_spans(segment.text, inner=segment.begin > 0)
-            spans = spans + (segment.begin - segment.spaced)
             if segment.spaced:
                 # A space that was put there stands for the character that it was put before.
-                spans = np.maximum(spans, [segment.begin, segment.begin + 1])
-            parts.append((ids, spans))
+                spans = np.maximum(spans - 1, [0, 1])
+            parts.append((ids, segment.begin + spans_of_sources(spans, segment.sources)))
         ids, spans = (np.concatenate(column) for column in zip(*parts, strict=True))
         return ids, spans
 
@@ -325,8 +328,7 @@ class TextPipeline:
 
     def _goes_as_it_is(self, text: Text, sought: Sought) -> bool:
         """Whether there is nothing to be done to a text but to put a space before it."""
-        forms = self.values.normalizers
-        if forms and not text.isascii() and not (isinstance(text, str) and is_normal(text, forms)):
+        if not self._prepare.leaves(text):
             return False
         if self._model_finds or sought.either is None:
             return True
@@ -353,27 +355,32 @@ class TextPipeline:
             bounds.append(len(segments))
         return segments, bounds
 
-    def _segments(self, utf8: bytes, sought: Sought) -> list[Segment]:
+    def _segments(self, utf8: bytes, sought: Sought, *, aligned: bool = False) -> list[Segment]:
         """Cut a text at its added tokens, and normalise what is between."""
-        forms = self.values.normalizers
         segments: list[Segment] = []
         for outer in self._cut(utf8, sought.raw):
             if outer.id >= 0:
                 segments.append(outer)
                 continue
-            part = outer.text
-            if forms:
-                decoded = part.decode("utf-8", "surrogateescape")
-                part = normalize(decoded, forms).encode("utf-8", "surrogateescape")
+            part, sources = outer.text, None
+            if aligned:
+                part, sources = self._prepare.write_aligned(part)
+            elif self._prepare:
+                part = self._prepare.write_utf8(part)
             for inner in self._cut(part, sought.normalized):
                 text = self._spaced(inner.text)
+                begin, end, own = inner.begin, inner.end, None
+                if sources is not None:
+                    begin, end = int(sources[begin, 0]), int(sources[end - 1, 1])
+                    own = sources[inner.begin : inner.end + 1] - begin
                 segments.append(
                     Segment(
                         text,
                         inner.id,
-                        outer.begin + inner.begin,
-                        outer.begin + inner.end,
+                        outer.begin + begin,
+                        outer.begin + end,
                         len(text) > len(inner.text),
+                        own,
                     )
                 )
         return segments
@@ -386,12 +393,15 @@ class TextPipeline:
         done = 0
         for begin, end, index in self._finder.all(text, wanted).tolist():
             token = self.values.added_tokens[index]
+            if begin < done:
+                # Within the white space that belongs to the token before.
+                continue
             if token.single_word and _touches_word(text, begin, end):
                 continue
             if token.lstrip:
                 before = text[done:begin].decode("utf-8", "surrogateescape")
                 stripped = before.rstrip(SPACES).encode("utf-8", "surrogateescape")
-                begin = done + len(stripped) if done <= begin else done
+                begin = done + len(stripped)
             if token.rstrip:
                 match = _SPACE_RUN.match(text, end)
                 end = match.end() if match else end
@@ -405,6 +415,30 @@ class TextPipeline:
         if done < len(text):
             segments.append(Segment(text[done:], -1, done, len(text)))
         return segments
+
+
+def normal_tokens(values: Pipeline) -> tuple[AddedToken, ...]:
+    """The added tokens, those that are looked for normalised with their normalised text.
+
+    Raises
+    ------
+    ValueError
+        Normalising leaves nothing of one.
+    """
+    prepare = Preparation(values.normalizers)
+    tokens: list[AddedToken] = []
+    for token in values.added_tokens:
+        if token.normalized and prepare and not prepare.leaves(token.content):
+            text = prepare.write(token.content)
+            if not text:
+                raise ValueError(
+                    f"added_tokens: {token.content!r} is looked for normalised, and nothing is left"
+                    " of it"
+                )
+            if text != token.content:
+                token = replace(token, normal=text)
+        tokens.append(token)
+    return tuple(tokens)
 
 
 def check_texts(texts: Iterable[object]) -> None:
@@ -443,4 +477,4 @@ def _touches_word(text: bytes, begin: int, end: int) -> bool:
     return any(regex.match(_WORD, character) is not None for character in (before, after))
 
 
-__all__ = ["Piped", "Segment", "Sought", "TextPipeline"]
+__all__ = ["Piped", "Segment", "Sought", "TextPipeline", "normal_tokens"]

@@ -12,6 +12,21 @@ from numpy.typing import NDArray
 from tokfrag.tokens.normalization import Form
 
 
+class TextRule(Protocol):
+    """A step that writes a text in another way: a frozen dataclass.
+
+    ``first`` says whether the text begins its document.
+    """
+
+    def apply(self, text: str, first: bool) -> str:
+        """Return the text as the step writes it."""
+
+    def align(
+        self, text: str, sources: list[tuple[int, int]], first: bool
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Return the same and which stretch of the first text each character comes from."""
+
+
 @dataclass(frozen=True)
 class AddedToken:
     """A token that is looked for in the text before anything else is done to it.
@@ -30,6 +45,8 @@ class AddedToken:
         Found only where no word character touches it.
     lstrip, rstrip
         The white space before it, or after it, belongs to it.
+    normal
+        Its normalised text, which is what decoding gives; None: its content.
     """
 
     content: str
@@ -39,6 +56,12 @@ class AddedToken:
     single_word: bool = False
     lstrip: bool = False
     rstrip: bool = False
+    normal: str | None = field(default=None, repr=False)
+
+    @property
+    def spelling(self) -> str:
+        """What its id is decoded to."""
+        return self.content if self.normal is None else self.normal
 
     @property
     def plain(self) -> bool:
@@ -196,7 +219,7 @@ class Pipeline:
     added_tokens
         In the order of the file.
     normalizers
-        Unicode normalisation forms (``"NFC"``, ...), applied in turn.
+        Unicode normalisation forms (``"NFC"``, ...) and steps of other kinds, applied in turn.
     prefix_space
         Whether a space is put before a text that has none there.
     template
@@ -212,7 +235,7 @@ class Pipeline:
     """
 
     added_tokens: tuple[AddedToken, ...] = ()
-    normalizers: tuple[Form, ...] = ()
+    normalizers: tuple[Form | TextRule, ...] = ()
     prefix_space: bool = False
     template: Template = field(default_factory=Template)
     trim_offsets: bool = False

@@ -43,7 +43,8 @@ _PORTABLE = regex.compile(
       (?P<fold> \(\?i:'s\|'t\|'re\|'ve\|'m\|'ll\|'d\) | \(\?i:\[sdmt\]\|ll\|ve\|re\) )
     | (?P<open> \( (?: \?: | \?= | \?! | \?> | \?<= | \?<! )? (?! \? ) )
     | \) | \|
-    | (?P<set> \[ \^? (?: \\[pP]\{[A-Z][a-z]{0,2}\} | \\[sSdDrnt] | \\[^\w\s] | [^\[\]\\&] )+ \] )
+    | (?P<set> \[ \^? (?: \\[pP]\{[A-Z][a-z]{0,2}\} | \\[sSdDrnt] | \\[^\w\s] | [^\[\]\\&]
+                    | & (?! & ) )+ \] )
     | (?P<class> \\[pP]\{[A-Z][a-z]{0,2}\} | \\[sSdDrnt] | \\[^\w\s] )
     | (?P<literal> [^\[\]\\(){}|?*+.^$] )
     | (?P<repeat> [?*+] [?+]? | \{ \d{1,4} (?: ,\d{0,4} )? \} )
@@ -69,6 +70,60 @@ def portable(pattern: str, *, braces_possess: bool = False) -> str | None:
         if repeated and braces_possess and pattern[position - 1] == "}":
             position += pattern.startswith("+", position)
     return None
+
+
+# Sets in sets and intersections, and anchors at lines, are written otherwise for our engine.
+_ITEM = (
+    r"(?: \\[pP]\{[A-Z][a-z]{0,2}\} | \\[sSdDrnt] | \\[^\w\s] | [^\[\]\\&|~-] | (?<!-)-(?!-)"
+    r" | \|(?!\|) )"
+)
+_OTHER = regex.compile(
+    rf"""
+      (?P<nested> \[ \^? (?: {_ITEM} | \[ (?!:) \^? {_ITEM}+ \] | && )+ \] )
+    | (?P<begin> \^ ) | (?P<end> \$ ) | (?P<last> \\z ) | (?P<any> \. )
+    """,
+    regex.VERBOSE,
+)
+_ANCHORS = {
+    "begin": r"(?:\A|(?<=\n)(?!\Z))",
+    "end": r"(?=\n|\Z)",
+    "last": r"\Z",
+    "any": r"[^\n]",
+}
+
+
+def python_pattern(pattern: str, place: Place) -> str:
+    """An expression of the file as one of Python's ``regex`` that matches the same.
+
+    Raises
+    ------
+    ValueError
+        Part of it may mean something else there, or it matches the empty text.
+    """
+    written: list[str] = []
+    nested = repeated = False
+    at = 0
+    while at < len(pattern):
+        match = _PORTABLE.match(pattern, at)
+        other = _OTHER.match(pattern, at) if match is None else None
+        found = match or other
+        if found is None or (repeated and match is not None and match["repeat"]):
+            raise place.refusal(
+                f"the expression {shorten(pattern)} has {pattern[at : at + 12]!r}, which may mean"
+                " something else outside Hugging Face's engine"
+            )
+        repeated = match is not None and match["repeat"] is not None
+        nested |= other is not None and other["nested"] is not None
+        written.append(_ANCHORS.get(found.lastgroup or "", found[0]))
+        at = found.end()
+    ours = ("(?V1)" if nested else "") + "".join(written)
+    try:
+        compiled = regex.compile(ours)
+    except regex.error as error:
+        raise place.refusal(f"{shorten(pattern)} is no regular expression ({error})") from None
+    if compiled.match("") is not None:
+        raise place.refusal(f"the expression {shorten(pattern)} can match nothing at all")
+    return ours
 
 
 def family_of(pattern: str, place: Place) -> str:
@@ -98,29 +153,13 @@ def _byte_level(place: Place) -> tuple[bool, bool]:
     return place.get("add_prefix_space", bool), place.get("use_regex", bool, True)
 
 
-def _split(place: Place) -> str:
-    place.only("type", "pattern", "behavior", "invert")
-    behavior = place.get("behavior", str)
-    inverted = place.get("invert", bool)
-    # Without gaps between the matches, all of these cut at the same places.
-    if (behavior, inverted) not in {("Isolated", False), ("Removed", True)}:
-        raise place.refusal(
-            f"got behavior={behavior!r} and invert={inverted}, takes 'Isolated' and false,"
-            " or 'Removed' and true"
-        )
-    pattern = place.at("pattern")
-    if "Regex" not in pattern.take(dict):
-        raise pattern.refusal(f"got {shorten(pattern.value)}, takes a 'Regex'")
-    family = family_of(pattern.get("Regex", str), pattern)
-    if behavior == "Removed" and family not in SPELLING:
-        raise place.refusal("behavior 'Removed' loses what the expression does not match")
-    return family
+def native_pattern(place: Place | None) -> tuple[str | None, bool] | None:
+    """Our pattern (None: a text is one piece), and whether a space is put before a text.
 
-
-def read_pre_tokenizer(place: Place) -> tuple[str | None, bool]:
-    """Our pattern (None: a text is one piece), and whether a space is put before a text."""
-    if place.value is None:
-        raise place.refusal("got null, takes ByteLevel, or a sequence that ends in it")
+    None where the pre-tokenizer is no single pattern of ours: it is then to be read step by step.
+    """
+    if place is None:
+        return None
     steps = [place]
     if place.get("type", str) == "Sequence":
         place.only("type", "pretokenizers")
@@ -129,18 +168,27 @@ def read_pre_tokenizer(place: Place) -> tuple[str | None, bool]:
     if kinds == ["ByteLevel"]:
         prefix_space, by_regex = _byte_level(steps[0])
         return ("gpt2" if by_regex else None), prefix_space
-    if kinds == ["Split", "ByteLevel"]:
-        prefix_space, by_regex = _byte_level(steps[1])
-        if prefix_space:
-            raise steps[1].refusal("add_prefix_space after Split puts a space before every piece")
-        if by_regex:
-            raise steps[1].refusal("use_regex after Split cuts the text by two expressions")
-        return _split(steps[0]), False
+    if kinds == ["Split", "ByteLevel"] and _byte_level(steps[1]) == (False, False):
+        family = _split(steps[0])
+        return None if family is None else (family, False)
     if kinds == ["Digits", "ByteLevel"]:
         steps[0].only("type", "individual_digits")
         if _byte_level(steps[1]) == (False, True) and steps[0].get("individual_digits", bool):
             return _GPT2_SINGLE_DIGITS, False
-    raise place.refusal(
-        f"got {' and '.join(kinds) or 'an empty sequence'}, takes ByteLevel, Split and ByteLevel,"
-        " or individual Digits and ByteLevel"
-    )
+    return None
+
+
+def _split(place: Place) -> str | None:
+    """The family of a Split that leaves no gaps, or its expression if it may have some."""
+    place.only("type", "pattern", "behavior", "invert")
+    pattern = place.at("pattern")
+    expression = pattern.take(dict).get("Regex")
+    if type(expression) is not str:
+        return None
+    manner = place.get("behavior", str), place.get("invert", bool)
+    # Without gaps between the matches, both of these cut at the same places.
+    if expression in _FAMILY and manner in {("Isolated", False), ("Removed", True)}:
+        return _FAMILY[expression]
+    if manner != ("Isolated", False) or portable(expression) is not None:
+        return None
+    return family_of(expression, pattern)

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from tokfrag.tokens.formats.huggingface_steps import only_forms
 from tokfrag.tokens.formats.json_place import Place, shorten
-from tokfrag.tokens.specification import CallDefaults, Template
+from tokfrag.tokens.models.text_steps import TextStep
+from tokfrag.tokens.specification import AddedToken, CallDefaults, Pipeline, Template
 
 Items = tuple[tuple[int | str, int], ...]
+
+
+def optional(root: Place, key: str) -> Place | None:
+    """A member that is not null."""
+    return root.at(key) if root.given(key) else None
+
+
+def read_pipeline(
+    root: Place,
+    added: tuple[AddedToken, ...],
+    normalizers: tuple[TextStep, ...] = (),
+    *,
+    prefix_space: bool = False,
+) -> Pipeline:
+    """What stands around the model."""
+    template, trim = read_post_processor(optional(root, "post_processor"))
+    max_length, side = read_truncation(optional(root, "truncation"))
+    forms = only_forms(normalizers)
+    return Pipeline(
+        added_tokens=added,
+        normalizers=normalizers if forms is None else forms,
+        prefix_space=prefix_space,
+        template=template,
+        trim_offsets=trim is not None,
+        trim_prefix_space=bool(trim),
+        call=read_padding(optional(root, "padding"), max_length, side),
+    )
 
 
 def read_post_processor(place: Place | None) -> tuple[Template, bool | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,12 @@ from typing import Any
 
 from tokfrag._files import whole_file
 from tokfrag.tokens import byte_alphabet as byte_level
+from tokfrag.tokens.formats.huggingface_layout import written_again
 from tokfrag.tokens.formats.huggingface_patterns import SPELLING, portable
+from tokfrag.tokens.models.bert_steps import bert_steps
+from tokfrag.tokens.models.by_parts import PartsValues
+from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeValues
+from tokfrag.tokens.models.unigram import UnigramValues
 from tokfrag.tokens.normalization import Form
 from tokfrag.tokens.patterns import native_name
 from tokfrag.tokens.specification import (
@@ -20,6 +26,7 @@ from tokfrag.tokens.specification import (
     Pipeline,
     Specification,
     Template,
+    TextRule,
     WordPieceModel,
 )
 
@@ -47,12 +54,19 @@ def describe(specification: Specification) -> Json:
     if isinstance(model, BpeModel):
         parts = _bpe(model, pipeline)
     elif isinstance(model, WordPieceModel):
-        parts = _wordpiece(model)
+        parts = _wordpiece(model, pipeline)
+    elif isinstance(model, (UnigramValues, SentencePieceBpeValues, PartsValues)):
+        parts = written_again(model)
     else:
         raise ValueError(f"tokenizer.json: cannot describe a {type(model).__name__}")
-    vocab: dict[str, int] = parts["model"]["vocab"]
     added = [_added_token(token) for token in pipeline.added_tokens]
-    _place_added_tokens(vocab, pipeline.added_tokens)
+    listed: Any = parts["model"]["vocab"]
+    vocab: dict[str, int] = listed
+    if isinstance(listed, list):
+        vocab = {token: id for id, (token, _) in enumerate(listed)}
+        _place_added_tokens(vocab, pipeline.added_tokens, closed=True)
+    else:
+        _place_added_tokens(vocab, pipeline.added_tokens)
     names = {id: text for text, id in vocab.items()}
     names |= {token.id: token.content for token in pipeline.added_tokens}
     return {
@@ -119,7 +133,10 @@ def _pre_tokenizer(pattern: str | None, prefix_space: bool) -> Json:
     return {"type": "Sequence", "pretokenizers": [split, _byte_level()]}
 
 
-def _normalizer(forms: tuple[Form, ...]) -> Json | None:
+def _normalizer(forms: tuple[Form | TextRule, ...]) -> Json | None:
+    unnamed = [form for form in forms if not isinstance(form, str)]
+    if unnamed:
+        raise ValueError(f"tokenizer.json: cannot describe {unnamed[0]!r}")
     steps = [{"type": form} for form in forms]
     if len(steps) < 2:
         return steps[0] if steps else None
@@ -158,7 +175,9 @@ def _added_token(token: AddedToken) -> Json:
     }
 
 
-def _place_added_tokens(vocab: dict[str, int], added: tuple[AddedToken, ...]) -> None:
+def _place_added_tokens(
+    vocab: dict[str, int], added: tuple[AddedToken, ...], *, closed: bool = False
+) -> None:
     """Put added tokens into the vocabulary where loading would give them other ids."""
     following = len(vocab)
     for token in added:
@@ -169,6 +188,11 @@ def _place_added_tokens(vocab: dict[str, int], added: tuple[AddedToken, ...]) ->
                 f" of id {known}"
             )
         if known is None and token.id != following:
+            if closed:
+                raise ValueError(
+                    f"tokenizer.json: {token.content!r} has id {token.id}, but loading would give"
+                    f" it {following}"
+                )
             vocab.update((token.content, token.id) for token in added)
             return
         following = max(following, token.id + 1)
@@ -237,14 +261,31 @@ def _padding(call: CallDefaults, names: dict[int, str]) -> Json | None:
 # WordPiece
 
 
-def _wordpiece(model: WordPieceModel) -> Json:
+def _bert_flags(model: WordPieceModel, pipeline: Pipeline) -> tuple[bool, bool, bool, bool]:
+    """What BERT's normaliser does, be it within the model or before it."""
+    flags = (model.clean_text, model.split_chinese, model.strip_accents, model.lowercase)
+    if not pipeline.normalizers:
+        return flags
+    for clean, chinese, strip, lower in itertools.product((False, True), repeat=4):
+        steps = bert_steps(
+            clean_text=clean, split_chinese=chinese, strip_accents=strip, lowercase=lower
+        )
+        if steps == pipeline.normalizers and not any(flags):
+            return clean, chinese, strip, lower
+    raise ValueError(
+        f"tokenizer.json: cannot describe {pipeline.normalizers[0]!r} before WordPiece"
+    )
+
+
+def _wordpiece(model: WordPieceModel, pipeline: Pipeline) -> Json:
+    clean, chinese, strip, lower = _bert_flags(model, pipeline)
     return {
         "normalizer": {
             "type": "BertNormalizer",
-            "clean_text": model.clean_text,
-            "handle_chinese_chars": model.split_chinese,
-            "strip_accents": model.strip_accents,
-            "lowercase": model.lowercase,
+            "clean_text": clean,
+            "handle_chinese_chars": chinese,
+            "strip_accents": strip,
+            "lowercase": lower,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "decoder": None

@@ -9,6 +9,19 @@ from tokfrag.tokens.models.metaspace import ModelText
 from tokfrag.tokens.models.piece_decoding import ModelDecoding, token_of_byte
 from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeValues
 from tokfrag.tokens.models.unigram import UNKNOWN_PENALTY, UnigramValues
+from tokfrag.tokens.specification import AddedToken, Pipeline, Specification
+
+
+def specification_of_sentencepiece(file: SentencePieceFile) -> Specification:
+    """Return the tokenizer that a ``.model`` is; its control pieces are special tokens.
+
+    Sentencepiece finds none of these in a text; here they are found where they are allowed.
+    """
+    special = {PieceType.CONTROL, PieceType.UNKNOWN}
+    added = tuple(
+        AddedToken(piece.text, id) for id, piece in enumerate(file.pieces) if piece.type in special
+    )
+    return Specification(describe_sentencepiece(file), Pipeline(added))
 
 
 def describe_sentencepiece(file: SentencePieceFile) -> UnigramValues | SentencePieceBpeValues:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tokfrag.tokens.contracts import Model
+from tokfrag.tokens.models.by_parts import PartsModel, PartsValues
 from tokfrag.tokens.models.byte_pair import BytePair
+from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeModel, SentencePieceBpeValues
+from tokfrag.tokens.models.unigram import UnigramModel, UnigramValues
 from tokfrag.tokens.models.wordpiece import WordPiece
+from tokfrag.tokens.models.words import WordModel, WordValues
 from tokfrag.tokens.specification import (
     AddedToken,
     BpeModel,
@@ -19,6 +23,10 @@ from tokfrag.tokens.specification import (
 MAKERS: dict[type, Callable[[Any, tuple[AddedToken, ...]], Model]] = {
     BpeModel: BytePair.make,
     WordPieceModel: WordPiece.make,
+    UnigramValues: UnigramModel.make,
+    SentencePieceBpeValues: SentencePieceBpeModel.make,
+    WordValues: WordModel.make,
+    PartsValues: lambda values, added: PartsModel(values, make_model(values.core, added)),
 }
 
 

@@ -64,13 +64,13 @@ class BytePair:
         self._regex = RegexPattern(pattern) if pattern is not None and name is None else None
         self._added = tuple(added)
         self._id_of_added = {token.content: int(token.id) for token in added}
-        self._text_of_added = {int(token.id): token.content for token in added}
+        self._text_of_added = {int(token.id): token.spelling for token in added}
         self.pattern = pattern
         self.merges = merges
         self.whole_pieces = whole_pieces
         self.spaced_decoding = spaced_decoding
         self.native = make_native(
-            name or "", [(token.content.encode(), token.id) for token in added]
+            name or "", [(token.spelling.encode(), token.id) for token in added]
         )
         # A bound method of the native model where it does all: a call of a microsecond.
         self.encode = (

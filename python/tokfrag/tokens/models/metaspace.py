@@ -6,13 +6,14 @@ import codecs
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core import unigram as _native
 from tokfrag._core.tokens import Model as NativeModel
+from tokfrag.tokens.contracts import Joiner
 from tokfrag.tokens.models.piece_decoding import (
     ModelDecoding,
     ModelJoiner,
@@ -27,6 +28,7 @@ from tokfrag.tokens.models.text_steps import (
     well_formed,
     without_metaspaces,
 )
+from tokfrag.tokens.specification import AddedToken, ModelDescription
 
 NO_ID = 0xFFFFFFFF
 
@@ -50,6 +52,14 @@ class ModelText:
     add_dummy_prefix: bool
     remove_extra_whitespaces: bool
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ModelText, (
+            self.charsmap,
+            self.user_defined,
+            self.add_dummy_prefix,
+            self.remove_extra_whitespaces,
+        )
+
     @cached_property
     def native(self) -> _native.ModelNormalizer:
         """The native normaliser."""
@@ -61,33 +71,25 @@ class ModelText:
         )
 
 
-class Named(Protocol):
-    """A token that a tokenizer adds to its model's."""
-
-    @property
-    def content(self) -> str:
-        """The token."""
-
-    @property
-    def id(self) -> int:
-        """Its id."""
-
-
 class MetaspaceModel:
     """The part of an engine that does not depend on how words become ids."""
 
     finds_added = False
+    #: The plain values it is made from, and the tokens that are added to it.
+    description: ModelDescription
+    added: tuple[AddedToken, ...]
 
     def __init__(
         self,
         native: NativeModel,
         tokens: Sequence[tuple[str | bytes, int]],
-        added: Iterable[Named],
+        added: Iterable[AddedToken],
         text: tuple[TextStep, ...] | ModelText,
         decoding: PieceDecoding | ModelDecoding,
         cuts: str | None,
     ) -> None:
         self._native = native
+        self.added = tuple(added)
         self._text = text
         self._quick = () if isinstance(text, ModelText) else without_metaspaces(text)
         self._decoding = decoding
@@ -95,14 +97,14 @@ class MetaspaceModel:
         self._own = {_spelled(token): id for token, id in tokens}
         self._spellings = {id: _spelled(token) for token, id in tokens}
         self._ids = dict(self._own)
-        for token in added:
+        for token in self.added:
             self._ids[token.content] = token.id
-            self._spellings[token.id] = token.content
+            self._spellings[token.id] = token.spelling
 
     @property
     def id_count(self) -> int:
         """One more than the highest id."""
-        return max(self._spellings) + 1
+        return max(self._spellings, default=-1) + 1
 
     @property
     def cuts(self) -> str | None:
@@ -162,9 +164,16 @@ class MetaspaceModel:
         raise ValueError(f"dropout: got {probability}, takes a model that merges bytes")
 
     def encode_spans(
-        self, text: bytes, inner: bool = False
+        self,
+        text: str | bytes,
+        allowed: bytes | None = None,
+        *,
+        inner: bool = False,
+        limit: int | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return the ids of a text and the bytes of it that each stands for."""
+        if isinstance(text, str):
+            text = well_formed(text).encode()
         if isinstance(self._text, ModelText):
             written, sources = self._text.native.normalize_aligned(text)
             ids, spans = _native.encode_spans(self._native, written)
@@ -186,7 +195,7 @@ class MetaspaceModel:
         last = ends[of_byte[spans[:, 1] - 1]]
         return ids, np.stack([starts[first], starts[last]], axis=1)
 
-    def decode(self, ids: NDArray[np.integer]) -> bytes:
+    def decode(self, ids: NDArray[Any]) -> bytes:
         """Return the text of ids, in UTF-8."""
         joiner = self.joiner()
         parts: list[bytes] = []
@@ -197,7 +206,7 @@ class MetaspaceModel:
         parts.append(joiner.finish())
         return b"".join(parts)
 
-    def joiner(self) -> IdJoiner:
+    def joiner(self) -> Joiner:
         """Return what turns ids into text one by one."""
         return IdJoiner(self._spellings, self._decoding.joiner())
 

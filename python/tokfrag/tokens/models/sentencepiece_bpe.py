@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,13 @@ from tokfrag.tokens.models.metaspace import (
     NO_ID,
     MetaspaceModel,
     ModelText,
-    Named,
     byte_ids,
     inner_spelling,
     scan_pattern,
 )
 from tokfrag.tokens.models.piece_decoding import ModelDecoding, PieceDecoding
 from tokfrag.tokens.models.text_steps import TextStep
+from tokfrag.tokens.specification import AddedToken
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class SentencePieceBpeValues:
         Words, each with its metaspace in front, are cut by themselves.
     decoding
         How ids become text.
+    layout
+        The parts of the ``tokenizer.json`` it was read from that the other values do not hold.
     """
 
     tokens: tuple[tuple[str | bytes, int], ...] = field(repr=False)
@@ -62,6 +65,7 @@ class SentencePieceBpeValues:
     text: tuple[TextStep, ...] | ModelText = ()
     split: bool = False
     decoding: PieceDecoding | ModelDecoding = field(default_factory=PieceDecoding)
+    layout: str = field(default="", repr=False)
 
 
 class SentencePieceBpeModel(MetaspaceModel):
@@ -76,8 +80,8 @@ class SentencePieceBpeModel(MetaspaceModel):
     [3, 2, 1]
     """
 
-    def __init__(self, values: SentencePieceBpeValues, added: Iterable[Named]) -> None:
-        self.description = values
+    def __init__(self, values: SentencePieceBpeValues, added: Iterable[AddedToken]) -> None:
+        self.description: SentencePieceBpeValues = values
         ids: dict[bytes, int] = {}
         scores: dict[bytes, float] = {}
         for i, (token, id) in enumerate(values.tokens):
@@ -123,9 +127,12 @@ class SentencePieceBpeModel(MetaspaceModel):
         super().__init__(native, values.tokens, added, values.text, values.decoding, None)
         self._has_symbols = bool(special)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.description, self.added)
+
     @classmethod
     def make(
-        cls, values: SentencePieceBpeValues, added_tokens: Iterable[Named]
+        cls, values: SentencePieceBpeValues, added_tokens: Iterable[AddedToken]
     ) -> SentencePieceBpeModel:
         """Make the engine of a description."""
         return cls(values, added_tokens)

@@ -7,14 +7,15 @@ theirs have the metaspace U+2581.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import regex
 
+from tokfrag import _bert_characters as tables
+from tokfrag._bert_tables import replacements
 from tokfrag._core import unigram as _native
 
 METASPACE = "\u2581"
@@ -170,11 +171,11 @@ class Lowercase(_EachCharacter):
 
     def write(self, char: str) -> str:
         """Return the character in lower case."""
-        return char.lower()
+        return char.lower() if char.isascii() else _lowered().get(ord(char), char)
 
     def apply(self, text: str, first: bool) -> str:
-        """Return the text in lower case; with a sigma by characters, so that none is final."""
-        return text.lower() if "\u03a3" not in text else super().apply(text, first)
+        """Return the text in lower case."""
+        return text.lower() if text.isascii() else text.translate(_lowered())
 
 
 @dataclass(frozen=True)
@@ -209,51 +210,13 @@ class Nmt(_EachCharacter):
 
 
 @dataclass(frozen=True)
-class UnicodeForm:
-    """A normal form of Unicode."""
-
-    form: Literal["NFC", "NFD", "NFKC", "NFKD"]
-
-    def apply(self, text: str, first: bool) -> str:
-        """Return the normal form of the text."""
-        return unicodedata.normalize(self.form, text)
-
-    def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
-        """Return the same; a composed character comes from the first of its parts."""
-        if self.form in ("NFD", "NFKD"):
-            sizes = [len(unicodedata.normalize(self.form, char)) for char in text]
-            spread = [
-                source for size, source in zip(sizes, sources, strict=True) for _ in range(size)
-            ]
-            return self.apply(text, first), spread
-        # Stretches that begin at a starter and interact with nothing before are written apart.
-        out: list[str] = []
-        places: Sources = []
-        begin = 0
-        for end in range(1, len(text) + 1):
-            if end < len(text) and not self._is_boundary(text, end):
-                continue
-            new = unicodedata.normalize(self.form, text[begin:end])
-            last = end - begin - 1
-            out.append(new)
-            places += [sources[begin + min(i, last)] for i in range(len(new))]
-            begin = end
-        return "".join(out), places
-
-    def _is_boundary(self, text: str, at: int) -> bool:
-        char = unicodedata.normalize(self.form, text[at])
-        if unicodedata.combining(char[0]):
-            return False
-        pair = text[at - 1 : at + 1]
-        apart = unicodedata.normalize(self.form, pair[0]) + char
-        return unicodedata.normalize(self.form, pair) == apart
-
-
-@dataclass(frozen=True)
 class Precompiled:
     """SentencePiece's map of characters, grapheme by grapheme as Hugging Face applies it."""
 
     blob: bytes = field(repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Precompiled, (self.blob,)
 
     @cached_property
     def _map(self) -> _native.Charsmap:
@@ -319,6 +282,12 @@ class Metaspace:
             places += sources[begin : begin + len(written) - len(part)]
             places += sources[begin:end]
         return "".join(out), places
+
+
+@cache
+def _lowered() -> dict[int, str]:
+    """Lower case by one version of Unicode, whatever Python's is."""
+    return replacements(tables.LOWERED)
 
 
 @cache

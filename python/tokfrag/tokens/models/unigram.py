@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,12 @@ from tokfrag._core import unigram as _native
 from tokfrag.tokens.models.metaspace import (
     MetaspaceModel,
     ModelText,
-    Named,
     byte_ids,
     inner_spelling,
 )
 from tokfrag.tokens.models.piece_decoding import ModelDecoding, PieceDecoding
 from tokfrag.tokens.models.text_steps import TextStep
+from tokfrag.tokens.specification import AddedToken
 
 UNKNOWN_PENALTY = 10.0
 
@@ -46,6 +47,8 @@ class UnigramValues:
         Words, each with its metaspace in front, are cut by themselves.
     decoding
         How ids become text.
+    layout
+        The parts of the ``tokenizer.json`` it was read from that the other values do not hold.
     """
 
     tokens: tuple[tuple[str | bytes, int], ...] = field(repr=False)
@@ -57,6 +60,7 @@ class UnigramValues:
     text: tuple[TextStep, ...] | ModelText = ()
     split: bool = True
     decoding: PieceDecoding | ModelDecoding = field(default_factory=PieceDecoding)
+    layout: str = field(default="", repr=False)
 
 
 class UnigramModel(MetaspaceModel):
@@ -69,8 +73,8 @@ class UnigramModel(MetaspaceModel):
     [3, 1]
     """
 
-    def __init__(self, values: UnigramValues, added: Iterable[Named]) -> None:
-        self.description = values
+    def __init__(self, values: UnigramValues, added: Iterable[AddedToken]) -> None:
+        self.description: UnigramValues = values
         last = {token: i for i, (token, _) in enumerate(values.tokens)}
         finite = [score for score in values.scores if math.isfinite(score)]
         if any(math.isnan(score) or score == math.inf for score in values.scores):
@@ -106,7 +110,10 @@ class UnigramModel(MetaspaceModel):
         )
         super().__init__(native, values.tokens, added, values.text, values.decoding, None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.description, self.added)
+
     @classmethod
-    def make(cls, values: UnigramValues, added_tokens: Iterable[Named]) -> UnigramModel:
+    def make(cls, values: UnigramValues, added_tokens: Iterable[AddedToken]) -> UnigramModel:
         """Make the engine of a description."""
         return cls(values, added_tokens)

@@ -15,6 +15,7 @@ from tokfrag._core import wordpiece as _native
 from tokfrag.tokens.arguments import check_count
 from tokfrag.tokens.contracts import Ids, Joiner, Offsets
 from tokfrag.tokens.models.spelled import Spelled
+from tokfrag.tokens.models.word_decoding import clean_up
 from tokfrag.tokens.specification import AddedToken, WordPieceModel
 
 _MOST_IDS = (1 << 24) - 1
@@ -60,6 +61,7 @@ class WordPiece:
             raise ValueError(
                 f"unknown: got {description.unknown_token!r}, which the vocabulary lacks"
             )
+        own = _by_id(ids)
         for extra in added:
             if ids.setdefault(extra.content, extra.id) != extra.id:
                 raise ValueError(f"added_tokens: {extra.content!r} has two ids")
@@ -68,6 +70,8 @@ class WordPiece:
         self._added = added
         self._ids = ids
         self._tokens = _by_id(ids)
+        for extra in added:
+            self._tokens[extra.id] = extra.spelling
         units, lists = character_units(
             description.lowercase,
             description.strip_accents,
@@ -75,7 +79,8 @@ class WordPiece:
             description.split_chinese,
         )
         native = _native.WordPiece(
-            [token.encode() for token in self._tokens],
+            # A word is never an added token: these are found before.
+            [token.encode() for token in own],
             description.prefix.encode(),
             units,
             lists,
@@ -201,7 +206,7 @@ class _Words:
         elif self._begun:
             token = " " + token
         self._begun = True
-        return (_cleanup(token) if self._clean_up else token).encode()
+        return (clean_up(token) if self._clean_up else token).encode()
 
     def finish(self) -> bytes:
         self._begun = False
@@ -283,21 +288,3 @@ def character_units(
         units[code_points(tables.DROPPED)] = _DROPPED
         units[code_points(tables.SPACES)] = _SPACE
     return units, np.array(lists, np.uint32)
-
-
-def _cleanup(token: str) -> str:
-    for blanked, joined in (
-        (" .", "."),
-        (" ?", "?"),
-        (" !", "!"),
-        (" ,", ","),
-        (" ' ", "'"),
-        (" n't", "n't"),
-        (" 'm", "'m"),
-        (" do not", " don't"),
-        (" 's", "'s"),
-        (" 've", "'ve"),
-        (" 're", "'re"),
-    ):
-        token = token.replace(blanked, joined)
-    return token

@@ -93,11 +93,14 @@ def _token(place: Place) -> AddedToken:
     """A token by its text, or with what it does with the text around it; its id is not known."""
     if isinstance(place.value, str):
         return AddedToken(place.take(str), -1)
-    flags = {
-        name: place.get(name, bool, False)
-        for name in ("normalized", "single_word", "lstrip", "rstrip")
-    }
-    return AddedToken(place.get("content", str), -1, **flags)
+    return AddedToken(
+        place.get("content", str),
+        -1,
+        normalized=place.get("normalized", bool, False),
+        single_word=place.get("single_word", bool, False),
+        lstrip=place.get("lstrip", bool, False),
+        rstrip=place.get("rstrip", bool, False),
+    )
 
 
 def _further(*places: Place) -> Iterator[AddedToken]:

@@ -14,8 +14,8 @@ from tokfrag.tokens.pipeline import TextPipeline
 from tokfrag.tokens.specification import AddedToken, Pipeline, WordPieceModel
 
 _VERSION = "2:"
-# Settings that change decoding alone, and so no ids on disk.
-_DECODING = frozenset({"spaced_decoding", "clean_up_decoding"})
+# What has an effect on decoding alone.
+_DECODING = frozenset({"spaced_decoding", "clean_up_decoding", "decoding", "layout", "normal"})
 
 
 def fingerprint(way: TextPipeline) -> str:
