@@ -120,7 +120,8 @@ def cached(folder: Path, data: Path, name: str) -> None:
 def test_named_vocabularies_come_from_the_cache_folder(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not (data / "vocab" / "r50k_base.tiktoken").exists():
+    file = data / "vocab" / "r50k_base.tiktoken"
+    if hashlib.sha256(file.read_bytes()).hexdigest() != ENCODINGS["r50k_base"].sha256:
         pytest.skip("takes tiktoken's own vocabularies, since both libraries look at their hashes")
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     for name in ("r50k_base", "p50k_base", "p50k_edit"):

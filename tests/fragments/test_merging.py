@@ -443,3 +443,10 @@ def test_integer_sums_of_infinities_that_meet_are_zero():
     window[12:] = -1e308
     fragments = np.full((1, grid.n, 1, 24), 100, np.int32)
     assert (merge(fragments, grid, window=[window], reduce="sum")[0, 0, 12:24] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_lone_fragments_whose_numbers_lie_apart(dtype: str) -> None:
+    grid = FragmentGrid((2,), 2, 1)
+    fragments = np.asfortranarray(np.arange(4, dtype=dtype).reshape(1, 1, 2, 2))
+    assert merge(fragments, grid).tolist() == [[[0, 1], [2, 3]]]

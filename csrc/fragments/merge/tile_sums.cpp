@@ -145,8 +145,10 @@ bool TileMerger::sum_leaving() {
   if (normalises()) norm_lines_ = lines_of(norm_sums_, total);
   const std::int64_t first = windows_over(axis, begin_).first;
   const std::int64_t last = windows_over(axis, end_ - 1).last;
+  // Taken as they lie: packed numbers are gone when the pieces are copied.
   const bool lone = run_.places.size() == 1 && plan_.kind == kNoWeights &&
-                    plan_.weights == nullptr && run_.scale == 1.0;
+                    last_.tap_stride == layout_.element && plan_.weights == nullptr &&
+                    run_.scale == 1.0;
   std::int64_t done = begin_;  // positions written
   std::int64_t from = begin_;  // the sums held are those of [from, to)
   std::int64_t to = begin_;
