@@ -33,6 +33,13 @@ def count(
     -------
     int or (texts,) array, int64
         An int for one text.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> tok.count("Hi!"), tok.count(["Hi!", "é", ""]).tolist()
+    (3, [3, 2, 0])
     """
     way = tokenizer.text_pipeline
     sought = way.sought(allowed_special)
@@ -69,6 +76,13 @@ def truncate(
     ------
     ValueError
         ``max_tokens`` is negative.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> tok.truncate("café!", 4), tok.truncate("café!", 5)
+    ('caf', 'café')
     """
     if max_tokens < 0:
         raise ValueError(f"max_tokens: got {max_tokens}, takes 0 or more")

@@ -38,6 +38,22 @@ def decode(
     Returns
     -------
     str
+
+    Raises
+    ------
+    IndexError
+        An id that no token has, with ``unknown="error"``.
+    ValueError
+        ``unknown`` is neither of the two.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> tok.decode([72, 105])
+    'Hi'
+    >>> tok.decode([72, 999, 105], unknown="skip")
+    'Hi'
     """
     known = _known(tokenizer, ids, unknown, skip_special_tokens)
     return tokenizer.text_pipeline.model.decode(known).decode("utf-8", errors)
@@ -53,6 +69,13 @@ def decode_bytes(tokenizer: Piped, ids: ArrayLike) -> bytes:
     Returns
     -------
     bytes
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> tok.decode_bytes(tok.encode(b"a\\xff"))
+    b'a\\xff'
     """
     return tokenizer.text_pipeline.model.decode(id_array(ids))
 
@@ -77,6 +100,13 @@ def decode_batch(
     -------
     list of str
         One a row.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    >>> tok.decode_batch([[72, 105], [33]])
+    ['Hi', '!']
     """
     return [
         decode(
@@ -106,6 +136,13 @@ def stream_decoder(
     -------
     StreamDecoder
         Takes ids by ``push``, and gives the rest by ``finish``.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> decoder = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").stream_decoder()
+    >>> [decoder.push(id) for id in (0xC3, 0xA9, 33)], decoder.finish()
+    (['', 'é', '!'], '')
     """
     way = tokenizer.text_pipeline
     skipped = way.special_tokens.values() if skip_special_tokens else ()
