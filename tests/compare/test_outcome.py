@@ -90,7 +90,43 @@ def test_lossy_and_untrained_rows_are_never_best() -> None:
     assert "lossy: LOSSY, it forgets" in notes
     assert "few: untrained, 199 steps; it needs about 1.0 times the budget" in notes
     assert "lazy: untrained, no better than floor 0, 0.900" in notes
-    assert "little: trained a little, no better than floor 1, 1.500" in notes
+    assert "little: trained a little, 400 steps, no better than floor 1, 1.500" in notes
+
+
+def test_a_row_that_was_trained_a_little_is_never_named_best() -> None:
+    """It may be ahead, or too noisy to be told apart; neither makes it one of the best."""
+    noisy = row("noisy", 2.0, 9.0, 2.0, floors=(10.0, 1.5))
+    good = row("good", 2.5, 2.5, 2.5, floors=(3.0, 2.8))
+    found = report(good, noisy)
+    apart = found.behind(noisy)
+    assert apart is not None
+    assert not apart.excludes_zero
+    assert found.ties() == [good]
+    assert found.headline == "best: good, 2.500 ± 0.002"
+    assert "(tie)" not in found.table()
+    assert "(not told)" in found.table()
+    assert not found.on_front(noisy)
+
+    little = report(good, row("little", 2.0, 2.0, 2.0, floors=(3.0, 1.5)))
+    assert little.best is None
+    assert little.ties() == []
+    assert little.headline.startswith("no best yet at 1 GFLOP: little is ahead, 2.000")
+    assert "ahead  a little" in little.table()
+    assert "best  " not in little.table().split("----")[-1]
+
+
+def test_a_row_far_behind_is_no_tie_for_its_own_noise() -> None:
+    """Three seeds of 55, 65 and 49 % are behind 98 %: the other rows tell how noisy seeds are."""
+    rows = [
+        row("pixels", 0.55, 0.65, 0.49, metric=ACCURACY),
+        row("fine", 0.964, 0.961, 0.972, metric=ACCURACY),
+        row("middle", 0.983, 0.992, 0.972, metric=ACCURACY),
+        row("coarse", 0.981, 0.978, 0.981, metric=ACCURACY),
+        row("bag", 0.80, 0.76, 0.76, metric=ACCURACY),
+    ]
+    found = report(*rows)
+    assert [r.name for r in found.ties()] == ["middle", "coarse", "fine"]
+    assert found.table().count("(tie)") == 2
 
 
 @settings(max_examples=50)
@@ -119,6 +155,11 @@ def test_the_front_holds_no_row_that_a_cheaper_one_ties_with() -> None:
         row("dearer", 1.999, 1.999, 2.001, flops=8e6),
     )
     assert [found.on_front(r) for r in found.rows] == [True, True, False]
+
+
+def test_of_rows_that_cost_the_same_the_worse_is_not_on_the_front() -> None:
+    found = report(row("good", 2.0, 2.0, 2.0), row("bad", 3.0, 3.0, 3.0), row("as good", 2.0, 2.0))
+    assert [found.on_front(r) for r in found.rows] == [True, False, True]
 
 
 def test_lines_that_cross_are_told() -> None:

@@ -30,8 +30,9 @@ from tokfrag.compare.cuts.texts import (
 )
 from tokfrag.compare.cuts.tokenizers import TokenizerCut, TokenizerFile
 from tokfrag.compare.extras import MissingExtraError
+from tokfrag.compare.facts import CutFacts
 from tokfrag.compare.report import Report
-from tokfrag.compare.row import CutFacts, Prices, Row, Run, Rung
+from tokfrag.compare.row import Prices, Row, Run, Rung
 from tokfrag.compare.tasks import TASKS
 from tokfrag.compare.tasks.arrays import ArrayTask
 

@@ -37,6 +37,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``(batch, n, width)`` to the same; ``mask`` tells which pieces are real."""
         batch, n, width = x.shape
         q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -63,6 +64,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``(batch, n, width)`` to the same; ``mask`` tells which pieces are real."""
         x = x + self.attention(self.norm_attention(x), mask)
         x = x + self.mlp(self.norm_mlp(x))
         return x
@@ -78,6 +80,7 @@ class Blocks(nn.Module):
         self.stack = nn.ModuleList(Block(width, heads, causal=causal) for _ in range(depth))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``(batch, n, width)`` to the same; ``mask`` tells which pieces are real."""
         for block in self.stack:
             x = block(x, mask)
         return x
@@ -96,6 +99,7 @@ class EmbedIds(nn.Module):
         self.join = nn.Identity() if spec.units == 1 else nn.Linear(spec.units * unit, width)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """``(batch, n)`` or ``(batch, n, units)`` ids to ``(batch, n, width)``."""
         found = self.table(ids)
         joined: Tensor = self.join(found.flatten(2))
         return joined
@@ -112,6 +116,7 @@ class EmbedInside(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, fragments: Tensor) -> Tensor:
+        """``(batch, n, channels, *size)`` fragments to ``(batch, n, width)``."""
         batch, n = fragments.shape[:2]
         x = fragments.flatten(0, 1).flatten(2).transpose(1, 2)
         x = self.blocks(self.unit(x) + self.position, None)
@@ -137,6 +142,7 @@ class EmbedConv(nn.Module):
         self.join = nn.Linear(channels[1] * math.prod(size), width)
 
     def forward(self, fragments: Tensor) -> Tensor:
+        """``(batch, n, channels, *size)`` fragments to ``(batch, n, width)``."""
         batch, n = fragments.shape[:2]
         x = fragments.flatten(0, 1)
         for conv in (self.first, self.second):
@@ -160,6 +166,7 @@ class Join(nn.Module):
             self.query = nn.Linear(width, QUERIES)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``(batch, n, width)`` to one vector a sample; ``mask`` tells which pieces are real."""
         if self.merge == "concat":
             return x.flatten(1)
         if self.merge == "mean" and mask is None:
@@ -200,6 +207,7 @@ class Network(nn.Module):
         self.head = None if self.join is None else nn.Linear(self.join.width, outputs or 0)
 
     def forward(self, pieces: Tensor) -> Tensor:
+        """Pieces to ``(batch, outputs)``, or ``(batch, n, width)`` where none are asked for."""
         mask = None
         if self.spec.padded:
             held = pieces.ne(self.spec.vocabulary or 0)

@@ -51,7 +51,23 @@ class Budget:
 
     @classmethod
     def of(cls, value: Budget | float | str) -> Budget:
-        """Read ``"60s"``, ``"2m"``, ``"500 GFLOP"``, ``"200 steps"``, or a number of seconds."""
+        """Read ``"60s"``, ``"2m"``, ``"500 GFLOP"``, ``"200 steps"``, or a number of seconds.
+
+        Parameters
+        ----------
+        value
+            A number of seconds, a number with its unit, or a budget, which is given back.
+
+        Returns
+        -------
+        Budget
+            Its kind and amount: seconds, operations or steps.
+
+        Raises
+        ------
+        ValueError
+            For a unit that is none of these, and amounts that are not above zero and finite.
+        """
         if isinstance(value, Budget):
             return value
         match = _FORM.fullmatch(value if isinstance(value, str) else repr(value))
@@ -69,7 +85,18 @@ class Budget:
         return cls(kind, amount)
 
     def fraction(self, *, seconds: float, flops: float, steps: int) -> float:
-        """How much of the budget is spent, from 0 to 1 and beyond."""
+        """How much of the budget is spent, from 0 to 1 and beyond.
+
+        Parameters
+        ----------
+        seconds, flops, steps
+            What a training has used; only that counts which the budget is told in.
+
+        Returns
+        -------
+        float
+            The share of the amount.
+        """
         spent = {"seconds": seconds, "flops": flops, "steps": float(steps)}
         return spent[self.kind] / self.amount
 

@@ -37,6 +37,14 @@ class Samples:
     groups : (samples,) integer array, optional
         Samples of one group are not independent (windows that overlap, clips of one person), so
         intervals draw them together; each sample is its own group when left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokfrag.compare import Samples
+    >>> texts = Samples([b"to", b"be", b"or"], np.array([0, 1, 2]))
+    >>> texts.take(np.array([2, 0])).x
+    [b'or', b'to']
     """
 
     x: Any
@@ -47,7 +55,18 @@ class Samples:
         return len(self.x)
 
     def take(self, index: NDArray[np.int64]) -> Samples:
-        """The samples at ``index``, in that order."""
+        """The samples at ``index``, in that order.
+
+        Parameters
+        ----------
+        index : (n,) integer array
+            Their places.
+
+        Returns
+        -------
+        Samples
+            ``n`` of them, with what they should give and their groups.
+        """
         x = self.x[index] if isinstance(self.x, np.ndarray) else [self.x[i] for i in index]
         return Samples(
             x,
@@ -162,16 +181,36 @@ class FittedCut:
 
 @runtime_checkable
 class Cut(Protocol):
-    """What :func:`compare` asks of a cut. Any object with these members is one."""
+    """What :func:`compare` asks of a cut. Any object with these members is one.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Cut, Patches
+    >>> isinstance(Patches((4,)), Cut)
+    True
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What its row is called; no two rows share a name."""
+
     @property
     def family(self) -> str:
         """``"tokens"`` or ``"fragments"``."""
 
     def fit(self, train: Samples) -> FittedCut:
-        """Learn what the cut needs from the training part: levels, a vocabulary, a grid."""
+        """Learn what the cut needs from the training part: levels, a vocabulary, a grid.
+
+        Parameters
+        ----------
+        train
+            The part to learn from.
+
+        Returns
+        -------
+        FittedCut
+            The shape of its pieces, and the function that makes them.
+        """
 
 
 def check_merge(merge: str) -> str:
@@ -214,15 +253,21 @@ class Problem(Protocol):
     """What the runner asks of a problem; it knows no more of a task than this."""
 
     @property
-    def metric(self) -> Metric: ...
-    def network(self, spec: PieceSpec, model: Model) -> nn.Module: ...
+    def metric(self) -> Metric:
+        """What the score is called, its unit, and which way is better."""
+
+    def network(self, spec: PieceSpec, model: Model) -> nn.Module:
+        """A network for pieces of that shape, fresh and untrained."""
+
     def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
         """Inputs and targets, an item a row; items need not be samples."""
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The mean loss of a batch."""
 
-    def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float: ...
+    def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
+        """The score from the summaries of all items, in units of the data."""
+
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
         """What the score needs of a batch of answers, as small as can be."""
 
@@ -262,10 +307,13 @@ class HasFloors(Protocol):
 class HasSeams(Protocol):
     """A problem whose answers are whole arrays again, so that borders can show."""
 
-    def merged(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> NDArray[Any]: ...
+    def merged(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> NDArray[Any]:
+        """Answers as whole arrays again, ``(samples, classes, *space)``."""
+
     def seam_error(
         self, network: nn.Module, outputs: Tensor, samples: Samples, fitted: FittedCut
-    ) -> float: ...
+    ) -> float:
+        """What borders cost: the score there uncut, less that of the merged answers."""
 
 
 @runtime_checkable
@@ -273,20 +321,69 @@ class Task(Protocol):
     """What :func:`compare` asks of a task. Any object with these members is one.
 
     ``x`` of a split is ``(samples, channels, *space_time)``, or a list of ``bytes`` for text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokfrag.compare import ArrayTask, Task
+    >>> isinstance(ArrayTask(np.zeros((50, 1, 8, 8)), np.arange(50) % 2), Task)
+    True
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What reports call it."""
+
     @property
     def about(self) -> str:
         """One line on the data: what, how many, from where."""
 
-    def split(self) -> Split: ...
+    def split(self) -> Split:
+        """The parts to learn from, to choose on and to be judged on; the same at each call.
+
+        Returns
+        -------
+        Split
+            The parts.
+        """
+
     def problem(self) -> Problem:
-        """What the network must learn, and how its answers are judged."""
+        """What the network must learn, and how its answers are judged.
+
+        Returns
+        -------
+        Problem
+            Such as those in ``tokfrag.compare.problems``.
+        """
 
     def baselines(self, split: Split) -> Mapping[str, float]:
-        """Scores of models that ignore or barely use the input, by name."""
+        """Scores of models that ignore or barely use the input, by name.
 
-    def default_cuts(self) -> Sequence[str]: ...
-    def default_budget(self) -> str: ...
+        Parameters
+        ----------
+        split
+            The parts, as :meth:`split` gives them.
+
+        Returns
+        -------
+        mapping of str to float
+            Scores in the problem's metric; empty where there is nothing to stand beside.
+        """
+
+    def default_cuts(self) -> Sequence[str]:
+        """The cuts of a comparison that names none.
+
+        Returns
+        -------
+        sequence of str
+            Short names, see :func:`parse_cut`.
+        """
+
+    def default_budget(self) -> str:
+        """What a training may spend where nobody says.
+
+        Returns
+        -------
+        str
+            Such as ``"44 GFLOP"``.
+        """

@@ -10,21 +10,28 @@ a comparison hold together (Bonferroni).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.compare.noise import Noise, shared_noise
+
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One row's scores: a line a seed, a column a part of the data, and the parts' weights."""
+    """One row's scores: a line a seed, a column a part of the data, and the parts' weights.
+
+    ``unit`` is what the noise of seeds is expected to grow with, see :meth:`Metric.noise_unit`.
+    """
 
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
+    unit: float = 1.0
 
     @property
     def by_seed(self) -> NDArray[np.float64]:
@@ -65,7 +72,9 @@ def interval_of(row: Scores, *, level: float = LEVEL) -> Interval:
     return _interval(row.mean, [_seeds(row), _items(row.values.mean(0), row.weights)], level)
 
 
-def difference(row: Scores, best: Scores, *, rows: int = 2, level: float = LEVEL) -> Interval:
+def difference(
+    row: Scores, best: Scores, *, rows: Sequence[Scores] = (), level: float = LEVEL
+) -> Interval:
     """``row`` less ``best`` with its interval, paired over the parts of the data.
 
     Parameters
@@ -73,32 +82,51 @@ def difference(row: Scores, best: Scores, *, rows: int = 2, level: float = LEVEL
     row, best
         Scores on the same parts.
     rows
-        How many rows the comparison has: any two of them may turn out to be compared, so each pair
-        gets its share of what may go wrong.
+        All rows of the comparison, these two among them: any two may turn out to be compared, so
+        each pair gets its share of what may go wrong, and all tell how noisy seeds are.
     level
         The chance that any statement of a comparison of rows that are alike is wrong.
 
     Returns
     -------
     Interval
+        The difference of the means, and half of its interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weights, parts = np.ones(20), np.linspace(0, 1, 20)
+    >>> rows = [Scores(parts + gap + np.array([[0.0], [0.1], [0.2]]), weights) for gap in (0, 1, 5)]
+    >>> difference(rows[2], rows[0], rows=rows).excludes_zero
+    True
     """
-    pairs = max(1, rows * (rows - 1) // 2)
+    pairs = max(1, len(rows) * (len(rows) - 1) // 2)
     apart = row.values.mean(0) - best.values.mean(0)
     # Where every part says the same, the next one may say otherwise: one part's worth of doubt.
     least = float(np.abs(apart).max(initial=0.0) / max(1, len(apart))) ** 2
-    sources = [_seeds(row), _seeds(best), _items(apart, row.weights, least=least)]
+    shared = shared_noise([_noise(one) for one in rows])
+    seeds = [_seeds(one, shared) for one in (row, best)]
+    sources = [*seeds, _items(apart, row.weights, least=least)]
     return _interval(row.mean - best.mean, sources, level / pairs)
 
 
 _Source = tuple[float, float]
 
 
-def _seeds(row: Scores) -> _Source:
-    """The variance of the mean that seeds make, and its degrees of freedom."""
+def _noise(row: Scores) -> Noise:
+    """The variance of one seed's score in the row's unit, and its degrees of freedom."""
     scores = row.by_seed
     if len(scores) < 2:
-        return 0.0, 0.0
-    return float(scores.var(ddof=1)) / len(scores), float(len(scores) - 1)
+        return Noise(0.0, 0.0)
+    return Noise(float(scores.var(ddof=1)) / row.unit**2, float(len(scores) - 1))
+
+
+def _seeds(row: Scores, shared: Noise | None = None) -> _Source:
+    """The variance of the mean that seeds make, and its degrees of freedom."""
+    found = _noise(row)
+    if found.freedom and shared is not None:
+        found = found.moderated(shared)
+    return found.variance * row.unit**2 / len(row.values), found.freedom
 
 
 def _items(

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tokfrag.compare.batches import Part
 from tokfrag.compare.body import Join, Network
 from tokfrag.compare.contracts import FittedCut, HasSeams, Problem, Recipe, Split
+from tokfrag.compare.facts import StepCost
 from tokfrag.compare.prediction import predict_step
-from tokfrag.compare.row import StepCost
 from tokfrag.compare.step import training_step
 
 # Seconds that timing one training step may take.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The unit of a share so close to nothing or all that hardly any sample tells how noisy it is.
+_SHARE_UNIT = 0.0025
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -18,6 +21,18 @@ class Metric:
     def better(self, a: float, b: float) -> bool:
         """Whether ``a`` is strictly better than ``b``."""
         return a > b if self.higher_is_better else a < b
+
+    def noise_unit(self, mean: float) -> float:
+        """What the noise between trainings grows with: rows of one unit are about equally noisy.
+
+        Shares are noisy as ``p (1 - p)``, and losses by a part of themselves.
+
+        >>> round(ACCURACY.noise_unit(0.5), 2), MSE.noise_unit(3.0)
+        (0.25, 3.0)
+        """
+        if self.unit == "%":
+            return max(mean * (1 - mean), _SHARE_UNIT)
+        return mean if mean > 0 and not self.higher_is_better else 1.0
 
     def text(self, mean: float, half: float | None = None) -> str:
         """A score, with half of its interval where there is one: ``97.4 ± 0.6 %``."""

@@ -2,17 +2,18 @@
 
 A row may be best only if it was trained, is honest, and its distance to the best is known. Rows
 that are not told apart from the best are named with it: there is one notion of noise, the interval
-of a difference over seeds and parts of the data.
+of a difference over seeds and parts of the data. A row that was trained a little is measured beside
+the others, but never named best: it has not yet passed what its own pieces give a linear model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tokfrag.compare.intervals import Interval, difference
+from tokfrag.compare.intervals import Interval, Scores, difference
 from tokfrag.compare.metric import Metric
 from tokfrag.compare.resuming import FORMAT
 from tokfrag.compare.row import FEW_STEPS, Row
@@ -30,6 +31,20 @@ class Outcome:
     """Rows of one comparison, and what is needed to judge and repeat it.
 
     ``budgets`` are the rungs of the ladder, rising; ``samples`` shows how each cut cuts one sample.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Report, Row, Run, Rung
+    >>> from tokfrag.compare.metric import ACCURACY
+    >>> def row(name, *scores):
+    ...     runs = (Run(i, (Rung(1.0, s, s, steps=400),)) for i, s in enumerate(scores))
+    ...     return Row(name, ACCURACY, runs=tuple(runs))
+    >>> rows = (row("patch:4", 0.97, 0.96, 0.98), row("pixels:16", 0.5, 0.51, 0.49))
+    >>> report = Report("digits", "made up", ACCURACY, ("1 GFLOP",), (0, 1, 2), rows)
+    >>> [row.name for row in report.ties()]
+    ['patch:4']
+    >>> report.behind(rows[1]).excludes_zero
+    True
     """
 
     task: str
@@ -73,44 +88,86 @@ class Outcome:
         )
 
     @property
-    def best(self) -> Row | None:
-        """The row with the best mean among those that may be best."""
+    def ahead(self) -> Row | None:
+        """The row with the best mean of those that are honest and not untrained."""
         return self.ranked[0] if self.ranked else None
 
-    def behind(self, row: Row, *, best: Row | None = None, rung: int = -1) -> Interval | None:
-        """How far a row is from the best one, with the interval of the difference.
+    @property
+    def best(self) -> Row | None:
+        """The row ahead; None where that one was trained only a little."""
+        return self.ahead if self.ahead is not None and self.ahead.trained == "yes" else None
 
-        None for the best itself, and for rows that may not be best.
+    def behind(self, row: Row, *, best: Row | None = None, rung: int = -1) -> Interval | None:
+        """How far a row is from the one ahead, with the interval of the difference.
+
+        None for the one ahead itself, and for rows that are lossy or untrained.
+
+        Parameters
+        ----------
+        row
+            One of the rows.
+        best
+            The row to be compared with; the one ahead where left out.
+        rung
+            The budget's place in the ladder; the last where it is -1.
+
+        Returns
+        -------
+        Interval or None
+            ``row`` less ``best``, in the metric's unit.
         """
-        best = self.best if best is None else best
+        best = self.ahead if best is None else best
         if best is None or row is best or row not in self.ranked:
             return None
         mine, its = row.scores(rung), best.scores(rung)
         if mine is None or its is None:
             return None
-        return difference(mine, its, rows=len(self.ranked))
+        return difference(mine, its, rows=_scores(self.ranked, rung))
 
     def ties(self) -> list[Row]:
-        """The best row and those not told apart from it, the best first."""
+        """The best row and those not told apart from it, the best first.
+
+        Returns
+        -------
+        list of Row
+            Empty where no row may be called best.
+        """
         if self.best is None:
             return []
         found = [self.best]
         for row in self.ranked[1:]:
             apart = self.behind(row)
-            if apart is not None and not apart.excludes_zero:
+            if row.trained == "yes" and apart is not None and not apart.excludes_zero:
                 found.append(row)
         return found
 
     def on_front(self, row: Row) -> bool:
-        """Whether every cheaper row is told apart from this one, and is worse."""
-        if row not in self.ranked:
+        """Whether every cheaper row is told apart from this one, and is worse.
+
+        A row of the same cost must not be told apart and better.
+
+        Parameters
+        ----------
+        row
+            One of the rows.
+
+        Returns
+        -------
+        bool
+            False for rows that are lossy, or trained a little or not at all.
+        """
+        if row not in self.ranked or row.trained != "yes":
             return False
         for other in self.ranked:
-            if flops_of(other) >= flops_of(row):
+            if other is row or flops_of(other) > flops_of(row):
                 continue
             apart = self.behind(other, best=row)
+            told = apart is not None and apart.excludes_zero
             worse = self.metric.better(row.quality or 0.0, other.quality or 0.0)
-            if apart is None or not (apart.excludes_zero and worse):
+            if flops_of(other) < flops_of(row):
+                if not (worse and told):
+                    return False
+            elif told and not worse:
                 return False
         return True
 
@@ -118,6 +175,12 @@ class Outcome:
     def headline(self) -> str:
         """The answer in one sentence."""
         if self.best is None:
+            if self.ahead is not None:
+                ahead = self.metric.text(self.ahead.quality or 0.0, self.ahead.half_interval)
+                return (
+                    f"no best yet at {self.budgets[-1]}: {self.ahead.name} is ahead, {ahead}, but "
+                    "trained only a little; give a larger budget"
+                )
             if not any(row.finished for row in self.cuts):
                 return "no training gave a score"
             return (
@@ -161,7 +224,7 @@ class Outcome:
 
     def _crossings(self) -> list[str]:
         """Where another row was ahead at a smaller budget: the answer depends on the budget."""
-        if self.best is None:
+        if self.ahead is None:
             return []
         found = []
         for rung, budget in enumerate(self.budgets[:-1]):
@@ -171,15 +234,15 @@ class Outcome:
             scored = {r.name: q.mean for r in rows if (q := r.quality_at(rung)) is not None}
             choose = max if self.metric.higher_is_better else min
             first = choose(scored, key=lambda name: scored[name])
-            if first == self.best.name:
+            if first == self.ahead.name:
                 continue
             row = next(r for r in rows if r.name == first)
-            mine, its = row.scores(rung), self.best.scores(rung)
-            if self.best not in rows or mine is None or its is None:
+            mine, its = row.scores(rung), self.ahead.scores(rung)
+            if self.ahead not in rows or mine is None or its is None:
                 continue
-            if difference(mine, its, rows=len(rows)).excludes_zero:
+            if difference(mine, its, rows=_scores(rows, rung)).excludes_zero:
                 found.append(
-                    f"at {budget} {first} was ahead of {self.best.name}: their lines cross below "
+                    f"at {budget} {first} was ahead of {self.ahead.name}: their lines cross below "
                     f"{self.budgets[-1]}"
                 )
         return found
@@ -211,7 +274,13 @@ class Outcome:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole outcome as JSON takes it, every rung's raw figures with it."""
+        """The whole outcome as JSON takes it, every rung's raw figures with it.
+
+        Returns
+        -------
+        dict
+            What :meth:`Report.from_json` reads back.
+        """
         front = {row.name for row in self.ranked if self.on_front(row)}
         rows = []
         for row in self.rows:
@@ -242,6 +311,10 @@ class Outcome:
             "key": self.key,
             "interrupted": self.interrupted,
         }
+
+
+def _scores(rows: Sequence[Row], rung: int) -> list[Scores]:
+    return [scores for row in rows if (scores := row.scores(rung)) is not None]
 
 
 def flops_of(row: Row) -> float:
@@ -275,7 +348,8 @@ def _row_notes(row: Row, metric: Metric) -> list[str]:
     elif row.trained == "a little":
         floor = row.floors[row.passed()]
         found.append(
-            f"{row.name}: trained a little, no better than {floor.name}, {metric.text(floor.score)}"
+            f"{row.name}: trained a little, {row.steps:.0f} steps, no better than {floor.name}, "
+            f"{metric.text(floor.score)}; a larger budget may change its place"
         )
     found += [f"{row.name}: {note}" for note in row.notes]
     found += [f"{row.name}: failed, {failure}" for failure in row.failures]

@@ -19,8 +19,8 @@ import math
 from torch import Tensor, nn
 
 from tokfrag.compare.body import QUERIES, Blocks, EmbedConv, EmbedIds, EmbedInside, Network
+from tokfrag.compare.facts import Prediction
 from tokfrag.compare.problems import DenseNetwork, NextPiece
-from tokfrag.compare.row import Prediction
 
 
 def predict_step(network: nn.Module, inputs: Tensor) -> Prediction | None:

@@ -50,25 +50,32 @@ class Classify:
 
     @property
     def metric(self) -> Metric:
+        """Accuracy."""
         return ACCURACY
 
     def network(self, spec: PieceSpec, model: Model) -> nn.Module:
+        """The model with one output a class."""
         return model(spec, self.classes)
 
     def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
+        """Pieces, and a class a sample."""
         return torch.from_numpy(pieces.values), torch.from_numpy(samples.y.astype(np.int64))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy, in nats."""
         return functional.cross_entropy(output, target)
 
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
+        """Whether each answer is right."""
         return output.argmax(-1) == target
 
     def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        """One or zero a sample; the mean where samples form groups."""
         right = outputs.double().numpy()
         return _by_group(right, np.ones(len(right)), samples)
 
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
+        """The share of samples told right."""
         return weighted_mean(self.items(outputs, samples, fitted))
 
     def floors(
@@ -93,26 +100,33 @@ class Forecast:
 
     @property
     def metric(self) -> Metric:
+        """The mean squared error."""
         return MSE
 
     def network(self, spec: PieceSpec, model: Model) -> nn.Module:
+        """The model with one output a number."""
         return model(spec, self.horizon)
 
     def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
+        """Pieces, and ``(samples, horizon)`` float32 numbers."""
         target = samples.y.reshape(len(samples), -1).astype(np.float32)
         return torch.from_numpy(pieces.values), torch.from_numpy(target)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The mean squared error."""
         return functional.mse_loss(output, target)
 
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
+        """The mean squared error of each sample."""
         return (output - target).square().mean(-1)
 
     def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        """A squared error a sample; the mean where samples form groups."""
         errors = outputs.double().numpy()
         return _by_group(errors, np.ones(len(errors)), samples)
 
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
+        """The mean over samples and numbers."""
         return weighted_mean(self.items(outputs, samples, fitted))
 
     def floors(
@@ -187,9 +201,11 @@ class PredictNext:
 
     @property
     def metric(self) -> Metric:
+        """Bits per byte."""
         return BITS_PER_BYTE
 
     def network(self, spec: PieceSpec, model: Model) -> nn.Module:
+        """The model with the probabilities of the next piece's units above it."""
         if spec.vocabulary is None:
             raise ValueError("predicting the next piece takes a cut into ids, got one into values")
         body = model(spec, None)
@@ -205,28 +221,33 @@ class PredictNext:
         return NextPiece(spec, body, found.shape[2])
 
     def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
+        """Pieces, and the new units of each, ``(samples, n * fresh)``."""
         values = torch.from_numpy(pieces.values)
         new = values if values.dim() == 2 else values[..., -fitted.spec.fresh :].flatten(1)
         return values, new.long()
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy a unit, in nats; what only fills rows up is not asked for."""
         return functional.cross_entropy(
             output.flatten(0, 1), target.flatten(), ignore_index=output.shape[-1]
         )
 
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
+        """Nats that each text takes."""
         nats = functional.cross_entropy(
             output.flatten(0, 1), target.flatten(), ignore_index=output.shape[-1], reduction="none"
         )
         return nats.view(target.shape).double().sum(1)
 
     def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
+        """Bits per byte of each text, weighed by its bytes."""
         size = np.array([len(text) for text in samples.x], np.float64)
         bits = outputs.numpy() / math.log(2)
         # An empty text has no bytes to share its bits out to; its bits count all the same.
         return _by_group(bits / np.maximum(size, 1), np.maximum(size, 1e-12), samples)
 
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
+        """Bits of all texts over their bytes."""
         return float(outputs.sum()) / math.log(2) / samples.raw_bytes
 
     def floors(
@@ -264,6 +285,7 @@ class DenseNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, conv(before, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(batch, channels, *size)`` to ``(batch, classes, *size)``."""
         answer: Tensor = self.layers(x)
         return answer
 
@@ -277,9 +299,11 @@ class Segment:
 
     @property
     def metric(self) -> Metric:
+        """Accuracy."""
         return ACCURACY
 
     def network(self, spec: PieceSpec, model: Model) -> nn.Module:
+        """Convolutions that keep the size, or the user's model."""
         if spec.vocabulary is not None or len(spec.shape) < 2:
             raise ValueError("segmenting takes fragments; tokens have no positions inside")
         if isinstance(model, Body):
@@ -288,6 +312,7 @@ class Segment:
         return model(spec, self.classes)
 
     def tensors(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> tuple[Tensor, Tensor]:
+        """Windows, and a label for each of their positions; -1 beyond the edge."""
         if fitted.split is None:
             raise ValueError("segmenting takes a cut that can cut labels too (FittedCut.split)")
         # Items are windows, not samples. Where a window hangs over the edge, nothing is asked.
@@ -298,9 +323,11 @@ class Segment:
         )
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy a position, in nats; nothing is asked beyond the edge."""
         return functional.cross_entropy(output, target, ignore_index=-1)
 
     def summary(self, output: Tensor, target: Tensor) -> Tensor:
+        """Probabilities of the classes at each position."""
         return output.softmax(1)
 
     def items(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> _Items:
@@ -314,6 +341,7 @@ class Segment:
         return values, np.concatenate([np.full(len(p), float(p.shape[1])) for p in parts])
 
     def score(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> float:
+        """The share of positions told right, after windows are merged."""
         return weighted_mean(self.items(outputs, samples, fitted))
 
     def floors(

@@ -36,12 +36,15 @@ class Progress:
         self._bar.close()
 
     def preparing(self, cut: str) -> None:
+        """Say which cut is being fitted."""
         self._bar.set_postfix_str(f"cutting: {cut}")
 
     def tuning(self, cut: str) -> None:
+        """Say which cut a rate is looked for."""
         self._bar.set_postfix_str(f"{cut}: looking for a rate")
 
     def training(self, cut: str, seed: int) -> None:
+        """Say which cut and seed is trained."""
         self._bar.set_postfix_str(f"{cut}, seed {seed}")
 
     def update(self, fraction: float) -> None:
@@ -51,8 +54,10 @@ class Progress:
             self._bar.update(ahead)
 
     def finish(self) -> None:
+        """Count the current training as done."""
         self.skip(1)
 
     def skip(self, trainings: int) -> None:
+        """Count trainings as done that need not be made."""
         self._finished += trainings
         self._bar.update(self._finished - self._bar.n)

@@ -19,7 +19,22 @@ from tokfrag.compare.views.plot import check_format, render
 
 
 class Report(Outcome):
-    """The result of :func:`compare`: rows, and ways to look at them."""
+    """The result of :func:`compare`: rows, and ways to look at them.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Report, Row, Run, Rung
+    >>> from tokfrag.compare.metric import ACCURACY
+    >>> def row(name, *scores):
+    ...     runs = (Run(i, (Rung(1.0, s, s, steps=400),)) for i, s in enumerate(scores))
+    ...     return Row(name, ACCURACY, runs=tuple(runs))
+    >>> rows = (row("patch:4", 0.97, 0.96, 0.98), row("pixels:16", 0.5, 0.51, 0.49))
+    >>> report = Report("digits", "made up", ACCURACY, ("1 GFLOP",), (0, 1, 2), rows)
+    >>> report.to_json("digits.json")
+    >>> again = Report.from_json("digits.json")
+    >>> again.best.name, again.table() == report.table()
+    ('patch:4', True)
+    """
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str], *, prices: Prices | None = None) -> Report:
@@ -31,6 +46,11 @@ class Report(Outcome):
             The file.
         prices
             What hours and pieces cost, whatever they cost when it was made.
+
+        Returns
+        -------
+        Report
+            The same report, but for the prices.
 
         Raises
         ------
@@ -58,7 +78,18 @@ class Report(Outcome):
             raise ValueError(f"{path}: is no report of a comparison: {error}") from None
 
     def table(self, *, full: bool = False) -> str:
-        """The main table as text with its notes, or all tables."""
+        """The main table as text with its notes, or all tables.
+
+        Parameters
+        ----------
+        full
+            Whether the tables of the cuts and of what was predicted follow.
+
+        Returns
+        -------
+        str
+            Lines to be printed.
+        """
         parts = [self.title, ""]
         for i, (title, columns) in enumerate(TABLES.items()):
             if i and not full:
@@ -71,27 +102,89 @@ class Report(Outcome):
         return "\n".join(parts)
 
     def markdown(self) -> str:
-        """The main table and the headline in Markdown, to be pasted."""
+        """The main table and the headline in Markdown, to be pasted.
+
+        Returns
+        -------
+        str
+            The headline, the table, the data and the command.
+        """
         main = next(iter(TABLES.values()))
         command = f"\n\n`{self.command}`" if self.command else ""
         table = markdown_table(main, self.rows, self)
         return f"**{self.headline}**\n\n{table}\n\n{self.title}{command}\n"
 
     def to_json(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write everything as JSON; an existing file is only replaced when forced."""
+        """Write everything as JSON; an existing file is only replaced when forced.
+
+        Parameters
+        ----------
+        path
+            The file.
+        force
+            Whether an existing file is replaced.
+
+        Raises
+        ------
+        FileExistsError
+            Where the file exists and is not to be replaced.
+        """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         write_new(path, (text + "\n").encode(), force=force)
 
     def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Draw the ladder and the differences to the best; the suffix names the format."""
+        """Draw the ladder and the differences to the best; the suffix names the format.
+
+        Parameters
+        ----------
+        path
+            The file; its suffix names the format.
+        force
+            Whether an existing file is replaced.
+
+        Raises
+        ------
+        ValueError
+            For a suffix that names no picture.
+        FileExistsError
+            Where the file exists and is not to be replaced.
+        """
         write_new(path, render(self, check_format(path)), force=force)
 
     def to_card(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Draw the verdict as a picture of 1200 x 630 to be shared."""
+        """Draw the verdict as a picture of 1200 x 630 to be shared.
+
+        Parameters
+        ----------
+        path
+            The file, which ends in ``.png``.
+        force
+            Whether an existing file is replaced.
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        FileExistsError
+            Where the file exists and is not to be replaced.
+        """
         if Path(path).suffix.lower() != ".png":
             raise ValueError(f"card: got {os.fspath(path)!r}; it takes .png")
         write_new(path, render_card(self), force=force)
 
     def to_html(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write one self-contained page: the answer, the pictures, the tables, the command."""
+        """Write one self-contained page: the answer, the pictures, the tables, the command.
+
+        Parameters
+        ----------
+        path
+            The file.
+        force
+            Whether an existing file is replaced.
+
+        Raises
+        ------
+        FileExistsError
+            Where the file exists and is not to be replaced.
+        """
         write_new(path, render_page(self).encode(), force=force)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from tokfrag.compare.contracts import Floor
+from tokfrag.compare.facts import CutFacts
 from tokfrag.compare.intervals import Interval, Scores, interval_of
 from tokfrag.compare.metric import Metric
 
@@ -18,97 +19,15 @@ FEW_STEPS = 200
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """FLOPs and bytes at the peak from the shapes alone, and by which formula.
-
-    ``attention`` are the FLOPs that grow with the square of what attends to each other.
-    """
-
-    flops: float
-    peak_bytes: float
-    attention: float
-    formula: str
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """One training step: FLOPs, seconds, and bytes of tensors alive at the peak."""
-
-    items: int
-    flops: float
-    peak_bytes: int
-    seconds: float
-    predicted: Prediction | None = None
-
-
-@dataclass(frozen=True)
-class CutFacts:
-    """A cut in numbers, all known before training. Costs are of the whole training part."""
-
-    family: str
-    pieces_p50: float
-    pieces_p99: float
-    padding_waste: float
-    units_per_piece: float
-    overlap: float
-    coverage: float
-    compression: float
-    vocabulary: int | None
-    unknown: float | None
-    keeps_position: bool
-    raw_bytes: int
-    pieces: int = 0
-    notes: tuple[str, ...] = ()
-    fit_seconds: float = 0.0
-    cut_seconds: float = 0.0
-    cut_bytes: int = 0
-    merge_seconds: float = 0.0
-    merge_bytes: int = 0
-    parameters: int = 0
-    embedding_parameters: int = 0
-    step_items: int = 0
-    step_seconds: float = 0.0
-    flops: float = 0.0
-    flops_predicted: float | None = None
-    flops_formula: str | None = None
-    attention_share: float | None = None
-    memory: int = 0
-    memory_predicted: float | None = None
-
-    def with_step(self, step: StepCost, items_per_sample: float) -> CutFacts:
-        """The same cut with what one training step costs, a sample."""
-        found = replace(
-            self,
-            step_items=step.items,
-            step_seconds=step.seconds,
-            flops=step.flops / step.items * items_per_sample,
-            memory=step.peak_bytes,
-        )
-        predicted = step.predicted
-        if predicted is None:
-            return found
-        return replace(
-            found,
-            flops_predicted=predicted.flops / step.items * items_per_sample,
-            flops_formula=predicted.formula,
-            attention_share=predicted.attention / predicted.flops,
-            memory_predicted=predicted.peak_bytes,
-        )
-
-    @property
-    def cut_rate(self) -> float:
-        """Bytes of pieces made a second."""
-        return self.cut_bytes / self.cut_seconds if self.cut_seconds else 0.0
-
-    @property
-    def merge_rate(self) -> float:
-        """Bytes of pieces merged a second."""
-        return self.merge_bytes / self.merge_seconds if self.merge_seconds else 0.0
-
-
-@dataclass(frozen=True)
 class Prices:
-    """What time and pieces cost, in whatever money: None where it is not to be counted."""
+    """What time and pieces cost, in whatever money: None where it is not to be counted.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Prices
+    >>> Prices(per_hour=3.0, per_million_pieces=0.5).of(seconds=1200, pieces=4e6)
+    3.0
+    """
 
     per_hour: float | None = None
     per_million_pieces: float | None = None
@@ -122,7 +41,18 @@ class Prices:
                 raise ValueError(f"{name}: got {price}; it takes a number from 0 up")
 
     def of(self, *, seconds: float, pieces: float) -> float | None:
-        """The price of so many seconds and pieces; None where neither has one."""
+        """The price of so many seconds and pieces; None where neither has one.
+
+        Parameters
+        ----------
+        seconds, pieces
+            What was used.
+
+        Returns
+        -------
+        float or None
+            In the money of the prices.
+        """
         if self.per_hour is None and self.per_million_pieces is None:
             return None
         time = seconds / 3600 * (self.per_hour or 0.0)
@@ -150,7 +80,16 @@ class Rung:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one cut: its rungs, or the reason why there are none."""
+    """One training of one cut: its rungs, or the reason why there are none.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Run, Rung
+    >>> from tokfrag.compare.metric import ACCURACY
+    >>> run = Run(0, (Rung(0.25, choose=0.9, score=0.88), Rung(1.0, choose=0.8, score=0.81)))
+    >>> run.at(1, ACCURACY).score
+    0.88
+    """
 
     seed: int
     rungs: tuple[Rung, ...] = ()
@@ -161,7 +100,18 @@ class Run:
 
     @classmethod
     def of(cls, held: Mapping[str, Any]) -> Run:
-        """A run as JSON holds it."""
+        """A run as JSON holds it.
+
+        Parameters
+        ----------
+        held
+            One of the ``runs`` of a row of :meth:`Report.to_dict`.
+
+        Returns
+        -------
+        Run
+            The same run.
+        """
         names = {f.name for f in fields(Run)} - {"rungs"}
         rungs = tuple(
             Rung(**{**rung, "items": tuple(rung.get("items", ()))}) for rung in held["rungs"]
@@ -172,6 +122,18 @@ class Run:
         """The rung that counts at a budget: of those so far, the best on the part to choose on.
 
         More training can make answers worse; who has a part to choose on would stop before.
+
+        Parameters
+        ----------
+        number
+            The budget's place in the ladder, from 0.
+        metric
+            Says which way is better.
+
+        Returns
+        -------
+        Rung
+            One of the first ``number + 1``.
         """
         best = self.rungs[0]
         for rung in self.rungs[1 : number + 1]:
@@ -202,7 +164,17 @@ class Honesty:
 
 @dataclass(frozen=True)
 class Row:
-    """A cut with its runs, or a baseline with its one score."""
+    """A cut with its runs, or a baseline with its one score.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Floor, Row, Run, Rung
+    >>> from tokfrag.compare.metric import ACCURACY
+    >>> runs = tuple(Run(i, (Rung(1.0, s, s, steps=400),)) for i, s in enumerate((0.75, 0.25)))
+    >>> row = Row("patch:4", ACCURACY, runs=runs, floors=(Floor("the majority class", 0.1),))
+    >>> row.quality, row.trained, row.passed()
+    (0.5, 'yes', 1)
+    """
 
     name: str
     metric: Metric
@@ -229,18 +201,43 @@ class Row:
         return [f"seed {run.seed}: {run.failure}" for run in self.runs if run.failure is not None]
 
     def scores(self, rung: int = -1) -> Scores | None:
-        """The scores of all seeds at a rung, part by part; None where nothing finished."""
+        """The scores of all seeds at a rung, part by part; None where nothing finished.
+
+        Parameters
+        ----------
+        rung
+            The budget's place in the ladder; the last where it is -1.
+
+        Returns
+        -------
+        Scores or None
+            A line a seed; one part where the problem does not tell them apart.
+        """
         runs = self.finished
         if not runs:
             return None
         number = rung if rung >= 0 else len(runs[0].rungs) - 1
         chosen = [run.at(number, self.metric) for run in runs]
         if all(len(r.items) == len(self.weights) for r in chosen) and self.weights:
-            return Scores(np.array([r.items for r in chosen]), np.array(self.weights))
-        return Scores(np.array([[r.score] for r in chosen]), np.ones(1))
+            values, weights = np.array([r.items for r in chosen]), np.array(self.weights)
+        else:
+            values, weights = np.array([[r.score] for r in chosen]), np.ones(1)
+        mean = Scores(values, weights).mean
+        return Scores(values, weights, self.metric.noise_unit(mean))
 
     def quality_at(self, rung: int) -> Interval | None:
-        """The mean over seeds at a rung with its 95 % interval, over seeds and parts."""
+        """The mean over seeds at a rung with its 95 % interval, over seeds and parts.
+
+        Parameters
+        ----------
+        rung
+            The budget's place in the ladder; the last where it is -1.
+
+        Returns
+        -------
+        Interval or None
+            A baseline's has no width; None where no training finished.
+        """
         if self.baseline is not None:
             return Interval(self.baseline, None)
         scores = self.scores(rung)
@@ -259,7 +256,18 @@ class Row:
         return None if found is None else found.half
 
     def passed(self, rung: int = -1) -> int:
-        """How many of its own floors the row has left behind at a rung, in their order."""
+        """How many of its own floors the row has left behind at a rung, in their order.
+
+        Parameters
+        ----------
+        rung
+            The budget's place in the ladder; the last where it is -1.
+
+        Returns
+        -------
+        int
+            From 0 to how many floors there are.
+        """
         found = self.quality_at(rung)
         if found is None:
             return 0
@@ -271,7 +279,18 @@ class Row:
         return count
 
     def begun(self, rung: int = -1) -> bool:
-        """Whether the row is past its first floor, or has none."""
+        """Whether the row is past its first floor, or has none.
+
+        Parameters
+        ----------
+        rung
+            The budget's place in the ladder; the last where it is -1.
+
+        Returns
+        -------
+        bool
+            False for a row that counting equals.
+        """
         return self.passed(rung) > 0 or not self.floors
 
     @property
@@ -345,7 +364,13 @@ class Row:
         return self.prices.of(seconds=self.seconds, pieces=self.pieces_used)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, flat, as JSON takes it."""
+        """Everything, flat, as JSON takes it.
+
+        Returns
+        -------
+        dict
+            Facts, scores, every run with its rungs.
+        """
         half, quality = self.half_interval, self.quality
         facts = {} if self.facts is None else asdict(self.facts)
         facts.pop("notes", None)
@@ -378,7 +403,22 @@ class Row:
 
     @classmethod
     def of(cls, held: Mapping[str, Any], metric: Metric, prices: Prices) -> Row:
-        """A row as JSON holds it, at other prices."""
+        """A row as JSON holds it, at other prices.
+
+        Parameters
+        ----------
+        held
+            What :meth:`to_dict` gave.
+        metric
+            What the report's scores are.
+        prices
+            What hours and pieces cost.
+
+        Returns
+        -------
+        Row
+            The same row.
+        """
         if held["kind"] == "baseline":
             return cls(held["name"], metric, baseline=held["quality"])
         facts = None

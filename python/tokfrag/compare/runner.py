@@ -29,6 +29,7 @@ from tokfrag.compare.contracts import (
     Samples,
     Split,
 )
+from tokfrag.compare.facts import CutFacts, StepCost
 from tokfrag.compare.gate import check_memory, probe_network
 from tokfrag.compare.measurement import (
     StepFlops,
@@ -41,7 +42,7 @@ from tokfrag.compare.parts import Parts
 from tokfrag.compare.prediction import predict_step
 from tokfrag.compare.problems import NextPiece
 from tokfrag.compare.roundtrip import round_trip
-from tokfrag.compare.row import CutFacts, Honesty, Run, Rung, StepCost
+from tokfrag.compare.row import Honesty, Run, Rung
 from tokfrag.compare.step import TrainingFailedError, outputs_of
 from tokfrag.compare.training import climb
 from tokfrag.compare.tuning import RateSearch

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tokfrag.compare.facts import CutFacts
 from tokfrag.compare.intervals import Interval
-from tokfrag.compare.row import CutFacts, Row
+from tokfrag.compare.row import Row
 
 _NOTHING = "-"
 
@@ -101,9 +102,12 @@ def behind_cell(row: Row, judge: Judge) -> str:
         return "untrained"
     apart = judge.behind(row)
     if apart is None:
-        return "best"
+        return "best" if row.trained == "yes" else "ahead"
     text = row.metric.difference_text(apart.mean, apart.half)
-    return text if apart.excludes_zero else f"{text} (tie)"
+    if apart.excludes_zero:
+        return text
+    # A row that has barely learnt ties with nothing, however wide its interval.
+    return f"{text} (tie)" if row.trained == "yes" else f"{text} (not told)"
 
 
 def pieces_cell(facts: CutFacts) -> str:

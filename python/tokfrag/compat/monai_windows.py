@@ -20,7 +20,15 @@ from tokfrag.fragments.streams.stitching import output_grid
 
 
 class SlidingWindows:
-    """Windows through the predictor and back: streamed, or whole where a gradient is wanted."""
+    """Windows through the predictor and back: streamed, or whole where a gradient is wanted.
+
+    Examples
+    --------
+    >>> grid = FragmentGrid((8,), 4, 2, edge="shift")
+    >>> source = torch.arange(8.0).reshape(1, 1, 8)
+    >>> SlidingWindows(source, grid, "uniform", 2, None, False).run(lambda x: 2 * x).tolist()
+    [[[0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]]]
+    """
 
     def __init__(
         self,
@@ -35,7 +43,18 @@ class SlidingWindows:
         self._batch_size, self._device, self._progress = batch_size, device, progress
 
     def run(self, predict: Callable[[Tensor], Any]) -> Any:
-        """The merged outputs."""
+        """The merged outputs.
+
+        Parameters
+        ----------
+        predict : callable
+            Takes (count, channels, *size) windows; returns a tensor, a sequence or a mapping.
+
+        Returns
+        -------
+        (batch, channels, *spatial) tensor, or a tuple or dict of them
+            As what ``predict`` returns; with a gradient where its outputs have one.
+        """
         first = self._first_outputs(predict) if torch.is_grad_enabled() else None
         if first is not None and any(part.requires_grad for part in _parts(first)):
             return self._with_gradient(predict, first)

@@ -123,6 +123,15 @@ class GridAggregator:
     ------
     ValueError, TypeError
         An argument, a location or a patch that does not fit; the message names it.
+
+    Examples
+    --------
+    >>> sampler = GridSampler(torch.arange(8.0).reshape(1, 8, 1, 1), (4, 1, 1), (2, 0, 0))
+    >>> aggregator = GridAggregator(sampler)
+    >>> for patch in sampler:
+    ...     aggregator.add_batch(patch["image"]["data"][None], patch["location"][None])
+    >>> aggregator.get_output_tensor().flatten().tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     """
 
     def __init__(self, sampler: GridSampler, overlap_mode: OverlapMode = "crop") -> None:
@@ -134,7 +143,22 @@ class GridAggregator:
         self._merger: FragmentMerger | _Crops | None = None
 
     def add_batch(self, batch_tensor: Tensor, locations: Tensor) -> None:
-        """Add patches ``(count, channels, *patch)`` at ``(count, 6)`` locations."""
+        """Take in some patches.
+
+        Parameters
+        ----------
+        batch_tensor : (count, channels, *patch) tensor
+            Of the sampler's patch size.
+        locations : (count, 6) tensor of integers
+            First positions and ends, as the sampler gives them.
+
+        Raises
+        ------
+        ValueError
+            A shape that does not fit; a location that is not the sampler's, or that came before.
+        TypeError
+            Integers under ``"average"`` or ``"hann"``.
+        """
         if batch_tensor.ndim != 5 or tuple(batch_tensor.shape[2:]) != self._sampler.patch_size:
             raise ValueError(
                 f"batch_tensor: got shape {tuple(batch_tensor.shape)}, takes (count, channels) + "
@@ -146,7 +170,18 @@ class GridAggregator:
         self._merger.add(batch_tensor.detach().cpu(), which)
 
     def get_output_tensor(self) -> Tensor:
-        """The whole, ``(channels, width, height, depth)``."""
+        """The whole, put together; padding of the sampler is cropped.
+
+        Returns
+        -------
+        (channels, width, height, depth) tensor
+            On the CPU.
+
+        Raises
+        ------
+        ValueError
+            Patches are missing.
+        """
         if self._merger is None:
             raise ValueError(f"locations: none of {self._sampler.grid.n} patches was added")
         output: Tensor = self._merger.result()[0]

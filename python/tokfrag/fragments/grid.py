@@ -65,8 +65,7 @@ class FragmentGrid:
         One integer for all axes, or one an axis; `stride` defaults to `size`.
     edge : "pad", "drop" or "shift"
     pad_mode : "constant", "reflect", "replicate" or "circular"
-        As in ``torch.nn.functional.pad``, at any distance; "reflect" does not repeat the last
-        position.
+        As in ``torch.nn.functional.pad``, at any distance; "reflect" repeats no last position.
     pad_value : bool, int, float or complex
         Fills what lies beyond the axis under "constant".
     offset : int or sequence of int
@@ -84,12 +83,13 @@ class FragmentGrid:
 
     Examples
     --------
-    >>> from tokfrag import FragmentGrid
     >>> grid = FragmentGrid((10,), size=4, stride=3, edge="shift")
     >>> grid.counts, grid.origins[:, 0].tolist()
     ((3,), [0, 3, 6])
     >>> grid.coverage().tolist()
     [1, 1, 1, 2, 1, 1, 2, 1, 1, 1]
+    >>> grid.shifted(np.random.default_rng(0)).offset
+    (2,)
     """
 
     __slots__ = (
@@ -127,7 +127,6 @@ class FragmentGrid:
     n: int
     #: How far the fragments and the data reach together; more than `shape` only with padding.
     padded_shape: tuple[int, ...]
-
     #: Where the first window starts on each axis, were there no padding.
     offset: tuple[int, ...]
     #: Positions before and after each axis over which windows go too.
@@ -135,7 +134,6 @@ class FragmentGrid:
     #: The same windows over all positions that they reach, those beyond the axes counted; None
     #: for a grid without offset and padding.
     inner: FragmentGrid | None
-
     _key: tuple[Any, ...]
     _hash: int
     _plan: GridPlan | None
@@ -194,7 +192,7 @@ class FragmentGrid:
             Only its shape is read.
         channels_last : bool
             Whether `x` is ``(batch, *space_time, channels)``.
-        size, stride, edge, pad_mode, pad_value, dilation
+        size, stride, edge, pad_mode, pad_value, dilation, offset, padding
             As in :class:`FragmentGrid`.
 
         Returns
@@ -203,8 +201,6 @@ class FragmentGrid:
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from tokfrag import FragmentGrid
         >>> FragmentGrid.of(np.zeros((1, 3, 32, 48)), 16).counts
         (2, 3)
         """
@@ -237,7 +233,7 @@ class FragmentGrid:
 
         Parameters
         ----------
-        shape, size, stride, edge, pad_mode, pad_value, dilation
+        shape, size, stride, edge, pad_mode, pad_value, dilation, offset, padding
             As the attributes of a grid hold them: one integer an axis.
 
         Returns
@@ -251,10 +247,18 @@ class FragmentGrid:
     def shifted(self, rng: np.random.Generator) -> FragmentGrid:
         """The grid with a random offset below its stride, for training: other windows each time.
 
-        >>> import numpy as np
-        >>> grid = FragmentGrid((100,), size=10, edge="drop").shifted(np.random.default_rng(0))
-        >>> grid.offset, grid.n
-        ((8,), 9)
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        FragmentGrid
+
+        Raises
+        ------
+        TypeError
+            `rng` is no generator.
         """
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng: got {type(rng).__name__}, takes a numpy.random.Generator")

@@ -39,7 +39,19 @@ class FragmentFeatures:
         self.size, self.stride, self.features = size, stride, features
 
     def fit(self, X: Any, y: Any = None) -> FragmentFeatures:
-        """Take over the shape of the series, ``(samples, length)`` or with channels between."""
+        """Take over the shape of the series.
+
+        Parameters
+        ----------
+        X : (samples, length) or (samples, channels, length) array or tensor
+        y : optional
+            Not looked at.
+
+        Returns
+        -------
+        FragmentFeatures
+            This one.
+        """
         shape = self._array(X).shape
         self.n_features_in_ = int(np.prod(shape[1:]))
         self.channels_ = shape[1]
@@ -47,7 +59,22 @@ class FragmentFeatures:
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """The features, ``(samples, channels * windows * features)``."""
+        """The features of the windows of each series, one row a sample.
+
+        Parameters
+        ----------
+        X : (samples, length) or (samples, channels, length) array or tensor
+            Of the channels and length that `fit` has seen.
+
+        Returns
+        -------
+        (samples, channels * windows * features) array
+
+        Raises
+        ------
+        ValueError
+            It is not fitted, or the series have another shape.
+        """
         if not hasattr(self, "grid_"):
             raise ValueError("transform: got an unfitted transformer, call fit first")
         array = self._array(X)
@@ -61,11 +88,32 @@ class FragmentFeatures:
         return rows
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
-        """`fit`, then `transform`."""
+        """`fit`, then `transform`.
+
+        Parameters
+        ----------
+        X : (samples, length) or (samples, channels, length) array or tensor
+        y : optional
+            Not looked at.
+
+        Returns
+        -------
+        (samples, channels * windows * features) array
+        """
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """A name a column: channel, window, feature."""
+        """A name a column: channel, window, feature.
+
+        Parameters
+        ----------
+        input_features : optional
+            Not looked at.
+
+        Returns
+        -------
+        (channels * windows * features,) array of str, dtype object
+        """
         return np.array(
             [
                 f"channel{channel}__window{window}__{name}"
@@ -77,11 +125,32 @@ class FragmentFeatures:
         )
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """The arguments of the constructor, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        deep : bool
+            Makes no difference: no argument has parameters of its own.
+
+        Returns
+        -------
+        dict
+        """
         return {"size": self.size, "stride": self.stride, "features": self.features}
 
     def set_params(self, **params: Any) -> FragmentFeatures:
-        """Set arguments of the constructor."""
+        """Set arguments of the constructor, as scikit-learn does.
+
+        Returns
+        -------
+        FragmentFeatures
+            This one.
+
+        Raises
+        ------
+        ValueError
+            A name is no argument.
+        """
         for name, value in params.items():
             if name not in self.get_params():
                 raise ValueError(f"{name}: not a parameter; takes {sorted(self.get_params())}")

@@ -263,6 +263,11 @@ class GramLasso:
         -------
         float
             1 for a perfect fit; 0 for one no better than the mean.
+
+        Raises
+        ------
+        ValueError
+            `y` is of another shape than what is predicted for `x`.
         """
         predicted = self.predict(x)
         targets = real_array(y, "y")

@@ -90,6 +90,11 @@ class Packed:
         Returns
         -------
         Packed
+
+        Raises
+        ------
+        ValueError
+            They are out of this range, or not in order.
         """
         if not 0 <= begin <= end <= len(self):
             raise ValueError(f"begin, end: got {begin} and {end}, takes 0 to {len(self)} in order")
@@ -117,6 +122,11 @@ class Packed:
         Returns
         -------
         Packed
+
+        Raises
+        ------
+        IndexError
+            There is no row of such a number.
         """
         rows = np.asarray(rows, np.int64)
         if ((rows < 0) | (rows >= len(self))).any():

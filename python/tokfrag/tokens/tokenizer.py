@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from tokfrag.tokens.arguments import id_array, into, text_list
+from tokfrag.tokens.arguments import into, text_list
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.calling import call
 from tokfrag.tokens.chatting import apply_chat_template
 from tokfrag.tokens.continuation import continue_from, first_difference, is_canonical, splice
+from tokfrag.tokens.counting import count, truncate
+from tokfrag.tokens.decoding import decode, decode_batch, decode_bytes, stream_decoder
 from tokfrag.tokens.formats.huggingface_writer import write_huggingface
 from tokfrag.tokens.formats.tiktoken_writer import write_tiktoken
 from tokfrag.tokens.live import live
 from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.origins import FilePath, Origins
-from tokfrag.tokens.patterns import replace_surrogates
 from tokfrag.tokens.pretrained.writing import save_pretrained
 from tokfrag.tokens.shards.writing import encode_files
 from tokfrag.tokens.specification import AddedToken, Specification
 from tokfrag.tokens.standins.huggingface import HuggingFaceTokenizer
 from tokfrag.tokens.standins.tiktoken import Encoding
-from tokfrag.tokens.stream_decoder import StreamDecoder
 from tokfrag.tokens.token_lists import added_to
 from tokfrag.tokens.training.byte_pair import extend_vocabulary
 from tokfrag.tokens.training.word_counts import Source, count_words
@@ -257,37 +257,6 @@ class Tokenizer(Origins):
             )
         return way.encode_batch(items, sought, threads)
 
-    def count(
-        self,
-        texts: str | bytes | Iterable[str | bytes],
-        *,
-        allowed_special: Names = (),
-        threads: int | None = None,
-    ) -> Any:
-        """Count the tokens of a text, or of each of many, without keeping their ids.
-
-        Parameters
-        ----------
-        texts : str, bytes, or iterable of them
-        allowed_special : "all" or collection of str
-            As in :meth:`encode`.
-        threads : int, optional
-            By default as many as there are processors.
-
-        Returns
-        -------
-        int or (texts,) array, int64
-            An int for one text.
-        """
-        way = self.text_pipeline
-        sought = way.sought(allowed_special)
-        if isinstance(texts, (str, bytes)):
-            # Ids that are few are made in less time than many texts are got ready.
-            if len(texts) < 4096:
-                return len(way.encode(texts, sought))
-            return int(way.count_batch([texts], sought, threads)[0])
-        return way.count_batch(text_list(texts), sought, threads)
-
     def encode_with_offsets(
         self,
         text: str | bytes,
@@ -322,50 +291,8 @@ class Tokenizer(Origins):
         sought = self.text_pipeline.sought(allowed_special)
         return self.text_pipeline.encode_with_offsets(text, sought, unit)
 
-    def truncate(self, text: str | bytes, max_tokens: int, *, allowed_special: Names = ()) -> Any:
-        """The longest beginning of a text found to have at most ``max_tokens`` tokens.
-
-        It ends at the end of a token and of a character. No more of the text is encoded than that
-        takes.
-
-        Parameters
-        ----------
-        text : str or bytes
-        max_tokens : int
-            0 or more.
-        allowed_special : "all" or collection of str
-            As in :meth:`encode`.
-
-        Returns
-        -------
-        str or bytes
-            As ``text`` is; the text itself if it is short enough.
-
-        Raises
-        ------
-        ValueError
-            ``max_tokens`` is negative.
-        """
-        if max_tokens < 0:
-            raise ValueError(f"max_tokens: got {max_tokens}, takes 0 or more")
-        way = self.text_pipeline
-        sought = way.sought(allowed_special)
-        ids, spans = way.encode_spans(text, sought, max_tokens + 1)
-        if len(ids) <= max_tokens:
-            return text
-        utf8 = text if isinstance(text, bytes) else replace_surrogates(text).encode()
-        # Alone, a beginning may have more tokens than it has in the text: then less of it is taken.
-        kept, step = max_tokens, 1
-        while kept > 0:
-            end = int(spans[kept - 1, 1])
-            while 0 < end < len(utf8) and utf8[end] & 0xC0 == 0x80:
-                end -= 1
-            part = utf8[:end] if isinstance(text, bytes) else utf8[:end].decode()
-            if len(way.encode(part, sought)) <= max_tokens:
-                return part
-            kept, step = kept - step, 2 * step
-        return text[:0]
-
+    count = count
+    truncate = truncate
     __call__ = call
     apply_chat_template = apply_chat_template
 
@@ -379,113 +306,10 @@ class Tokenizer(Origins):
 
     # Decoding.
 
-    def decode(
-        self,
-        ids: ArrayLike,
-        *,
-        errors: str = "replace",
-        unknown: str = "error",
-        skip_special_tokens: bool = False,
-    ) -> str:
-        """The text of ids.
-
-        Parameters
-        ----------
-        ids : array, tensor or sequence of int
-        errors : str
-            What to do with bytes that are not UTF-8, such as half a character: as in
-            ``bytes.decode``.
-        unknown : "error" or "skip"
-            An id that no token has raises ``IndexError`` with its position, or is passed over.
-        skip_special_tokens : bool
-            Whether special tokens are left out.
-
-        Returns
-        -------
-        str
-        """
-        known = self._to_decode(ids, unknown, skip_special_tokens)
-        return self.text_pipeline.model.decode(known).decode("utf-8", errors)
-
-    def decode_bytes(self, ids: ArrayLike) -> bytes:
-        """The bytes of ids; a byte-pair tokenizer gives back exactly the bytes it encoded.
-
-        Parameters
-        ----------
-        ids : array, tensor or sequence of int
-
-        Returns
-        -------
-        bytes
-        """
-        return self.text_pipeline.model.decode(id_array(ids))
-
-    def decode_batch(
-        self,
-        batch: TokenBatch | Iterable[ArrayLike],
-        *,
-        errors: str = "replace",
-        unknown: str = "error",
-        skip_special_tokens: bool = False,
-    ) -> list[str]:
-        """The texts of many rows of ids.
-
-        Parameters
-        ----------
-        batch : TokenBatch, or iterable of arrays of int
-        errors, unknown, skip_special_tokens
-            As in :meth:`decode`.
-
-        Returns
-        -------
-        list of str
-            One a row.
-        """
-        return [
-            self.decode(
-                row, errors=errors, unknown=unknown, skip_special_tokens=skip_special_tokens
-            )
-            for row in batch
-        ]
-
-    def stream_decoder(
-        self,
-        *,
-        errors: str = "replace",
-        skip_special_tokens: bool = False,
-        prompt_ids: ArrayLike = (),
-    ) -> StreamDecoder:
-        """Decode id by id, giving text out as soon as its characters are whole.
-
-        Parameters
-        ----------
-        errors, skip_special_tokens
-            As in :meth:`decode`.
-        prompt_ids : (ids,) integers, optional
-            Stand before the ids to come; only what these add to their text is given.
-
-        Returns
-        -------
-        StreamDecoder
-            Takes ids by ``push``, and gives the rest by ``finish``.
-        """
-        way = self.text_pipeline
-        skipped = way.special_tokens.values() if skip_special_tokens else ()
-        prompt = id_array(prompt_ids).tolist()
-        return StreamDecoder(way.model.joiner(), errors, skipped, prompt)
-
-    def _to_decode(self, ids: ArrayLike, unknown: str, skip_special: bool) -> NDArray[Any]:
-        if unknown not in ("error", "skip"):
-            raise ValueError(f"unknown: got {unknown!r}, takes 'error' or 'skip'")
-        numbers = id_array(ids)
-        way = self.text_pipeline
-        if skip_special:
-            numbers = numbers[~np.isin(numbers, list(way.special_tokens.values()))]
-        if unknown == "skip":
-            kinds, places = np.unique(numbers, return_inverse=True)
-            known = [way.model.token_bytes(id) is not None for id in kinds.tolist()]
-            numbers = numbers[np.array(known, bool)[places]]
-        return np.ascontiguousarray(numbers)
+    decode = decode
+    decode_bytes = decode_bytes
+    decode_batch = decode_batch
+    stream_decoder = stream_decoder
 
     # Training goes on.
 

@@ -31,7 +31,17 @@ def _array(train: Samples, name: str) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Quantised:
-    """Every value a token: one of ``levels`` equal steps between the ends seen in training."""
+    """Every value a token: one of ``levels`` equal steps between the ends seen in training.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import Quantised, Samples
+    >>> import numpy as np
+    >>> x = np.array([[[0.0, 1.0, 2.0, 3.0]]])
+    >>> fitted = Quantised(4).fit(Samples(x))
+    >>> fitted.cut(x).values.tolist()
+    [[0, 1, 2, 3]]
+    """
 
     levels: int = 16
     word: str = "pixels"
@@ -44,21 +54,62 @@ class Quantised:
 
     @classmethod
     def read(cls, word: str, args: str, flags: Sequence[str], merge: str | None) -> Quantised:
-        """From a short name: ``pixels:LEVELS`` or ``values:LEVELS``."""
+        """From a short name: ``pixels:LEVELS`` or ``values:LEVELS``.
+
+        Parameters
+        ----------
+        word
+            What stands before the colon.
+        args
+            How many levels; 16 where nothing stands there.
+        flags
+            The words between plus signs; only a patch takes any.
+        merge
+            How the network joins pieces; by attention where it is None.
+
+        Returns
+        -------
+        Quantised
+            The cut.
+
+        Raises
+        ------
+        ValueError
+            Where there are flags, or no whole number of levels.
+        """
         refuse_flags(flags)
         return cls(read_number(args, 16), word, merge or "attention")
 
     @property
     def name(self) -> str:
+        """The short name that stands for this cut, and names its row."""
         return f"{self.word}:{self.levels}" + (
             "" if self.merge == "attention" else f"@{self.merge}"
         )
 
     @property
     def family(self) -> str:
+        """Always ``"tokens"``."""
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
+        """Find the ends of the values, leaving out one in 2000 at either.
+
+        Parameters
+        ----------
+        train
+            The part to learn from: ``x`` is an array of samples, channels and space-time.
+
+        Returns
+        -------
+        FittedCut
+            The shape of its pieces, and the function that makes them.
+
+        Raises
+        ------
+        ValueError
+            For texts, and where all values are one.
+        """
         x = _array(train, self.name)
         low, high = np.quantile(x, (0.0005, 0.9995))
         if not high > low:
@@ -81,6 +132,15 @@ class Patches:
 
     One number stands for every axis. ``difference`` adds, to each channel, its change along the
     first axis. ``window`` weighs the fragments where answers are merged into whole arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokfrag.compare import Patches, Samples
+    >>> x = np.random.default_rng(0).normal(size=(10, 1, 8, 8))
+    >>> fitted = Patches((4,), (2,)).fit(Samples(x))
+    >>> fitted.cut(x).values.shape, fitted.spec.n
+    ((10, 9, 1, 4, 4), 9)
     """
 
     size: tuple[int, ...] | None
@@ -100,7 +160,27 @@ class Patches:
 
     @classmethod
     def read(cls, args: str, flags: Sequence[str], merge: str | None) -> Patches:
-        """From a short name: ``patch:SIZE/STRIDE`` and what stands between plus signs."""
+        """From a short name: ``patch:SIZE/STRIDE`` and what stands between plus signs.
+
+        Parameters
+        ----------
+        args
+            The size, and the stride after a slash, in positions; ``x`` stands between axes.
+        flags
+            An edge rule, a window, ``diff``.
+        merge
+            How the network joins pieces; by attention where it is None.
+
+        Returns
+        -------
+        Patches
+            The cut.
+
+        Raises
+        ------
+        ValueError
+            For a flag that a patch does not take, or sizes that are no numbers.
+        """
         size, stride = read_geometry(args)
         edges = [edge for edge in _EDGES if edge in flags]
         windows = [window for window in _WINDOWS if window in flags]
@@ -119,7 +199,27 @@ class Patches:
 
     @classmethod
     def read_whole(cls, args: str, flags: Sequence[str], merge: str | None) -> Patches:
-        """From the short name ``whole``: one fragment."""
+        """From the short name ``whole``: one fragment.
+
+        Parameters
+        ----------
+        args
+            Nothing stands after the colon.
+        flags
+            The words between plus signs; only a patch takes any.
+        merge
+            How the network joins pieces; by attention where it is None.
+
+        Returns
+        -------
+        Patches
+            The cut.
+
+        Raises
+        ------
+        ValueError
+            Where there are flags, or anything after a colon.
+        """
         refuse_flags(flags)
         if args:
             raise ValueError(f"whole takes nothing after a colon, got {args!r}")
@@ -127,11 +227,23 @@ class Patches:
 
     @classmethod
     def of_grid(cls, grid: FragmentGrid) -> Patches:
-        """The cut that a grid describes, for samples of the grid's shape."""
+        """The cut that a grid describes, for samples of the grid's shape.
+
+        Parameters
+        ----------
+        grid
+            Where the fragments lie.
+
+        Returns
+        -------
+        Patches
+            The cut.
+        """
         return cls(grid.size, grid.stride, grid.edge, given=grid)
 
     @property
     def name(self) -> str:
+        """The short name that stands for this cut, and names its row."""
         if self.size is None:
             text = "whole"
         else:
@@ -145,10 +257,27 @@ class Patches:
 
     @property
     def family(self) -> str:
+        """Always ``"fragments"``."""
         return "fragments"
 
     def grid(self, shape: tuple[int, ...]) -> FragmentGrid:
-        """The grid on one sample of ``shape``."""
+        """The grid on one sample of ``shape``.
+
+        Parameters
+        ----------
+        shape
+            Positions along each axis of space and time.
+
+        Returns
+        -------
+        FragmentGrid
+            Where the fragments lie.
+
+        Raises
+        ------
+        ValueError
+            Where a fragment does not fit, or the cut was made from a grid of another shape.
+        """
         if self.given is not None:
             if self.given.shape != shape:
                 raise ValueError(
@@ -166,6 +295,23 @@ class Patches:
             return FragmentGrid(shape, size, stride, edge=self.edge)
 
     def fit(self, train: Samples) -> FittedCut:
+        """Lay the grid, and find each channel's mean and spread.
+
+        Parameters
+        ----------
+        train
+            The part to learn from: ``x`` is an array of samples, channels and space-time.
+
+        Returns
+        -------
+        FittedCut
+            The shape of its pieces, and the function that makes them.
+
+        Raises
+        ------
+        ValueError
+            For texts, and where a fragment does not fit the samples.
+        """
         x = _array(train, self.name)
         shape = x.shape[2:]
         grid = self.grid(shape)

@@ -43,6 +43,16 @@ def parse_cut(text: str) -> Cut:
     ``hf:FOLDER``: a tokenizer on disk. ``@concat``, ``@mean``, ``@attention``: how the network
     joins the pieces.
 
+    Parameters
+    ----------
+    text
+        The name.
+
+    Returns
+    -------
+    Cut
+        The cut; it has not seen any data.
+
     Raises
     ------
     ValueError
@@ -72,7 +82,32 @@ def parse_cut(text: str) -> Cut:
 
 
 def as_cut(value: Any) -> Cut:
-    """A cut from what a user holds: a short name, a size, a fragment grid, a tokenizer, a cut."""
+    """A cut from what a user holds: a short name, a size, a fragment grid, a tokenizer, a cut.
+
+    Parameters
+    ----------
+    value
+        A short name (see :func:`parse_cut`), a path, a size in positions or one an axis, a
+        ``FragmentGrid``, an object with ``encode``, or one with the members of :class:`Cut`.
+
+    Returns
+    -------
+    Cut
+        The cut; one that is given as such is given back.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        For a name or a size that cannot be.
+
+    Examples
+    --------
+    >>> from tokfrag.compare import as_cut
+    >>> as_cut(4).name, as_cut((2, 8, 8)).name
+    ('patch:4', 'patch:2x8x8')
+    """
     if isinstance(value, str):
         return parse_cut(value)
     if isinstance(value, Path):

@@ -175,6 +175,17 @@ class TokenizerCut:
 
     Special tokens stay off. With ``decode(ids)`` it can be shown to lose nothing; without, its row
     stands below the line.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> from tokfrag.compare import Samples, TokenizerCut
+    >>> cut = TokenizerCut(Tokenizer.train(iter(["to be or not to be"]), 260))
+    >>> cut.name
+    'tokenizer:260'
+    >>> fitted = cut.fit(Samples([b"to be"]))
+    >>> fitted.decode(fitted.cut([b"to be"]).values[0])
+    b'to be'
     """
 
     tokenizer: Any
@@ -187,6 +198,7 @@ class TokenizerCut:
 
     @property
     def name(self) -> str:
+        """The name it was given, or its type with the size of its vocabulary."""
         if self.given_name is not None:
             return self.given_name
         size = _vocabulary_size(self.tokenizer)
@@ -195,10 +207,27 @@ class TokenizerCut:
 
     @property
     def family(self) -> str:
+        """Always ``"tokens"``."""
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
-        """Make room for the longest training sample; a tokenizer has nothing to learn."""
+        """Make room for the longest training sample; a tokenizer has nothing to learn.
+
+        Parameters
+        ----------
+        train
+            The part to learn from: ``x`` is a list of bytes.
+
+        Returns
+        -------
+        FittedCut
+            The shape of its pieces, and the function that makes them.
+
+        Raises
+        ------
+        ValueError
+            For arrays, which are no text.
+        """
         check_texts(train, self.name)
         spoken = Adapter.of(self.tokenizer)
 
@@ -252,19 +281,46 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 @dataclass(frozen=True)
 class TokenizerFile:
-    """A tokenizer on disk, named by its path; ``hf:`` stands before a folder."""
+    """A tokenizer on disk, named by its path; ``hf:`` stands before a folder.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> from tokfrag.compare import Samples, TokenizerFile
+    >>> Tokenizer.train(iter(["to be or not to be"]), 260).save("shakespeare.json")
+    >>> cut = TokenizerFile.read("shakespeare.json@mean")
+    >>> cut.name, cut.fit(Samples([b"to be"])).spec.vocabulary
+    ('shakespeare.json@mean', 260)
+    """
 
     path: str
     merge: str = "attention"
 
     @classmethod
     def read(cls, text: str) -> TokenizerFile:
-        """From a command line: the path, and how pieces are joined after an ``@``."""
+        """From a command line: the path, and how pieces are joined after an ``@``.
+
+        Parameters
+        ----------
+        text
+            Such as ``tokenizer.json@mean``.
+
+        Returns
+        -------
+        TokenizerFile
+            The cut.
+
+        Raises
+        ------
+        ValueError
+            Where pieces cannot be joined in that way.
+        """
         path, _, merge = text.rpartition("@") if "@" in text else (text, "", "")
         return cls(path, check_merge(merge or "attention"))
 
     @property
     def name(self) -> str:
+        """The file's name; of a ``tokenizer.json``, the folder's too."""
         path = Path(self.path.removeprefix("hf:"))
         plain = path.name.removesuffix(".gz")
         # Many files are called tokenizer.json; the folder tells them apart.
@@ -273,9 +329,28 @@ class TokenizerFile:
 
     @property
     def family(self) -> str:
+        """Always ``"tokens"``."""
         return "tokens"
 
     def fit(self, train: Samples) -> FittedCut:
-        """Load the tokenizer."""
+        """Load the tokenizer.
+
+        Parameters
+        ----------
+        train
+            The part to learn from: ``x`` is a list of bytes.
+
+        Returns
+        -------
+        FittedCut
+            The shape of its pieces, and the function that makes them.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is no such file.
+        ValueError
+            For a file that is no tokenizer, and for arrays, which are no text.
+        """
         tokenizer = load_tokenizer(Path(self.path.removeprefix("hf:")))
         return TokenizerCut(tokenizer, self.merge, self.name).fit(train)

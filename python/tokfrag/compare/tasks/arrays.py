@@ -91,7 +91,18 @@ class ArrayTask:
         return f"{len(self.x)} samples{shape}"
 
     def split(self) -> Split:
-        """The official test part, or every fifth sample; groups stay together."""
+        """The official test part, or every fifth sample; groups stay together.
+
+        Returns
+        -------
+        Split
+            Without a part to choose on: it is taken from the part to learn from.
+
+        Raises
+        ------
+        ValueError
+            Where there are too few samples or groups to be split.
+        """
         if self.test is not None:
             return Split(Samples(self.x, self.y), Samples(*self.test))
         groups = np.arange(len(self.x))
@@ -112,7 +123,13 @@ class ArrayTask:
         return Split(whole.take(learn), whole.take(test))
 
     def problem(self) -> Problem:
-        """Classes for whole numbers, values for floats."""
+        """Classes for whole numbers, values for floats.
+
+        Returns
+        -------
+        Problem
+            ``Classify`` or ``Forecast``.
+        """
         from tokfrag.compare.problems import Classify, Forecast
 
         if np.issubdtype(self.y.dtype, np.integer):
@@ -120,16 +137,41 @@ class ArrayTask:
         return Forecast(int(np.prod(self.y.shape[1:])))
 
     def baselines(self, split: Split) -> Mapping[str, float]:
-        """The most frequent class, or the mean of the training part."""
+        """The most frequent class, or the mean of the training part.
+
+        Parameters
+        ----------
+        split
+            The parts, as :meth:`split` gives them.
+
+        Returns
+        -------
+        mapping of str to float
+            One score, by its name.
+        """
         if np.issubdtype(split.train.y.dtype, np.integer):
             return {"majority class": majority(split.train.y, split.test.y)}
         guess = split.train.y.mean(axis=0)
         return {"training mean": float(np.mean((split.test.y - guess) ** 2))}
 
     def default_cuts(self) -> Sequence[str]:
+        """Bytes and byte pairs for texts, one of 16 levels a value for arrays.
+
+        Returns
+        -------
+        sequence of str
+            Short names.
+        """
         return ("bytes", "bpe:512") if not isinstance(self.x, np.ndarray) else ("pixels:16",)
 
     def default_budget(self) -> str:
+        """Enough for a small array on one processor in a minute or so.
+
+        Returns
+        -------
+        str
+            In operations, so that it means the same on every machine.
+        """
         return "20 GFLOP"
 
 

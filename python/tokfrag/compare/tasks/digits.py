@@ -44,22 +44,27 @@ class DigitsTask:
         return Recipe(batch=16, width=32, rate=4e-3)
 
     def split(self) -> Split:
+        """Every fifth picture is held out, or the file's own test part."""
         return self._split
 
     def problem(self) -> Problem:
+        """One of ten digits, or of the user's classes."""
         from tokfrag.compare.problems import Classify
 
         return Classify(int(self._split.train.y.max()) + 1)
 
     def baselines(self, split: Split) -> Mapping[str, float]:
+        """Always the most frequent digit."""
         return {"majority class": majority(split.train.y, split.test.y)}
 
     def default_cuts(self) -> Sequence[str]:
+        """Pixels, and patches that fit the pictures."""
         if self._split.train.x.shape[-1] <= 8:
             return ("pixels:16", "patch:2", "patch:4/2", "patch:4", "patch:2@mean")
         return ("patch:4", "patch:7", "patch:10/5", "patch:14/7", "patch:10/5@mean")
 
     def default_budget(self) -> str:
+        """What a training may spend, in operations."""
         return "44 GFLOP"
 
 

@@ -59,17 +59,21 @@ class MotionTask:
         return Recipe(batch=32)
 
     def split(self) -> Split:
+        """A fifth of the clips is held out, of digits that no other clip shows."""
         return self._split
 
     def problem(self) -> Problem:
+        """One of eight directions, or of 55 pairs of digits."""
         from tokfrag.compare.problems import Classify
 
         return Classify(self._classes)
 
     def baselines(self, split: Split) -> Mapping[str, float]:
+        """Always the most frequent label."""
         return {"majority class": majority(split.train.y, split.test.y)}
 
     def default_cuts(self) -> Sequence[str]:
+        """Whole frames, and fragments that last two and four frames."""
         frames, rows, columns = self._split.train.x.shape[2:]
         frame, half = f"{rows}x{columns}", f"{rows // 2}x{columns // 2}"
         names = [f"patch:1x{frame}", f"patch:1x{frame}+diff", f"patch:2x{half}"]
@@ -78,6 +82,7 @@ class MotionTask:
         return names
 
     def default_budget(self) -> str:
+        """What a training may spend, in operations."""
         return "80 GFLOP"
 
 

@@ -77,26 +77,32 @@ class SeriesTask:
 
     @property
     def recipe(self) -> Recipe:
+        """Batches and a first rate that suit this data."""
         return Recipe(batch=16, rate=2e-3)
 
     def split(self) -> Split:
+        """In the order of time: learn, choose, judge."""
         return self._split
 
     def problem(self) -> Problem:
+        """The next ``horizon`` values."""
         from tokfrag.compare.problems import Forecast
 
         return Forecast(self.horizon)
 
     def baselines(self, split: Split) -> Mapping[str, float]:
+        """Persistence, and one linear model for all columns."""
         return {
             "persistence": float(np.mean(np.square(split.test.y, dtype=np.float64))),
             "linear model": _linear_error(split),
         }
 
     def default_cuts(self) -> Sequence[str]:
+        """Fragments from 8 values up to all."""
         return ("patch:8", "patch:16/8", "patch:24", "patch:48", "whole")
 
     def default_budget(self) -> str:
+        """What a training may spend, in operations."""
         return "80 GFLOP"
 
     def _windows(self, values: NDArray[np.float64], most: int | None) -> Samples:

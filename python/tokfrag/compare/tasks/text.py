@@ -49,17 +49,21 @@ class TextTask:
 
     @property
     def recipe(self) -> Recipe:
+        """Batches and a first rate that suit this data."""
         return Recipe(batch=8, rate=6e-3, width=32)
 
     def split(self) -> Split:
+        """The last tenth of the text is held out."""
         return self._split
 
     def problem(self) -> Problem:
+        """Every piece from those before it."""
         from tokfrag.compare.problems import PredictNext
 
         return PredictNext()
 
     def baselines(self, split: Split) -> Mapping[str, float]:
+        """Byte frequencies of the training part, and xz that has seen it."""
         train, test = b"".join(split.train.x), b"".join(split.test.x)
         together = len(lzma.compress(train + test)) - len(lzma.compress(train))
         return {
@@ -68,9 +72,11 @@ class TextTask:
         }
 
     def default_cuts(self) -> Sequence[str]:
+        """Bytes, characters, byte pairs, windows of bytes."""
         return ("bytes", "chars", "bpe:512", "bpe:2048", "window:8/4")
 
     def default_budget(self) -> str:
+        """What a training may spend, in operations."""
         return "120 GFLOP"
 
 

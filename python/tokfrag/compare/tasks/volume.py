@@ -35,17 +35,21 @@ class VolumeTask:
 
     @property
     def recipe(self) -> Recipe:
+        """Batches and a first rate that suit this data."""
         return Recipe(batch=1, rate=5e-3, width=32)
 
     def split(self) -> Split:
+        """The last quarter of the volumes is held out."""
         return self._split
 
     def problem(self) -> Problem:
+        """A label for every position."""
         from tokfrag.compare.problems import Segment
 
         return Segment(int(self._split.train.y.max()) + 1)
 
     def baselines(self, split: Split) -> Mapping[str, float]:
+        """Always the largest class, and the best threshold on brightness."""
         labels, counts = np.unique(split.train.y, return_counts=True)
         return {
             "largest class": float(np.mean(split.test.y == labels[np.argmax(counts)])),
@@ -53,6 +57,7 @@ class VolumeTask:
         }
 
     def default_cuts(self) -> Sequence[str]:
+        """All of the volume, and fragments of a half and a quarter of it."""
         extent = min(self._split.train.x.shape[2:])
         half, quarter = extent // 2, extent // 4
         return (
@@ -64,6 +69,7 @@ class VolumeTask:
         )
 
     def default_budget(self) -> str:
+        """What a training may spend, in operations."""
         return "60 GFLOP"
 
 

@@ -126,21 +126,21 @@ def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: int) ->
 
 
 def draw_differences(axes: Any, outcome: Outcome) -> None:
-    """How far each row is from the best with its interval; ties are hollow."""
+    """How far each row is from the one ahead with its interval; hollow where zero lies inside."""
     shades = colours(outcome)
     metric = outcome.metric
     rows = outcome.ranked
     for place, row in enumerate(rows):
         apart = outcome.behind(row)
         mean, half = (0.0, 0.0) if apart is None else (apart.mean, apart.half or 0.0)
-        tie = apart is not None and not apart.excludes_zero
+        unclear = apart is not None and not apart.excludes_zero
         axes.errorbar(
             mean * metric.scale,
             place,
             xerr=half * metric.scale or None,
             fmt="o",
             color=shades[row.name],
-            markerfacecolor="white" if tie else shades[row.name],
+            markerfacecolor="white" if unclear else shades[row.name],
             capsize=3,
         )
     axes.axvline(0, color="#bbbbbb", lw=1, zorder=0)
@@ -149,8 +149,8 @@ def draw_differences(axes: Any, outcome: Outcome) -> None:
     axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     if not rows:
         axes.text(0.5, 0.5, "no row counts", transform=axes.transAxes, ha="center", color=GREY)
-    best = "" if outcome.best is None else f" to {outcome.best.name} at {outcome.budgets[-1]}"
-    axes.set_title(f"Difference{best}", fontsize=9)
+    ahead = "" if outcome.ahead is None else f" to {outcome.ahead.name} at {outcome.budgets[-1]}"
+    axes.set_title(f"Difference{ahead}", fontsize=9)
     axes.set_xlabel(f"{metric.name}{f' in {metric.unit}' if metric.unit else ''}", fontsize=8)
     axes.tick_params(labelsize=8)
     for side in ("top", "right"):
@@ -158,8 +158,7 @@ def draw_differences(axes: Any, outcome: Outcome) -> None:
 
 
 def _tied(outcome: Outcome, row: Row) -> bool:
-    apart = outcome.behind(row)
-    return apart is not None and not apart.excludes_zero
+    return row is not outcome.best and row in outcome.ties()
 
 
 #: Pieces beside each other take turns in these.

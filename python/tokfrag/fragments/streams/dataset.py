@@ -81,7 +81,17 @@ class FragmentDataset:
         return (fragment, int(self.numbers(at, at + 1)[0])) if self.with_index else fragment
 
     def numbers(self, first: int, last: int) -> NDArray[np.int64]:
-        """The windows' numbers of fragments [first, last), over the batch and then the grid."""
+        """The windows' numbers of some fragments, over the batch and then the grid.
+
+        Parameters
+        ----------
+        first, last : int
+            Fragments [first, last).
+
+        Returns
+        -------
+        (last - first,) array, int64
+        """
         if self._chosen is None:
             return np.arange(first, last)
         entries, at = np.divmod(np.arange(first, last), max(1, self._windows))
@@ -94,7 +104,23 @@ class FragmentDataset:
         return self.grid.n if self._chosen is None else len(self._chosen)
 
     def slice(self, first: int, last: int) -> Any:
-        """Fragments [first, last) in one array, (last - first, channels, *size), untransformed."""
+        """Some fragments in one array, untransformed.
+
+        Parameters
+        ----------
+        first, last : int
+            Fragments [first, last).
+
+        Returns
+        -------
+        (last - first, channels, *size) array or tensor
+            A tensor where the dataset's array is one.
+
+        Raises
+        ------
+        IndexError
+            They are not all in the dataset, or `last` is before `first`.
+        """
         if not 0 <= first <= last <= len(self):
             raise IndexError(f"slice: got [{first}, {last}), takes a part of [0, {len(self)})")
         return self._cut(first, last)

@@ -51,6 +51,7 @@ class DeviceStitcher(Stitcher):
     def add(
         self, first: int, fragments: Tensor, weights: NDArray[np.float64] | None = None
     ) -> None:
+        """Add fragments [first, first + count) of the entry to the sums on their device."""
         wide = self._widened(fragments)
         replaced = None if weights is None else self._like(weights / self.scale)
         done = 0
@@ -64,6 +65,7 @@ class DeviceStitcher(Stitcher):
             done += run.length
 
     def take(self, done: slice, out: Any = None) -> Tensor:
+        """Give up finished positions, divided by their weights, and move the others up."""
         thickness = done.stop - done.start
         held = min(thickness, self.depth)  # beyond: in no window
         inside = (slice(None), slice(held), *map(slice, self.grid.shape[1:]))
@@ -89,6 +91,7 @@ class DeviceStitcher(Stitcher):
         return result
 
     def restart(self) -> None:
+        """Empty the sums: the next batch entry begins."""
         self.base = 0
         self._sums.fill_(self._empty)
         if self._covered is not None:

@@ -57,6 +57,7 @@ class HostStitcher(Stitcher):
             self._factors = [np.ones_like(factors) for factors in self._factors]
 
     def add(self, first: int, fragments: Any, weights: NDArray[np.float64] | None = None) -> None:
+        """Add fragments [first, first + count) of the entry to the slab."""
         fragments = _arrays.kernel_array(fragments)
         code = _arrays.dtype_code(fragments.dtype)
         if code < 0:
@@ -95,6 +96,7 @@ class HostStitcher(Stitcher):
             )
 
     def take(self, done: slice, out: Any = None) -> Any:
+        """Give up finished positions, normalised, and empty their part of the ring."""
         grid = self.grid
         thickness = done.stop - done.start
         held = min(thickness, self.depth)  # beyond: in no window
@@ -137,6 +139,7 @@ class HostStitcher(Stitcher):
         return out
 
     def restart(self) -> None:
+        """Begin the next batch entry with an empty slab."""
         self.base = 0
         if self.grid.padded_shape[0] > self.grid.shape[0]:  # else all has been given up
             self._sums.fill(self._empty)

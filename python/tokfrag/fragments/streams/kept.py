@@ -42,6 +42,7 @@ class KeptStitcher(Stitcher):
         self._dtype = like.dtype
 
     def add(self, first: int, fragments: Any, weights: NDArray[np.float64] | None = None) -> None:
+        """Keep a copy of the fragments of the chosen windows [first, first + count)."""
         if weights is not None:
             raise ValueError(
                 f"reduce: got {self.reduce!r} with weights from the model, takes means"
@@ -56,12 +57,14 @@ class KeptStitcher(Stitcher):
         self._kept.append((windows, kept))
 
     def finished(self, count: int) -> slice | None:
+        """The positions that no window after the first `count` chosen holds, when it is time."""
         if count == self.windows:
             return slice(self.base, self.grid.shape[0])
         ready = min(int(self.grid.starts[0][self._row_of[count]]), self.grid.shape[0])
         return slice(self.base, ready) if ready - self.base >= self.grid.stride[0] else None
 
     def take(self, done: slice, out: Any = None) -> Any:
+        """Merge the finished positions, and let go of the fragments that later ones do not need."""
         numbers = np.concatenate([windows for windows, _ in self._kept])
         fragments = [part for _, part in self._kept]
         if _arrays.is_tensor(fragments[0]):
@@ -91,6 +94,7 @@ class KeptStitcher(Stitcher):
         return out
 
     def restart(self) -> None:
+        """Let go of all fragments: the next batch entry begins."""
         self.base = 0
         self._kept = []
 

@@ -169,18 +169,29 @@ class FragmentMerger:
             self._added[entries, windows] = True
 
     def missing(self) -> NDArray[np.int64]:
-        """The numbers of the windows that were never added, ascending."""
+        """The numbers of the windows that were never added, ascending.
+
+        Returns
+        -------
+        (missing,) array, int64
+            Over the batch and then the grid.
+        """
         with self._lock:
             return np.flatnonzero(~self._added)
 
     def result(self, *, fill_value: bool | int | float | None = None) -> Any:
-        """The merged array, (batch, channels, *space_time); more may be added afterwards.
+        """The merged array; more may be added afterwards.
 
         Parameters
         ----------
         fill_value : number, optional
             For positions that no added fragment holds. If it is not given and windows are missing,
             there is no result.
+
+        Returns
+        -------
+        (batch, channels, *space_time) array or tensor
+            Of the merger's dtype.
 
         Raises
         ------

@@ -19,6 +19,7 @@ _ADDED = {"id", "content", *_ADDED_FLAGS}
 
 
 def read_ids(place: Place) -> dict[str, int]:
+    """The tokens and their ids: no token is empty, and no two have one id."""
     vocab: dict[str, int] = place.take(dict)
     if not vocab:
         raise place.refusal("has no token")

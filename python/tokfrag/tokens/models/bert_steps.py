@@ -20,9 +20,11 @@ class CleanText:
     """
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text without control characters, each white space a blank."""
         return text.translate(_cleaned())
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same and where its characters come from."""
         table = _cleaned()
         kept = [source for c, source in zip(text, sources, strict=True) if table.get(ord(c), c)]
         return text.translate(table), kept
@@ -37,9 +39,11 @@ class SetChineseApart:
     """
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text with blanks around its Chinese characters."""
         return text.translate(_set_apart())
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same and where its characters come from; a blank, from what it stands by."""
         table = _set_apart()
         places: Sources = []
         for char, source in zip(text, sources, strict=True):
@@ -56,9 +60,11 @@ class DropMarks:
     """
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text without its marks."""
         return text.translate(_marks())
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same and where its characters come from."""
         marks = _marks()
         kept = [source for c, source in zip(text, sources, strict=True) if ord(c) not in marks]
         return text.translate(marks), kept

@@ -81,6 +81,7 @@ class Split:
         return Split, (self.pattern, self.behavior, self.invert)
 
     def pieces(self, text: str, first: bool) -> list[str]:
+        """Return what a piece is cut into; short ones are remembered."""
         if len(text) > _SHORT:
             return self._cut(text)
         remembered = self._remembered
@@ -104,6 +105,7 @@ class Split:
             raise self._too_long(text) from None
 
     def aligned(self, text: str, sources: Sources, first: bool) -> list[tuple[str, Sources]]:
+        """Return the same and where the characters come from."""
         return [(text[begin:end], sources[begin:end]) for begin, end in self._spans(text)]
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
@@ -148,9 +150,11 @@ class PrefixSpace:
     """A piece begins with a blank."""
 
     def pieces(self, text: str, first: bool) -> list[str]:
+        """Return the piece, with a blank before it where it had none."""
         return [text if text.startswith(" ") else " " + text]
 
     def aligned(self, text: str, sources: Sources, first: bool) -> list[tuple[str, Sources]]:
+        """Return the same and where the characters come from; a new blank comes from the first."""
         (written,) = self.pieces(text, first)
         return [(written, sources[: len(written) - len(text)] + sources)]
 
@@ -160,9 +164,11 @@ class SpellBytes:
     """A piece is the characters that stand for its bytes (GPT-2's alphabet)."""
 
     def pieces(self, text: str, first: bool) -> list[str]:
+        """Return the piece, a character for each of its bytes."""
         return [byte_alphabet.to_text(text.encode("utf-8", "surrogateescape"))]
 
     def aligned(self, text: str, sources: Sources, first: bool) -> list[tuple[str, Sources]]:
+        """Return the same and where the characters come from."""
         sizes = (len(char.encode("utf-8", "surrogateescape")) for char in text)
         places = [source for source, size in zip(sources, sizes, strict=True) for _ in range(size)]
         return [(self.pieces(text, first)[0], places)]
@@ -175,11 +181,13 @@ class MarkBlanks:
     prepend: Literal["always", "first", "never"] = "always"
 
     def pieces(self, text: str, first: bool) -> list[str]:
+        """Return the piece with metaspaces for blanks, and one before it where that is wanted."""
         text = text.replace(" ", METASPACE)
         wanted = self.prepend == "always" or (self.prepend == "first" and first)
         return [METASPACE + text if wanted and not text.startswith(METASPACE) else text]
 
     def aligned(self, text: str, sources: Sources, first: bool) -> list[tuple[str, Sources]]:
+        """Return the same and where the characters come from; a new one comes from the first."""
         (written,) = self.pieces(text, first)
         return [(written, sources[: len(written) - len(text)] + sources)]
 

@@ -27,9 +27,11 @@ class UnicodeForm:
     form: Form
 
     def apply(self, text: str, first: bool) -> str:
+        """Return the text in the normal form."""
         return normalize(text, (self.form,))
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
+        """Return the same and where its characters come from."""
         written = self.apply(text, first)
         if written == text:
             return text, sources

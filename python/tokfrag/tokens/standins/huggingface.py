@@ -62,7 +62,24 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
     ) -> HuggingFaceTokenizer:
-        """Read a model's tokenizer: see :meth:`tokfrag.Tokenizer.from_pretrained`."""
+        """Read a model's tokenizer: see :meth:`tokfrag.Tokenizer.from_pretrained`.
+
+        Parameters
+        ----------
+        folder_or_id : str or path
+            A folder with ``tokenizer.json`` and what goes with it; else the name of a model on the
+            hub.
+        revision : str, optional
+            Which state of it: a branch, a tag or a commit.
+        cache_dir : str or path, optional
+            The hub's cache, where it is not the usual one.
+        local_files_only : bool
+            Whether nothing may be fetched.
+
+        Returns
+        -------
+        HuggingFaceTokenizer
+        """
         way = load_pretrained(
             folder_or_id,
             revision=revision,
@@ -72,7 +89,13 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         return cls(_Held(way))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write the folder that transformers reads a tokenizer from, with the roles set here."""
+        """Write the folder that transformers reads a tokenizer from, with the roles set here.
+
+        Parameters
+        ----------
+        save_directory : str or path
+            Made where it is not there; files of the same names are replaced.
+        """
         save_pretrained(self, save_directory)
 
     # Encoding.
@@ -160,7 +183,22 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         truncation: bool | str | None = None,
         max_length: int | None = None,
     ) -> list[int]:
-        """The ids of one text."""
+        """The ids of one text.
+
+        Parameters
+        ----------
+        text : str
+        text_pair : str, optional
+            Goes behind ``text``, as the tokenizer joins two.
+        add_special_tokens : bool
+            Whether the tokens that the tokenizer puts around texts are put there.
+        truncation, max_length
+            As in a call.
+
+        Returns
+        -------
+        list of int
+        """
         encoded = self(
             text,
             text_pair,
@@ -172,7 +210,17 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         return ids
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text."""
+        """The tokens of one text, without those that are put around it.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        list of str
+            As they are spelled in a ``tokenizer.json``.
+        """
         return [self._spelled(id) for id in self.encode(text, add_special_tokens=False)]
 
     def pad(
@@ -190,6 +238,33 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
 
         ``input_ids``, ``attention_mask``, ``token_type_ids`` and ``special_tokens_mask`` are
         filled; whatever else goes with the rows, such as labels, stays as it is.
+
+        Parameters
+        ----------
+        encoded_inputs : mapping of columns, or sequence of mappings
+            One row, a batch by columns, or a list of rows; with ``input_ids``.
+        padding : bool or str
+            ``True`` or ``"longest"``, ``"max_length"``, ``False`` or ``"do_not_pad"``.
+        max_length : int, optional
+            Of ``padding="max_length"``; by default ``model_max_length``, where that is a limit.
+        pad_to_multiple_of : int, optional
+            Lengths are rounded up to a multiple of it.
+        padding_side : "right" or "left", optional
+            By default the tokenizer's.
+        return_attention_mask : bool
+            Whether ``attention_mask`` is made where it is not there.
+        return_tensors : "np" or "pt", optional
+            Lists without it.
+
+        Returns
+        -------
+        BatchEncoding
+
+        Raises
+        ------
+        ValueError
+            There is no padding token; ``input_ids`` are missing, columns differ in length, or an
+            option is none of these.
         """
         if self.pad_token_id is None and padding not in (False, "do_not_pad"):
             raise ValueError("padding: there is no padding token; set pad_token")
@@ -216,7 +291,24 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
     def get_chat_template(
         self, chat_template: str | None = None, tools: Sequence[Any] | None = None
     ) -> str:
-        """The chat template that :meth:`apply_chat_template` would use."""
+        """The chat template that :meth:`apply_chat_template` would use.
+
+        Parameters
+        ----------
+        chat_template : str, optional
+            A template, or the name of one of the tokenizer's; by default its own.
+        tools : sequence, optional
+            With them, a template that is named ``"tool_use"`` goes before the default.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            There is none, or none of several is the default.
+        """
         templates = self._way.values.profile.chat_template
         return chosen_template(templates, chat_template, tools is not None)
 
@@ -241,6 +333,43 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         """Write a chat, or several, as the model's template has it, and encode that.
 
         See :meth:`tokfrag.Tokenizer.apply_chat_template`.
+
+        Parameters
+        ----------
+        conversation : list of {"role": str, "content": ...}
+            Or a list of such lists.
+        tools, documents : sequence of dict, optional
+            JSON schemas of what the model may call, and what it may read.
+        chat_template : str, optional
+            A template, or the name of one of the tokenizer's; by default its own.
+        add_generation_prompt : bool
+            Whether the beginning of an answer is put at the end.
+        continue_final_message : bool or str
+            Whether the last message is left open; a str names the field to go on with.
+        tokenize : bool
+            Whether to encode; else the text is given.
+        padding, truncation, max_length, return_tensors
+            As in a call.
+        return_dict : bool
+            Whether all that a call gives is given, or ``input_ids`` alone.
+        return_assistant_tokens_mask : bool
+            Also ``assistant_masks``: 1 for tokens of what ``{% generation %}`` blocks have written.
+        tokenizer_kwargs : mapping, optional
+            Other options of a call.
+        **variables
+            What else the template reads, such as ``enable_thinking``.
+
+        Returns
+        -------
+        BatchEncoding, list of int, or str
+            Of several chats, lists of these rows or texts.
+
+        Raises
+        ------
+        ValueError
+            There is no template, or it fails; options that exclude each other.
+        ImportError
+            jinja2 is not installed.
         """
         if return_assistant_tokens_mask and not (tokenize and return_dict):
             raise ValueError("return_assistant_tokens_mask: takes tokenize and return_dict")
@@ -286,7 +415,20 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool = False,
     ) -> str:
-        """The text of ids; half a character is U+FFFD, an id that no token has is nothing."""
+        """The text of ids; half a character is U+FFFD, an id that no token has is nothing.
+
+        Parameters
+        ----------
+        token_ids : int, or array, tensor or sequence of int
+        skip_special_tokens : bool
+            Whether special tokens are left out.
+        clean_up_tokenization_spaces : bool
+            Whether blanks before marks and English contractions are taken out.
+
+        Returns
+        -------
+        str
+        """
         model = self._way.model
         kept = [
             id
@@ -303,7 +445,19 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool = False,
     ) -> list[str]:
-        """The texts of several rows of ids."""
+        """The texts of several rows of ids.
+
+        Parameters
+        ----------
+        sequences : iterable of rows
+        skip_special_tokens, clean_up_tokenization_spaces
+            As in :meth:`decode`.
+
+        Returns
+        -------
+        list of str
+            One a row.
+        """
         return [
             self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences
         ]

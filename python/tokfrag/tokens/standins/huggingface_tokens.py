@@ -39,6 +39,19 @@ class HuggingFaceTokens:
     """What a fast tokenizer of ``transformers`` tells about its tokens.
 
     The parameters are those of :class:`HuggingFaceTokenizer`.
+
+    Examples
+    --------
+    >>> from tokfrag import Tokenizer
+    >>> tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2",
+    ...     special_tokens={"<pad>": 256})
+    >>> told = HuggingFaceTokens(tok)
+    >>> told.convert_ids_to_tokens([72, 32]), told.convert_tokens_to_ids(["H", "Ġ", "none"])
+    (['H', 'Ġ'], [72, 32, None])
+    >>> told.convert_tokens_to_string(["H", "i"]), told.get_vocab()["i"]
+    ('Hi', 105)
+    >>> told.get_added_vocab(), told.get_vocab_size(), told.num_special_tokens_to_add()
+    ({'<pad>': 256}, 257, 0)
     """
 
     is_fast = True
@@ -103,20 +116,60 @@ class HuggingFaceTokens:
     def convert_ids_to_tokens(
         self, ids: int | Iterable[int], skip_special_tokens: bool = False
     ) -> Any:
-        """Tokens as they are spelled in a ``tokenizer.json``; of one id, one."""
+        """Tokens as they are spelled in a ``tokenizer.json``; of one id, one.
+
+        Parameters
+        ----------
+        ids : int or iterable of int
+        skip_special_tokens : bool
+            Whether special tokens are left out; one id alone is spelled all the same.
+
+        Returns
+        -------
+        str or list of str
+
+        Raises
+        ------
+        IndexError
+            No token has the id.
+        """
         if isinstance(ids, (int, np.integer)):
             return self._spelled(int(ids))
         skipped = self._specials if skip_special_tokens else ()
         return [self._spelled(int(id)) for id in ids if int(id) not in skipped]
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Ids of tokens so spelled; None for what is no token."""
+        """Ids of tokens so spelled; None for what is no token.
+
+        Parameters
+        ----------
+        tokens : str or iterable of str
+
+        Returns
+        -------
+        int or None, or a list of these
+        """
         if isinstance(tokens, str):
             return self._way.model.token_id(tokens)
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
-        """The text of tokens so spelled."""
+        """The text of tokens so spelled.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+
+        Returns
+        -------
+        str
+            Half a character is U+FFFD.
+
+        Raises
+        ------
+        ValueError
+            One of them is no token.
+        """
         ids = []
         for token in tokens:
             id = self._way.model.token_id(token)
@@ -132,7 +185,12 @@ class HuggingFaceTokens:
         return token
 
     def get_vocab(self) -> dict[str, int]:
-        """Every token and its id."""
+        """Every token and its id.
+
+        Returns
+        -------
+        {str: int}
+        """
         model = self._way.model
         own = {model.spelling(id) or "": id for _, id in model.description.tokens}
         return own | self.get_added_vocab()
@@ -143,7 +201,12 @@ class HuggingFaceTokens:
         return len(self.get_vocab().keys() - self.get_added_vocab().keys())
 
     def get_added_vocab(self) -> dict[str, int]:
-        """The added tokens and their ids."""
+        """The added tokens and their ids.
+
+        Returns
+        -------
+        {str: int}
+        """
         return dict(self._way.added_ids)
 
     @property
@@ -220,7 +283,12 @@ class HuggingFaceTokens:
         return max(map(len, self.get_vocab()), default=0)
 
     def get_vocab_size(self) -> int:
-        """The highest id, and one."""
+        """The highest id, and one.
+
+        Returns
+        -------
+        int
+        """
         return self._way.id_count
 
     @property
@@ -234,7 +302,17 @@ class HuggingFaceTokens:
         return self.eos_token_id
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many tokens the template puts around one text, or around two."""
+        """How many tokens the template puts around one text, or around two.
+
+        Parameters
+        ----------
+        pair : bool
+            Whether there are two texts.
+
+        Returns
+        -------
+        int
+        """
         return self._way.values.template.added[pair]
 
 
