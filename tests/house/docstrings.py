@@ -146,4 +146,5 @@ def written() -> Iterator[tuple[str, str, ast.FunctionDef]]:
 
 
 if __name__ == "__main__":
-    print(*faults(), sep="\n")
+    for fault in faults():
+        print(fault)
