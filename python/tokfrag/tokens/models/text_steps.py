@@ -7,6 +7,7 @@ theirs have the metaspace U+2581.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal, Protocol
@@ -145,12 +146,12 @@ _JOINING = regex.compile(r"[^\p{GCB=Other}\p{GCB=Control}\p{GCB=CR}\p{GCB=LF}]+"
 _GRAPHEME = regex.compile(r"\X")
 
 
-class _EachCharacter:
+class _EachCharacter(ABC):
     """Steps that rewrite every character by itself."""
 
+    @abstractmethod
     def write(self, char: str) -> str:
         """Return what the character becomes, perhaps nothing."""
-        raise NotImplementedError
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text, every character rewritten."""
