@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,9 +33,9 @@ class BatchEncoding(dict[str, Any]):
     where the tokens of a row come from, as those of ``transformers`` do; they are not pickled.
     """
 
-    _layout: Layout | None
+    _layout: Layout | Callable[[], Layout] | None
 
-    def __init__(self, *args: Any, layout: Layout | None = None) -> None:
+    def __init__(self, *args: Any, layout: Layout | Callable[[], Layout] | None = None) -> None:
         super().__init__(*args)
         self.__dict__["_layout"] = layout
 
@@ -147,7 +148,10 @@ class BatchEncoding(dict[str, Any]):
             raise ValueError(
                 "encoding: it does not know its texts: it was padded, pickled, or made by hand"
             )
-        return self._layout
+        if not isinstance(self._layout, Layout):  # found out when it is asked for
+            self.__dict__["_layout"] = self._layout()
+        layout: Layout = self.__dict__["_layout"]
+        return layout
 
     def spans(self, index: int = 0) -> list[Any]:
         """The characters that each token of a row stands for, (0, 0) for what was put in."""

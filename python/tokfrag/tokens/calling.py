@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.batch_encoding import BatchEncoding, Layout
-from tokfrag.tokens.call_rows import Rows, TextColumn
+from tokfrag.tokens.call_rows import Items, Rows, TextColumn
 from tokfrag.tokens.call_windows import cut_rows, kept_lengths
 from tokfrag.tokens.pipeline import Piped, TextPipeline
 from tokfrag.tokens.specification import Pipeline
@@ -134,31 +134,50 @@ def call(
     if not add_special_tokens:
         items = tuple(item for item in items if isinstance(item[0], str))
 
-    made = [
-        _column(way, column, is_split_into_words, threads, return_offsets_mapping)
-        for column in samples
-    ]
-    kept = [np.diff(column.offsets) for column in made]
-    if length is not None:
-        room = length - sum(isinstance(item, int) for item, _ in items)
-        if room < 0:
-            raise ValueError(f"max_length: {length} has no room for the tokens of the template")
-        kept = kept_lengths(kept, room, strategy)
-    windows = cut_rows(
-        [column.offsets for column in made],
-        kept,
-        stride=stride,
-        side=cut_side,
-        overflow=return_overflowing_tokens,
-        order=["AB".index(item) for item, _ in items if isinstance(item, str)],
-    )
-    rows = Rows(way, items, tuple(made), *windows)
+    def rows_of_call() -> Rows:
+        made = [
+            _column(way, column, is_split_into_words, threads, return_offsets_mapping)
+            for column in samples
+        ]
+        kept = [np.diff(column.offsets) for column in made]
+        if length is not None:
+            room = length - sum(isinstance(item, int) for item, _ in items)
+            if room < 0:
+                raise ValueError(f"max_length: {length} has no room for the tokens of the template")
+            kept = kept_lengths(kept, room, strategy)
+        windows = cut_rows(
+            [column.offsets for column in made],
+            kept,
+            stride=stride,
+            side=cut_side,
+            overflow=return_overflowing_tokens,
+            order=["AB".index(item) for item, _ in items if isinstance(item, str)],
+        )
+        return Rows(way, items, tuple(made), *windows)
+
+    multiple = pad_to_multiple_of or values.call.pad_to_multiple_of or 1
+    filler = default_pad_id(way) if pad_id is None else pad_id
+    if one and len(samples) == 1 and return_tensors is None and multiple == 1:
+        brief = not (is_split_into_words or return_offsets_mapping or return_overflowing_tokens)
+        row = _brief_row(way, samples[0][0], items) if brief else None
+        if (
+            row is not None
+            and (length is None or len(row) <= length)
+            and (columns or 0) <= len(row)
+        ):
+            return _brief(
+                row,
+                (return_token_type_ids, return_attention_mask),
+                (return_special_tokens_mask, return_length),
+                lambda: Layout(
+                    rows_of_call(), None if columns is None else len(row), pad_side, filler
+                ),
+            )
+    rows = rows_of_call()
     if columns is not None:
         columns = max(int(rows.counts.max(initial=0)) if columns == 0 else 0, columns)
-        multiple = pad_to_multiple_of or values.call.pad_to_multiple_of or 1
         columns = -(-columns // multiple) * multiple
 
-    filler = default_pad_id(way) if pad_id is None else pad_id
     shaped: dict[str, Any] = {
         "input_ids": _shaped(rows.ids, rows.offsets, filler, columns, pad_side)
     }
@@ -181,6 +200,46 @@ def call(
     if return_overflowing_tokens:
         result["overflow_to_sample_mapping"] = _numbers(rows.samples, return_tensors)
     return result
+
+
+# A text alone: lists from the beginning, since arrays of some numbers cost more than the numbers.
+
+BriefRow = list[tuple[int, int, int]]  # id, type, whether the template put it in
+
+
+def _brief_row(way: TextPipeline, text: str, items: Items) -> BriefRow | None:
+    """The row of a text; None where it is long enough for arrays."""
+    if len(text) > _BRIEF:
+        return None
+    row: BriefRow = []
+    for item, kind in items:
+        if isinstance(item, int):
+            row.append((item, kind, 1))
+        else:
+            sought = way.sought("all" if way.values.call.special_in_text else ())
+            row += [(id, kind, 0) for id in way.encode(text, sought).tolist()]
+    return row
+
+
+def _brief(
+    row: BriefRow,
+    types_and_ones: tuple[bool, bool],
+    fixed_and_length: tuple[bool, bool],
+    layout: Callable[[], Layout],
+) -> BatchEncoding:
+    result = BatchEncoding({"input_ids": [id for id, _, _ in row]}, layout=layout)
+    if types_and_ones[0]:
+        result["token_type_ids"] = [kind for _, kind, _ in row]
+    if types_and_ones[1]:
+        result["attention_mask"] = [1] * len(row)
+    if fixed_and_length[0]:
+        result["special_tokens_mask"] = [put for _, _, put in row]
+    if fixed_and_length[1]:
+        result["length"] = [len(row)]
+    return result
+
+
+_BRIEF = 2048  # characters
 
 
 # Arguments
