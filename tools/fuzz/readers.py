@@ -22,7 +22,8 @@ import numpy as np
 from tokfrag import FragmentGrid, Tokenizer, WordCounts, extract, merge
 from tokfrag.fragments import UncoveredWarning
 from tokfrag.reference import extraction, merging, wordpiece as wordpiece_twin
-from tokfrag.tokens.models.wordpiece import WordPieceTokenizer, read_vocab
+from tokfrag.tokens.formats.bert_vocab import read_bert
+from tokfrag.tokens.specification import Pipeline, Specification, WordPieceModel
 
 REFUSALS = (ValueError, TypeError, IndexError, OverflowError)
 PARTS = [" ", "a", "B", "the", "'s", "12", "\n", "é", "你", "\N{SLIGHTLY SMILING FACE}", "\u0301"]
@@ -103,7 +104,7 @@ class Readers:
 
     def vocabulary_file(self, rng: random.Random) -> None:
         self.file.write_bytes(damaged(rng, "\n".join(VOCAB).encode()))
-        WordPieceTokenizer(read_vocab(self.file)).encode(text(rng))
+        Tokenizer.from_specification(read_bert(self.file)).encode(text(rng))
 
     def word_counts(self, rng: random.Random) -> None:
         self.file.write_bytes(damaged(rng, self.counts))
@@ -111,18 +112,20 @@ class Readers:
 
     def pickles(self, rng: random.Random) -> None:
         """Their arrays: the rest of a pickle is code, and as safe as its maker."""
-        make, state = self.tok.__reduce__()[:2]
+        make, (state, settings) = self.tok.text_pipeline.model.__reduce__()
         parts = list(state)
         at = rng.choice([1, 2])
         raw = damaged(rng, parts[at].tobytes())
         parts[at] = np.frombuffer(raw[: len(raw) // 8 * 8], parts[at].dtype)
-        made = pickle.loads(pickle.dumps(make(*parts)))
-        assert made.decode(made.encode("hello")) == "hello"
+        made = pickle.loads(pickle.dumps(make(tuple(parts), settings)))
+        assert made.decode(made.encode("hello")) == b"hello"
 
     def wordpiece(self, rng: random.Random) -> None:
         written = text(rng)
         lowercase = rng.random() < 0.5
-        ids = WordPieceTokenizer(VOCAB, lowercase=lowercase).encode(written).tolist()
+        model = WordPieceModel(tuple(VOCAB.items()), lowercase=lowercase, strip_accents=lowercase)
+        made = Tokenizer.from_specification(Specification(model, Pipeline()))
+        ids = made.encode(written).tolist()
         twin = wordpiece_twin.encode(
             written, VOCAB, specials=[], lowercase=lowercase, strip=None, clean=True, chinese=True
         )
