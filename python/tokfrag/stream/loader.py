@@ -295,12 +295,12 @@ class PackedLoader:
         kept = len(packed) // self.batch * self.batch
         if last or kept == len(packed):
             return packed, []
+        if self.method == "in_order":  # a document may go on in a row that stays
+            return packed.rows(0, kept), self._cut(items, packed, kept)
         # The emptiest rows wait: in the next window they may be filled.
         fullest = np.argsort(-packed.loss_mask.sum(1), kind="stable")
         left = np.unique(packed.document_ids[fullest[kept:]])
         rows = packed.select(np.sort(fullest[:kept]))
-        if self.method == "in_order":  # a document may go on in a row that stays
-            return packed.rows(0, kept), self._cut(items, packed, kept)
         return rows, [items[number] for number in left if number >= 0]
 
     def _cut(self, items: list[Item], packed: Packed, kept: int) -> list[Item]:
