@@ -17,6 +17,10 @@ FILES = {
     "llama3": "llama3_tokenizer.model.gz",
 }
 FAMILIES = ("gpt2", "cl100k", "o200k", "llama3", "qwen2")
+# Those whose vocabularies are not among the data too.
+SCANNERS = (*FAMILIES, "tekken", "qwen35", "starcoder", "kimi", "deepseek3", "falcon")
+# Those whose pieces of white space are lost: no patterns of a Tokenizer.
+WORD_SCANNERS = ("clip", "whitespace", "bert")
 SPECIAL = {"<|endoftext|>": 300001, "<|end|>": 300002, "<|endofprompt|>": 300003}
 
 
@@ -63,6 +67,8 @@ _TURNS = [
     *("中", "文字", "の", "カ", "한", "ไทย", "שלום", "سلام", "हिन्दी", "ა", "Ა", "𝒜", "𐐀", "𐐨"),
     *("\u0301", "\u0300\u0301", "\u0903", "\u20dd", "\ufe0f", "\u200d"),
     *("1", "12", "123", "1234", "٣", "१२", "²", "½", "Ⅷ", "𝟙", "〇", "一"),
+    *("“", "«x", "!é", "(ab", "‼", "ü", "ü12", "½12", "½1234", "۲۳", "12ü", "$", "=1", "・", "゙"),
+    *("⺀", "々", "〇1", "中a", "の中", "\u0e34", "\x01\x02", "\x01a", "\t中", "𖿰", "\u200b1"),
     *("!", "!!", "/", "//", "\n/", "...", "(", "—", "€", "+", "\u0378", "👍", "👩‍👧", "🇨🇭"),
     *("https://a.b/c?d=e", "x_y", "don't", "WE'LL", "<|endoftext|>", "<|end|>"),
 ]

@@ -51,7 +51,8 @@ inline tokfrag::Model make_model(Input& input) {
                                  ? tokfrag::PairTable::from_ranks(vocabulary)
                                  : tokfrag::PairTable::from_merges(vocabulary, left, right);
   std::optional<tokfrag::PatternFamily> family;
-  if (const auto number = input.below(6); number < 5) {
+  if (const auto number = input.below(tokfrag::kLetterFamilies + 1);
+      number < tokfrag::kLetterFamilies) {
     family = static_cast<tokfrag::PatternFamily>(number);
   }
   return {tokfrag::Tables(std::move(vocabulary), std::move(pairs)),

@@ -23,7 +23,7 @@ std::vector<std::int64_t> ends_of(tokfrag::PatternFamily family, const std::uint
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Input input(data, size);
-  const auto family = static_cast<tokfrag::PatternFamily>(input.below(5));
+  const auto family = static_cast<tokfrag::PatternFamily>(input.below(tokfrag::kLetterFamilies));
   const std::int64_t shift = input.below(65);
   const fuzz::Exact text(input.rest(), input.left(), shift);
   const auto ends = ends_of(family, text.data(), input.left(), 1024);

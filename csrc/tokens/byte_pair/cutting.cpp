@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tokens/scan/kinds.hpp"
 #include "tokens/text/utf8.hpp"
 
 namespace tokfrag {
@@ -31,7 +32,9 @@ Cut find_cut(const Encoder& encoder, const std::uint8_t* text, std::int64_t size
   // Where words change with case, what follows the cut up to the end of the letters matters: no
   // cut then, if a capital ends them. `safe_from` skips letters already seen to end so.
   const bool by_case = rules_of(*encoder.family()).words_by_case;
-  const bool inside = encoder.words() == nullptr || encoder.words()->cuts_pieces();
+  // Nor where pieces begin inside characters.
+  const bool inside = !rules_of(*encoder.family()).numeric_bytes &&
+                      (encoder.words() == nullptr || encoder.words()->cuts_pieces());
   std::int64_t at = from;
   while (at < to && is_continuation(text[at])) ++at;
   std::int64_t run_end = 0;
@@ -54,7 +57,11 @@ Cut find_cut(const Encoder& encoder, const std::uint8_t* text, std::int64_t size
         }
         run_safe = c.length == 0 || c.kind != kUpper;
       }
-      if (run_safe && !encoder.joins().may_join(text + at, left, text + at + left, right)) {
+      // Where one of the two is set apart, this is no place inside a piece.
+      const bool alike = is_set_apart(*encoder.family(), text, size, at) ==
+                         is_set_apart(*encoder.family(), text, size, at + left);
+      if (run_safe && alike &&
+          !encoder.joins().may_join(text + at, left, text + at + left, right)) {
         return {at + left, true};
       }
     }

@@ -35,10 +35,14 @@ struct ScanState {
     std::uint64_t other = 0;
     std::uint64_t tail = 0;
     std::uint64_t lone_other = 0;
-    std::uint64_t set = 0;    // starts that a contraction makes in this block
-    std::uint64_t clear = 0;  // and that it takes away
-    int bytes = 0;            // of a character cut by the edge
-    std::uint8_t kind = 0;    //   its class
+    std::uint64_t apart = 0;
+    std::uint64_t prefixed = 0;  // ASCII words that took punctuation
+    std::uint64_t numeric = 0;   // bytes that stand for numbers
+    std::uint64_t digits = 0;    //   and of them the ASCII ones
+    std::uint64_t set = 0;       // starts that a contraction makes in this block
+    std::uint64_t clear = 0;     // and that it takes away
+    int bytes = 0;               // of a character cut by the edge
+    std::uint8_t kind = 0;       //   its class
     std::int64_t suffix_end = -1;
   } before;
 };
@@ -66,7 +70,8 @@ class Scanner {
 };
 
 struct ScannerTable {
-  std::int64_t (*scan[5])(ScanState*, std::int64_t* ends, std::int64_t capacity);  // by family
+  std::int64_t (*scan[kLetterFamilies])(ScanState*, std::int64_t* ends,
+                                        std::int64_t capacity);  // by family
 };
 
 TOKFRAG_ISA_TABLE(ScannerTable, scanner_table, scanner_kernels)

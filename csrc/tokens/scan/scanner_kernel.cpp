@@ -6,37 +6,16 @@
 // a letter, after which the algebra holds again. Each piece is scanned so at most once: linear.
 
 #include <cstdint>
-#include <cstring>
 
 #include "tokens/scan/advance.hpp"
+#include "tokens/scan/block_classes.hpp"
 #include "tokens/scan/patterns.hpp"
 #include "tokens/scan/scanner.hpp"
-#include "tokens/scan/wide_classes.hpp"
-#include "tokens/text/byte_block.hpp"
 #include "tokens/text/utf8.hpp"
 
 namespace tokfrag {
 
 namespace {
-
-// Bits up by one, with the top bit of the block before.
-inline Bits after(Bits bits, Bits before) { return bits << 1 | before >> 63; }
-
-inline Bits bit_range(int begin, int count) {
-  return (count >= 64 ? ~Bits{0} : (Bits{1} << count) - 1) << begin;
-}
-
-// The classes of a block: a bit a byte.
-struct Classes {
-  Bits of[7];       // by CharClass
-  Bits newline;     // \r \n
-  Bits blank;       // ' '
-  Bits apostrophe;  // '
-  Bits slash;       // /
-  Bits inside;      // not the first byte of a character
-  Bits wide_space;  // first bytes of spaces and numbers beyond ASCII
-  Bits wide_number;
-};
 
 template <PatternFamily family>
 class BlockScanner {
@@ -123,10 +102,10 @@ class BlockScanner {
   }
 
   void read_block();
-  Bits classify(Classes* classes);
-  WideClasses classify_wide(const ByteBlock& block, Bits high);
   Bits next_char(Bits bits, Bits inside, Bits* carry) const;
-  Bits number_starts(const Classes& classes, Bits first);
+  Bits number_starts(const Classes& classes, Bits number, Bits old, Bits first);
+  Bits words_after_punctuation(Bits punctuation, Bits letter, Bits high, Bits* starts);
+  Bits byte_starts(const Classes& classes);
   Bits newline_cuts(Bits after_newline, Bits open, Bits newline) const;
   bool newline_after_spaces(std::int64_t position) const;
   void contractions(Bits candidates, Bits* set, Bits* clear);
@@ -134,98 +113,6 @@ class BlockScanner {
   ScanState* state_;
   const std::uint8_t* text_;
 };
-
-// Fills in the classes of the block at state.base; returns the bits that are text.
-template <PatternFamily family>
-Bits BlockScanner<family>::classify(Classes* classes) {
-  const std::int64_t left = state_->size - state_->base;
-  const std::uint8_t* from = text_ + state_->base;
-  std::uint8_t tail[64] = {};
-  if (left < 64) {
-    std::memcpy(tail, from, static_cast<std::size_t>(left));
-    from = tail;
-  }
-  const ByteBlock block(from);
-  const Bits letters = block.folded_in('a', 26);
-  const Bits digits = block.in('0', 10);
-  classes->of[kUpper] = kRules.words_by_case ? block.in('A', 26) : 0;
-  classes->of[kLower] = letters & ~classes->of[kUpper];
-  classes->of[kNumber] = digits;
-  classes->of[kLetter] = classes->of[kMark] = 0;
-  classes->blank = block.equal(' ');
-  classes->of[kSpace] = block.in('\t', 5) | classes->blank;
-  classes->newline = block.equal('\n') | block.equal('\r');
-  classes->apostrophe = block.equal('\'');
-  classes->slash = kRules.slash_tail ? block.equal('/') : 0;
-  classes->inside = classes->wide_space = classes->wide_number = 0;
-  const Bits valid = left < 64 ? bit_range(0, static_cast<int>(left)) : ~Bits{0};
-  const Bits high = block.high();
-  classes->of[kOther] = valid & ~(letters | digits | classes->of[kSpace] | high);
-  if ((high | static_cast<Bits>(state_->before.bytes)) != 0) {
-    const WideClasses wide = classify_wide(block, high & valid);
-    for (int kind = 0; kind < 7; ++kind) {
-      classes->of[kind] |= wide.of(static_cast<CharClass>(kind));
-    }
-    classes->inside = wide.inside;
-    classes->wide_space = wide.of(kSpace) & ~wide.inside;
-    classes->wide_number = wide.of(kNumber) & ~wide.inside;
-  }
-  return valid;
-}
-
-// The characters beyond ASCII: the commonest letters all at once, the others one by one.
-template <PatternFamily family>
-WideClasses BlockScanner<family>::classify_wide(const ByteBlock& block, Bits high) {
-  ScanState::Before& before = state_->before;
-  WideClasses wide;
-  if (before.bytes != 0) {
-    const Bits rest = bit_range(0, before.bytes);
-    wide.add(static_cast<CharClass>(before.kind), rest, 0);
-    high &= ~rest;
-    before.bytes = 0;
-  }
-  const Bits continuation = block.in(0x80, 0x40);
-  // U+4000 to U+9FFF but for U+4DC0 to U+4DFF, and U+B000 to U+CFFF: letters without case.
-  const Bits caseless = (block.in(0xE4, 6) | block.in(0xEB, 2)) & continuation >> 1 &
-                        continuation >> 2 & high & ~(block.equal(0xE4) & block.equal(0xB7) >> 1);
-  wide.add(kLetter, caseless | caseless << 1 | caseless << 2, caseless);
-  // U+0400 to U+042F and U+0430 to U+045F: Cyrillic capitals and small letters.
-  const Bits first_half = block.equal(0xD0) & high;
-  if (const Bits second_half = block.equal(0xD1) & high; (first_half | second_half) != 0) {
-    const Bits capital = first_half & block.in(0x80, 0x30) >> 1;
-    const Bits small =
-        (first_half & block.in(0xB0, 0x10) >> 1) | (second_half & block.in(0x80, 0x20) >> 1);
-    wide.add(kUpper, capital | capital << 1, capital);
-    wide.add(kLower, small | small << 1, small);
-  }
-  high &= ~wide.all;
-  if (high == 0) return wide;
-
-  // What is left is read in one go where it is well-formed, and ends in this block.
-  Bits two = block.in(0xC2, 30) & high;
-  Bits three = block.in(0xE0, 16) & high;
-  const Bits inner = two << 1 | three << 1 | three << 2;
-  const Bits overlong = three & block.equal(0xE0) & block.in(0x80, 0x20) >> 1;
-  const Bits surrogate = three & block.equal(0xED) & block.in(0xA0, 0x20) >> 1;
-  const Bits crossing = (two & Bits{1} << 63) | (three & Bits{3} << 62);
-  if ((two | three | inner) == high && (inner & ~continuation) == 0 &&
-      (overlong | surrogate) == 0 && crossing == 0) {
-    read_two_and_three(text_ + state_->base, two, three, &wide);
-    return wide;
-  }
-  while (high != 0) {
-    const int at = lowest(high);
-    const Char c = read_char(text_, state_->size, state_->base + at);
-    const Bits whole = bit_range(at, c.length);
-    wide.add(c.kind, whole, Bits{1} << at);
-    high &= ~whole;
-    if (at + c.length > 64) {
-      before.bytes = at + c.length - 64;
-      before.kind = c.kind;
-    }
-  }
-  return wide;
-}
 
 // Where the characters after those that begin at `bits` begin. `carry`: 1 where one of `bits` ends
 // the block before; set to 1 where one ends this.
@@ -247,22 +134,52 @@ Bits BlockScanner<family>::next_char(Bits bits, Bits inside, Bits* carry) const 
 
 // \p{N}{1,n}: the starts within numbers, `first` being where numbers begin.
 template <PatternFamily family>
-Bits BlockScanner<family>::number_starts(const Classes& classes, Bits first) {
-  const Bits number = classes.of[kNumber];
-  if (kRules.max_digits == 0) return first;
+Bits BlockScanner<family>::number_starts(const Classes& classes, Bits number, Bits old,
+                                         Bits first) {
+  if (kRules.max_digits == 0 && !kRules.numeric_bytes) return first;
   if (kRules.max_digits == 1) return number & ~classes.inside;
   static_assert(kRules.max_digits == 0 || kRules.max_digits == 1 || kRules.max_digits == 3,
                 "how digits are grouped");
   ScanState::Before& before = state_->before;
-  const auto back = [&](Bits bits, Bits old, int by) { return bits << by | old >> (64 - by); };
-  const Bits goes_on = number & back(number, before.number, 1) & back(number, before.number, 2) &
-                       back(number, before.number, 3);
+  const auto back = [&](Bits bits, Bits early, int by) { return bits << by | early >> (64 - by); };
+  const Bits goes_on = number & back(number, old, 1) & back(number, old, 2) & back(number, old, 3);
   Bits starts = first;
   for (Bits fresh = back(first, before.number_starts, 3) & goes_on; fresh != 0;
        fresh = fresh << 3 & goes_on) {
     starts |= fresh;
   }
   before.number_starts = starts;
+  return starts;
+}
+
+// Words of ASCII letters that take the ASCII punctuation before them, which begins at `punctuation`
+// and is no more than one: their bytes, and in `starts` where other letters go on behind them.
+template <PatternFamily family>
+Bits BlockScanner<family>::words_after_punctuation(Bits punctuation, Bits letter, Bits high,
+                                                   Bits* starts) {
+  ScanState::Before& before = state_->before;
+  const Bits ascii = letter & ~high;
+  const Bits taken = ascii & after(punctuation, before.lone_other);
+  const Bits seeds = taken | (ascii & before.prefixed >> 63);
+  const Bits words = (((ascii + seeds) ^ ascii) & ascii) | seeds;
+  *starts = letter & high & after(words, before.prefixed);
+  before.lone_other = punctuation;
+  before.prefixed = words;
+  return taken;
+}
+
+// Where numeric bytes begin and end, and every three digits of them.
+template <PatternFamily family>
+Bits BlockScanner<family>::byte_starts(const Classes& classes) {
+  ScanState::Before& before = state_->before;
+  const Bits turns = classes.numeric ^ after(classes.numeric, before.numeric);
+  const Bits digits = classes.numeric & ~classes.high;
+  const Bits first = digits & ~after(digits, before.digits);
+  const Bits starts = turns | number_starts(classes, digits, before.digits, first);
+  // Before how many digits a byte stands that is none is for the scalar scanner to see.
+  state_->doubts |= digits & after(classes.numeric & classes.high, before.numeric & ~before.digits);
+  before.numeric = classes.numeric;
+  before.digits = digits;
   return starts;
 }
 
@@ -326,7 +243,7 @@ void BlockScanner<family>::read_block() {
   ScanState& state = *state_;
   ScanState::Before& before = state.before;
   Classes classes;
-  const Bits valid = classify(&classes);
+  const Bits valid = classify_block<family>(state_, &classes);
   const Bits first_bytes = valid & ~classes.inside;
   Bits set = before.set;
   Bits clear = before.clear;
@@ -346,8 +263,9 @@ void BlockScanner<family>::read_block() {
   const Bits after_other = after(other, before.other);
   const Bits after_space = after(space, before.space);
   const Bits after_newline = after(newline, before.newline);
-  const Bits after_blank = after(classes.blank, before.blank);
+  const Bits after_blank = kRules.blank_prefix ? after(classes.blank, before.blank) : 0;
   const Bits after_number = after(number, before.number);
+  const Bits apart = classes.of[kApart];
 
   // Punctuation takes a ' ' before it; its newlines go with it.
   const Bits other_starts = other & first_bytes & ~after_other & ~after_blank;
@@ -364,9 +282,12 @@ void BlockScanner<family>::read_block() {
   if (at_end) {
     space_goes_on |= ~(valid >> 1);
   } else {
-    const Char c = read_char(text_, state.size, state.base + 64);
-    space_goes_on |= static_cast<Bits>(before.bytes == 0 && c.kind == kSpace) << 63;
+    const Char c = read_kind<family>(text_, state.size, state.base + 64);
+    const bool goes_on = c.kind == kSpace || ends_space<family>(c.kind);
+    space_goes_on |= static_cast<Bits>(before.bytes == 0 && goes_on) << 63;
   }
+  if constexpr (kRules.numbers_first) space_goes_on |= number >> 1;
+  if constexpr (kRules.apart_ends_space()) space_goes_on |= apart >> 1;
   Bits space_starts = space & ~after_space & ~tail;
   if constexpr (kRules.newline_piece) {
     space_starts |= open & ~space_goes_on;
@@ -381,7 +302,13 @@ void BlockScanner<family>::read_block() {
   // Words take a space or one punctuation character before them.
   Bits lone = 0;
   Bits letter_starts = letter & first_bytes & ~after_letter;
-  if constexpr (kRules.any_prefix) {
+  if constexpr (kRules.punctuation_before_ascii) {
+    Bits behind = 0;
+    const Bits taken =
+        words_after_punctuation(other_starts & ~classes.high, letter, classes.high, &behind);
+    letter_starts &= ~((after_space & ~after_newline) | taken);
+    letter_starts |= behind & first_bytes;
+  } else if constexpr (kRules.any_prefix) {
     const Bits after_open = after_space & ~after_newline;
     Bits carry = before.lone_other;
     lone = next_char(other_starts, classes.inside, &carry);
@@ -397,19 +324,25 @@ void BlockScanner<family>::read_block() {
   Bits number_first = number & first_bytes & ~after_number;
   if constexpr (kRules.number_prefix) number_first &= ~after_blank;
 
-  if (classes.apostrophe != 0) {
+  if (kRules.contraction != Contraction::kNone && classes.apostrophe != 0) {
     const Bits candidates = kRules.contraction == Contraction::kSuffix
                                 ? classes.apostrophe & after_letter
                                 : classes.apostrophe & other_starts;
     contractions(candidates, &set, &clear);
   }
 
-  state.starts =
-      ((letter_starts | number_starts(classes, number_first) | other_starts | space_starts) &
-       first_bytes & ~clear) |
-      (set & valid);
+  Bits starts = letter_starts | other_starts | space_starts;
+  if constexpr (kRules.numeric_bytes) {
+    starts |= number_first;
+  } else {
+    starts |= number_starts(classes, number, before.number, number_first);
+  }
+  if constexpr (kRules.apart != Apart::kNothing) {
+    starts |= kRules.apart_single ? apart : apart & ~after(apart, before.apart);
+  }
+  state.starts = (starts & first_bytes & ~clear) | (set & valid);
 
-  Bits doubts = classes.wide_space;
+  Bits doubts = classes.wide_space | classes.odd;
   if constexpr (kRules.max_digits > 1) doubts |= classes.wide_number;
   if constexpr (kRules.words_by_case) {
     doubts |= upper & first_bytes & after(caseless, before.caseless);
@@ -417,11 +350,13 @@ void BlockScanner<family>::read_block() {
   }
   if constexpr (kRules.slash_tail) doubts |= classes.slash & after(tail, tail_before);
   state.doubts = doubts;
+  if constexpr (kRules.numeric_bytes) state.starts |= byte_starts(classes) & valid;
 
   before.letter = letter;
   before.lower = lower;
   before.caseless = caseless;
   before.number = number;
+  before.apart = apart;
   before.space = space;
   before.newline = newline;
   before.blank = classes.blank;
@@ -444,6 +379,15 @@ extern const ScannerTable scanner_table = {{
     &scan<PatternFamily::kO200k>,
     &scan<PatternFamily::kLlama3>,
     &scan<PatternFamily::kQwen2>,
+    &scan<PatternFamily::kTekken>,
+    &scan<PatternFamily::kQwen35>,
+    &scan<PatternFamily::kStarcoder>,
+    &scan<PatternFamily::kKimi>,
+    &scan<PatternFamily::kDeepseek3>,
+    &scan<PatternFamily::kFalcon>,
+    &scan<PatternFamily::kClip>,
+    &scan<PatternFamily::kWhitespace>,
+    &scan<PatternFamily::kBert>,
 }};
 
 }  // namespace TOKFRAG_ISA

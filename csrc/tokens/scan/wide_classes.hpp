@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "tokens/scan/kinds.hpp"
 #include "tokens/text/unicode_tables.hpp"
 
 namespace tokfrag {
@@ -21,6 +22,7 @@ struct WideClasses {
   Bits planes[3] = {};
   Bits all = 0;     // bytes that the planes speak of
   Bits inside = 0;  // of them, those that are not the first of a character
+  Bits odd = 0;     // first bytes of odd characters
 
   Bits of(CharClass kind) const {
     Bits bits = all;
@@ -35,15 +37,17 @@ struct WideClasses {
 };
 
 // Reads the characters of two and three bytes that begin at `two` and `three`, all well-formed.
+template <PatternFamily family>
 inline void read_two_and_three(const std::uint8_t* text, Bits two, Bits three, WideClasses* wide) {
   Bits low = 0;
   Bits middle = 0;
   Bits high = 0;
   const auto put = [&](int at, std::uint32_t code_point) {
-    const auto kind = static_cast<Bits>(class_of(code_point));
+    const auto kind = static_cast<Bits>(kind_of<family>(code_point));
     low |= (kind & 1) << at;
     middle |= (kind >> 1 & 1) << at;
-    high |= (kind >> 2) << at;
+    high |= (kind >> 2 & 1) << at;
+    wide->odd |= (kind >> 3 & 1) << at;
   };
   for (Bits bits = two; bits != 0; bits &= bits - 1) {
     const int at = lowest(bits);

@@ -1,16 +1,20 @@
 """Pre-tokenisation by plain loops: the definition of ``csrc/tokens/scan/advance.hpp``.
 
 At each place the alternatives of the pattern are tried in order, as a regular expression engine
-would; ``patterns.py`` has the expressions themselves. A byte outside well-formed UTF-8 is one
-character of class other.
+would; ``patterns.py`` has the expressions themselves. What a file cuts in several steps is cut in
+several here: first what is cut off, then the pattern on each of the parts, as texts of their own,
+then the bytes. A byte outside well-formed UTF-8 is one character as U+FFFD is.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 
+from tokfrag.reference import unicode_traits
 from tokfrag.reference.unicode_classes import RUNS
 
 _STARTS: list[int] = []
@@ -20,6 +24,26 @@ for _run in RUNS.split():
     _STARTS.append(_at)
     _KINDS.append(_run[-1])
     _at += int(_run[:-1], 16)
+
+
+_TRAIT_STARTS: list[int] = []
+_TRAITS: list[int] = []
+_at = 0
+for _run in unicode_traits.RUNS.split():
+    _length, _, _trait = _run.partition(":")
+    _TRAIT_STARTS.append(_at)
+    _TRAITS.append(int(_trait))
+    _at += int(_length, 16)
+
+
+def has_trait(character: str, trait: int) -> bool:
+    """Whether a character has one of the traits of ``unicode_traits``.
+
+    >>> [has_trait(c, 1) for c in "中の〇"]
+    [True, False, True]
+    """
+    code = 0xFFFD if 0xD800 <= ord(character) < 0xE000 else ord(character)
+    return bool(_TRAITS[bisect_right(_TRAIT_STARTS, code) - 1] & trait)
 
 
 def character_class(character: str) -> str:
@@ -46,6 +70,16 @@ class Rules:
     tail: str = "\r\n"
     newline_piece: bool = True
     trailing_space_first: bool = False
+    contractions: bool = True
+    letters: str = "ulx"
+    others: str = "om"
+    # Pieces by themselves: what is cut off before, and what the pattern tries first.
+    cut_first: tuple[str, ...] = ()
+    tried_first: str = ""
+    punctuation_before_ascii: bool = False
+    numeric_bytes: bool = False
+    blank_prefix: bool = True
+    space_alone: bool = False
 
 
 FAMILIES = {
@@ -61,6 +95,36 @@ FAMILIES = {
     "o200k": Rules(contraction_is_suffix=True, words_by_case=True, tail="\r\n/"),
     "llama3": Rules(),
     "qwen2": Rules(max_digits=1),
+    "tekken": Rules(contractions=False, words_by_case=True, max_digits=1, tail="\r\n/"),
+    "qwen35": Rules(max_digits=1, letters="ulxm", others="o"),
+    "kimi": Rules(contraction_is_suffix=True, words_by_case=True, tried_first="han"),
+    "deepseek3": Rules(
+        contractions=False,
+        letters="ulxm",
+        others="o",
+        cut_first=("numbers", "chinese"),
+        punctuation_before_ascii=True,
+    ),
+}
+FAMILIES["starcoder"] = replace(FAMILIES["gpt2"], cut_first=("number",))
+FAMILIES["falcon"] = replace(FAMILIES["gpt2"], cut_first=("punctuation",), numeric_bytes=True)
+FAMILIES["clip"] = replace(
+    FAMILIES["starcoder"], cut_first=(), blank_prefix=False, number_prefix=False, max_digits=1
+)
+_ALONE = Rules(contractions=False, newline_piece=False, tail="", any_prefix=False)
+_ALONE = replace(_ALONE, blank_prefix=False, space_alone=True)
+FAMILIES["whitespace"] = replace(_ALONE, cut_first=("words",))
+FAMILIES["bert"] = replace(_ALONE, cut_first=("mark",))
+
+# What may be set apart, and how much of it is a piece.
+_APART: dict[str, tuple[Callable[[str], bool], int]] = {
+    "number": (lambda c: character_class(c) == "n", 1),
+    "numbers": (lambda c: character_class(c) == "n", 3),
+    "chinese": (lambda c: "\u4e00" <= c <= "\u9fa5" or "\u3040" <= c <= "\u30ff", 0),
+    "punctuation": (lambda c: has_trait(c, unicode_traits.PUNCTUATION), 0),
+    "mark": (lambda c: has_trait(c, unicode_traits.PUNCTUATION), 1),
+    "words": (lambda c: has_trait(c, unicode_traits.WORD), 0),
+    "han": (lambda c: has_trait(c, unicode_traits.HAN), 0),
 }
 
 
@@ -69,6 +133,15 @@ class _Scan:
         self.text = text
         self.kinds = [character_class(character) for character in text]
         self.rules = rules
+        self.first = [bool(rules.tried_first) and _is(rules.tried_first, c) for c in text]
+        if rules.space_alone:
+            self.kinds = [kind if kind == "s" else "o" for kind in self.kinds]
+        for at, (kind, character) in enumerate(zip(self.kinds, text, strict=True)):
+            if self.first[at] and kind in "ulxm":
+                # A letter or mark that words do not have; no letter is punctuation.
+                self.kinds[at] = "o" if kind == "m" else "X"
+            if rules.punctuation_before_ascii and kind == "o":
+                self.kinds[at] = kind if has_trait(character, unicode_traits.SYMBOL) else "c"
 
     def run(self, at: int, kinds: str) -> int:
         while at < len(self.text) and self.kinds[at] in kinds:
@@ -95,18 +168,21 @@ class _Scan:
 
     def word(self, at: int) -> int | None:
         first, kind = self.text[at], self.kinds[at]
-        prefix = first == " "
+        prefix = self.rules.blank_prefix and first == " "
         if self.rules.any_prefix:
             prefix = kind not in "ulxn" and first not in "\r\n"
+        if self.rules.punctuation_before_ascii and kind == "o":
+            found = re.compile(r"[!-/:-@\[-`{-~][A-Za-z]+").match(self.text, at)
+            return found.end() if found else None
         starts = [at + 1, at] if prefix else [at]
         if not self.rules.words_by_case:
-            ends = (self.run(start, "ulx") for start in starts)
+            ends = (self.run(start, self.rules.letters) for start in starts)
             return next((end for start, end in zip(starts, ends, strict=True) if end > start), None)
         for match in (self.cased_word, self.upper_word):
             for start in starts:
                 end = match(start)
                 if end is not None:
-                    return self.contraction(end) or end
+                    return (self.rules.contractions and self.contraction(end)) or end
         return None
 
     def number(self, at: int) -> int | None:
@@ -117,16 +193,18 @@ class _Scan:
         return end if end > begin else None
 
     def punctuation(self, at: int) -> int | None:
-        begin = at + 1 if self.text[at] == " " else at
-        end = self.run(begin, "om")
+        begin = at + 1 if self.rules.blank_prefix and self.text[at] == " " else at
+        end = self.run(begin, self.rules.others)
         if end == begin:
             return None
         while end < len(self.text) and self.text[end] in self.rules.tail:
             end += 1
         return end
 
-    def space(self, at: int) -> int:
+    def space(self, at: int) -> int | None:
         end = self.run(at, "s")
+        if end == at:
+            return None
         if self.rules.trailing_space_first and end == len(self.text):
             return end
         if self.rules.newline_piece:
@@ -137,16 +215,71 @@ class _Scan:
             return end
         return end - 1
 
-    def piece_end(self, at: int) -> int:
-        if not self.rules.contraction_is_suffix:
+    def apart(self, at: int) -> int | None:
+        end = at
+        while end < len(self.text) and self.first[end]:
+            end += 1
+        return end if end > at else None
+
+    def match(self, at: int) -> int | None:
+        """Where what the alternatives match at a place ends."""
+        if self.rules.contractions and not self.rules.contraction_is_suffix:
             end = self.contraction(at)
             if end is not None:
                 return end
-        for match in (self.word, self.number, self.punctuation):
+        for match in (self.apart, self.word, self.number, self.punctuation, self.space):
             end = match(at)
             if end is not None:
                 return end
-        return self.space(at)
+        return None
+
+    def piece_end(self, at: int) -> int:
+        """The same; what nothing matches is a piece up to where something does."""
+        end = self.match(at)
+        if end is not None:
+            return end
+        end = at + 1
+        while end < len(self.text) and self.match(end) is None:
+            end += 1
+        return end
+
+
+def _is(name: str, character: str) -> bool:
+    return _APART[name][0](character)
+
+
+def _cut_off(name: str, text: str) -> Iterator[str]:
+    """The parts of a text: what is cut off, and what is between."""
+    longest = _APART[name][1]
+    for apart, run in groupby(text, lambda character: _is(name, character)):
+        part = "".join(run)
+        step = longest if apart and longest else len(part)
+        for at in range(0, len(part), step):
+            yield part[at : at + step]
+
+
+def _pieces(text: str, rules: Rules, cut_first: tuple[str, ...]) -> Iterator[str]:
+    if cut_first:
+        for part in _cut_off(cut_first[0], text):
+            yield from _pieces(part, rules, cut_first[1:])
+        return
+    walk = _Scan(text, rules)
+    at = 0
+    while at < len(text):
+        end = walk.piece_end(at)
+        yield text[at:end]
+        at = end
+
+
+def _parts_of_bytes(piece: bytes) -> Iterator[int]:
+    """The lengths of what is left of a piece where GPT-2's signs for bytes are numbers.
+
+    Those among its signs are the characters of Latin-1 that stand for themselves.
+    """
+    for numeric, run in groupby(piece.decode("latin-1"), lambda c: character_class(c) == "n"):
+        part = "".join(run)
+        cuts = re.split("([0-9]{3})", part) if numeric else [part]
+        yield from (len(cut) for cut in cuts if cut)
 
 
 def scan(text: bytes, family: str) -> list[int]:
@@ -155,14 +288,12 @@ def scan(text: bytes, family: str) -> list[int]:
     >>> scan(b"it's 2024!", "cl100k")
     [2, 4, 5, 8, 9, 10]
     """
-    characters = text.decode("utf-8", "surrogateescape")
-    sizes = [len(c.encode("utf-8", "surrogateescape")) for c in characters]
-    walk = _Scan(characters, FAMILIES[family])
+    rules = FAMILIES[family]
     ends: list[int] = []
-    at = size = 0
-    while at < len(characters):
-        end = walk.piece_end(at)
-        size += sum(sizes[at:end])
-        ends.append(size)
-        at = end
+    size = 0
+    for piece in _pieces(text.decode("utf-8", "surrogateescape"), rules, rules.cut_first):
+        given = piece.encode("utf-8", "surrogateescape")
+        for length in _parts_of_bytes(given) if rules.numeric_bytes else (len(given),):
+            size += length
+            ends.append(size)
     return ends
