@@ -53,6 +53,8 @@ LLAMA3 = CONTRACTIONS + (
 )
 ONE_NEWLINE = LLAMA3.replace(r"\s*[\r\n]+", r"\s*[\r\n]")
 QWEN35 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}").replace(r"?\p{L}+", r"?[\p{L}\p{M}]+")
+# As it is, and with marks among punctuation, which has no native scanner.
+QWEN35, QWEN35_MARKS = QWEN35.replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]"), QWEN35
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TEKKEN = (
@@ -66,6 +68,8 @@ KIMI = (
     rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?{NOT_HAN[0]}*{NOT_HAN[1]}+{CONTRACTIONS}?"
     rf"|[^\r\n\p{{L}}\p{{N}}]?{NOT_HAN[0]}+{NOT_HAN[1]}*{CONTRACTIONS}?|\p{{N}}{{1,3}}|{TAIL}"
 )
+# As it is, and with tails that no native scanner has.
+KIMI, KIMI_TAILS = KIMI.replace("[\\r\\n/]*", "[\\r\\n]*"), KIMI
 DEEPSEEK3 = (
     r"\p{N}{1,3}",
     "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
@@ -346,6 +350,8 @@ FAMILIES: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     "Tekken": lambda: byte_level(split(TEKKEN), by_bytes(False)),
     "BLOOM": lambda: byte_level(split(BLOOM), by_bytes(False)),
     "Kimi": lambda: byte_level(split(KIMI), by_bytes(False)),
+    "Kimi, other tails": lambda: byte_level(split(KIMI_TAILS), by_bytes(False)),
+    "Qwen3.5, marks apart": lambda: byte_level(split(QWEN35_MARKS), by_bytes(False)),
     "prefix after digits": lambda: byte_level(
         pre_tokenizers.Digits(False), by_bytes(prefix=True), trims=True
     ),

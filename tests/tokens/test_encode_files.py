@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from token_cases import SCANNERS
 from tokfrag import Tokenizer
 from tokfrag.tokens.shards import writing as files
 from tokfrag.tokens.shards.pieces import cut_rule, read_pieces
@@ -52,9 +53,9 @@ def write(folder: Path, **texts: str) -> list[Path]:
     return [folder / f"{name}.txt" for name in texts]
 
 
-FAMILIES = ["gpt2", "cl100k", "o200k", "llama3", "qwen2"]
+FAMILIES = SCANNERS
 TROUBLE = [*"ab1 \n\n\t.,'/!s", "\r\n", "你", "、", "。", "の", "А", "'s", "  ", "\u0301", "\x1c"]
-TROUBLE += ["\u2028", "Dž", "²", "🙂", "\x00", "\ufffd"]
+TROUBLE += ["\u2028", "Dž", "²", "½", "ü", "〇", "«", "🙂", "\x00", "\ufffd"]
 
 
 @pytest.mark.parametrize("pattern", FAMILIES)

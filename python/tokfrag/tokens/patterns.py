@@ -31,6 +31,41 @@ _O200K = (
     r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
 )
 
+_TEKKEN = (
+    rf"""[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"""
+    r"""|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+_QWEN35 = _QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(
+    r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]"
+)
+# Every number cut off, then GPT-2's: a number ends white space too.
+_STARCODER = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"""
+_UPPER_KIMI, _LOWER_KIMI = (f"{kinds[:-1]}&&[^\\p{{Han}}]]" for kinds in (_UPPER, _LOWER))
+_KIMI = (
+    rf"""[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER_KIMI}*{_LOWER_KIMI}+{_SUFFIX}"""
+    rf"""|[^\r\n\p{{L}}\p{{N}}]?{_UPPER_KIMI}+{_LOWER_KIMI}*{_SUFFIX}"""
+    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+# Three cuts in one expression: numbers and Chinese end white space and words, and what the third
+# does not match, controls that no word takes, is one piece up to where it matches again. Of Chinese
+# it matches letters, then symbols (U+30FB), as it does elsewhere.
+_CHINESE = r"\u4e00-\u9fa5\u3040-\u30ff"
+_CONTROLS = r"[^\s\p{L}\p{M}\p{N}\p{P}\p{S}]"
+_WORD, _SYMBOL, _CONTROL = (
+    rf"(?:(?![{_CHINESE}]){kinds})" for kinds in (r"[\p{L}\p{M}]", r"[\p{P}\p{S}]", _CONTROLS)
+)
+_APART_WORD, _APART_SYMBOL, _APART_CONTROL = (
+    kinds.replace("?!", "?=", 1) for kinds in (_WORD, _SYMBOL, _CONTROL)
+)
+_DEEPSEEK3 = (
+    rf"""\p{{N}}{{1,3}}|{_APART_CONTROL}?{_APART_WORD}+|{_APART_SYMBOL}+"""
+    rf"""|{_APART_CONTROL}+(?={_APART_CONTROL}{_APART_WORD})|{_APART_CONTROL}+"""
+    rf"""|[!-/:-@\[-`{{-~][A-Za-z]+"""
+    rf"""|[^\r\n\p{{L}}\p{{N}}\p{{P}}\p{{S}}]?{_WORD}+"""
+    rf"""| ?{_SYMBOL}+[\r\n]*"""
+    rf"""|\s*[\r\n]+|\s+(?![^\s\p{{N}}{_CHINESE}])|\s+|{_CONTROL}+(?={_CONTROL}{_WORD})|{_CONTROL}+"""
+)
+
 #: The regular expression of each native pattern, as its first publisher writes it.
 REGEX = {
     "gpt2": _R50K,
@@ -40,14 +75,23 @@ REGEX = {
     "o200k": _O200K,
     "llama3": _LLAMA3,
     "qwen2": _QWEN2,
+    "tekken": _TEKKEN,
+    "qwen35": _QWEN35,
+    "starcoder": _STARCODER,
+    "kimi": _KIMI,
+    "deepseek3": _DEEPSEEK3,
 }
+#: Patterns that no expression says: pieces of "falcon" begin and end inside characters.
+BYTE_PATTERNS = ("falcon",)
 _NATIVE = {regex: name for name, regex in reversed(REGEX.items())}
+# \s*[\r\n] reaches the last newline of white space as \s*[\r\n]+ does (Phi-4).
+_NATIVE[_LLAMA3.replace(r"\s*[\r\n]+", r"\s*[\r\n]")] = "llama3"
 _NATIVE[_GPT2] = _NATIVE[_GPT2_CLASSES] = "gpt2"
 
 
 def native_name(pattern: str) -> str | None:
     """The native pattern that a name or regular expression stands for, or None."""
-    if pattern in REGEX:
+    if pattern in REGEX or pattern in BYTE_PATTERNS:
         return pattern
     return _NATIVE.get(pattern)
 
@@ -67,8 +111,9 @@ class RegexPattern:
             version = regex.V1 if "&&" in pattern else regex.V0
             self._regex: Any = regex.compile(pattern, version)
         except regex.error as error:
+            known = ", ".join((*REGEX, *BYTE_PATTERNS))
             raise ValueError(
-                f"pattern: {pattern!r} is neither a known name ({', '.join(REGEX)}) "
+                f"pattern: {pattern!r} is neither a known name ({known}) "
                 f"nor a regular expression: {error}"
             ) from None
         if self._regex.fullmatch("") is not None:

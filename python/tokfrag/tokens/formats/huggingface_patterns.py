@@ -11,6 +11,7 @@ from __future__ import annotations
 import regex
 
 from tokfrag.tokens.formats.json_place import Place, shorten
+from tokfrag.tokens.patterns import REGEX
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -29,14 +30,44 @@ SPELLING = {
     rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}",
     "qwen2": rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}"
     rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}",
+    "tekken": rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
+    rf"|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}",
+    "qwen35": rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}"
+    rf"| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{_SPACES}",
+    "kimi": REGEX["kimi"],
 }
 _FAMILY = {spelling: family for family, spelling in SPELLING.items()} | {
     r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+    # \s*[\r\n] reaches the last newline of white space as \s*[\r\n]+ does (Phi-4).
+    SPELLING["llama3"].replace(r"\s*[\r\n]+", r"\s*[\r\n]"): "llama3",
+    # Written for StarCoder's steps by earlier versions.
+    REGEX["starcoder"]: "starcoder",
 }
-# GPT-2's pattern on text that was cut at every digit before: a digit ends white space too.
-_GPT2_SINGLE_DIGITS = (
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
-)
+
+#: Patterns that are several pre-tokenizers, as a file has them: a type and what it is told.
+STEPS: dict[str, tuple[tuple[str | bool, ...], ...]] = {
+    "starcoder": (("Digits", True), ("ByteLevel", False, True)),
+    "deepseek3": (
+        ("Split", r"\p{N}{1,3}", "Isolated", False),
+        ("Split", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", "Isolated", False),
+        (
+            "Split",
+            "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
+            r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+            rf"|{_SPACES}",
+            "Isolated",
+            False,
+        ),
+        ("ByteLevel", False, False),
+    ),
+    "falcon": (
+        ("Punctuation", "Contiguous"),
+        ("ByteLevel", False, True),
+        ("Digits", False),
+        ("Split", "[0-9][0-9][0-9]", "Isolated", False),
+    ),
+}
+_FAMILY_OF_STEPS = {steps: family for family, steps in STEPS.items()}
 
 _PORTABLE = regex.compile(
     r"""
@@ -171,11 +202,32 @@ def native_pattern(place: Place | None) -> tuple[str | None, bool] | None:
     if kinds == ["Split", "ByteLevel"] and _byte_level(steps[1]) == (False, False):
         family = _split(steps[0])
         return None if family is None else (family, False)
-    if kinds == ["Digits", "ByteLevel"]:
-        steps[0].only("type", "individual_digits")
-        if _byte_level(steps[1]) == (False, True) and steps[0].get("individual_digits", bool):
-            return _GPT2_SINGLE_DIGITS, False
-    return None
+    family = _FAMILY_OF_STEPS.get(tuple(map(_told, steps)))
+    return None if family is None else (family, False)
+
+
+def _told(step: Place) -> tuple[str | bool, ...]:
+    """A step as :data:`STEPS` has it; what is none of these as its type alone."""
+    kind = step.get("type", str)
+    if kind == "ByteLevel":
+        return (kind, *_byte_level(step))
+    if kind == "Digits":
+        step.only("type", "individual_digits")
+        return kind, step.get("individual_digits", bool)
+    if kind == "Punctuation":
+        step.only("type", "behavior")
+        return kind, step.get("behavior", str, "Isolated")
+    if kind == "Split":
+        step.only("type", "pattern", "behavior", "invert")
+        expression = step.at("pattern").take(dict).get("Regex")
+        if type(expression) is str:
+            return kind, _escaped(expression), step.get("behavior", str), step.get("invert", bool)
+    return (kind,)
+
+
+def _escaped(expression: str) -> str:
+    """The same with its newlines spelled out."""
+    return expression.replace("\r", r"\r").replace("\n", r"\n")
 
 
 def _split(place: Place) -> str | None:
@@ -186,9 +238,10 @@ def _split(place: Place) -> str | None:
     if type(expression) is not str:
         return None
     manner = place.get("behavior", str), place.get("invert", bool)
+    family = _FAMILY.get(_escaped(expression))
     # Without gaps between the matches, both of these cut at the same places.
-    if expression in _FAMILY and manner in {("Isolated", False), ("Removed", True)}:
-        return _FAMILY[expression]
+    if family is not None and manner in {("Isolated", False), ("Removed", True)}:
+        return family
     if manner != ("Isolated", False) or portable(expression) is not None:
         return None
     return family_of(expression, pattern)

@@ -12,7 +12,7 @@ from typing import Any
 from tokfrag._files import whole_file
 from tokfrag.tokens import byte_alphabet as byte_level
 from tokfrag.tokens.formats.huggingface_layout import written_again
-from tokfrag.tokens.formats.huggingface_patterns import SPELLING, portable
+from tokfrag.tokens.formats.huggingface_patterns import SPELLING, STEPS, portable
 from tokfrag.tokens.models.bert_steps import bert_steps
 from tokfrag.tokens.models.by_parts import PartsValues
 from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeValues
@@ -122,6 +122,8 @@ def _pre_tokenizer(pattern: str | None, prefix_space: bool) -> Json:
         return _byte_level(space=prefix_space, by_regex=True)
     if prefix_space:
         raise ValueError("tokenizer.json: cannot put a space before a text cut by an expression")
+    if family in STEPS:
+        return {"type": "Sequence", "pretokenizers": [_step(*step) for step in STEPS[family]]}
     expression = SPELLING[family] if family else pattern
     unsure = None if family else portable(expression)
     if unsure is not None:
@@ -131,6 +133,22 @@ def _pre_tokenizer(pattern: str | None, prefix_space: bool) -> Json:
     split: Json = {"type": "Split", "pattern": {"Regex": expression}}
     split |= {"behavior": "Isolated", "invert": False}
     return {"type": "Sequence", "pretokenizers": [split, _byte_level()]}
+
+
+def _step(kind: str | bool, *told: str | bool) -> Json:
+    """A pre-tokenizer as a file has it."""
+    members = {
+        "ByteLevel": ("add_prefix_space", "use_regex"),
+        "Digits": ("individual_digits",),
+        "Punctuation": ("behavior",),
+        "Split": ("pattern", "behavior", "invert"),
+    }[str(kind)]
+    step: Json = {"type": kind, **dict(zip(members, told, strict=True))}
+    if kind == "Split":
+        step["pattern"] = {"Regex": step["pattern"]}
+    if kind == "ByteLevel":
+        step["trim_offsets"] = False
+    return step
 
 
 def _normalizer(forms: tuple[Form | TextRule, ...]) -> Json | None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tokfrag.tokens.arguments import id_array
 from tokfrag.tokens.models.byte_pair import BytePair
-from tokfrag.tokens.patterns import REGEX
+from tokfrag.tokens.patterns import BYTE_PATTERNS, REGEX
 from tokfrag.tokens.pipeline import Piped, Sought
 
 Special = str | Collection[str]
@@ -383,6 +383,8 @@ class Encoding:
     @property
     def _pat_str(self) -> str:
         pattern = self._bytes_model().pattern
+        if pattern in BYTE_PATTERNS:
+            raise ValueError(f"pattern: no expression says what {pattern!r} does")
         return r"[\s\S]+" if pattern is None else REGEX.get(pattern, pattern)
 
     def _encode_bytes(self, text: bytes) -> list[int]:
