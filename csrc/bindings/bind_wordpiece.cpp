@@ -2,14 +2,21 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
+#include "core/interrupt.hpp"
+#include "tokens/scan/scanner.hpp"
+#include "tokens/text/utf8.hpp"
 #include "tokens/wordpiece/batch.hpp"
+#include "tokens/wordpiece/word_memory.hpp"
 #include "tokens/wordpiece/wordpiece.hpp"
 
 namespace py = pybind11;
@@ -97,10 +104,73 @@ py::tuple encode_spans(const WordPiece& model, const py::object& text) {
       py::array_t<std::uint32_t>(static_cast<py::ssize_t>(ids.size()), ids.data()), places);
 }
 
+// Text to ids word by word: words that are known from the memory, the others by a function of
+// Python. Another thread may remember words while that function runs: nothing is held over it.
+class WordTable {
+ public:
+  explicit WordTable(const std::string& pattern) {
+    if (!find_pattern(pattern, &family_)) {
+      throw py::value_error("pattern: unknown name " + pattern);
+    }
+  }
+
+  py::array_t<std::uint32_t> encode(const py::object& text, const py::function& encode_word) {
+    std::vector<std::uint32_t> ids;
+    append(text_of(text), encode_word, &ids);
+    return array_of(ids);
+  }
+
+  py::tuple encode_batch(const py::list& texts, const py::function& encode_word) {
+    const HeldTexts held(texts);
+    std::vector<std::uint32_t> ids;
+    std::vector<std::int64_t> offsets{0};
+    for (const Text& text : held.texts()) {
+      append(text, encode_word, &ids);
+      offsets.push_back(static_cast<std::int64_t>(ids.size()));
+    }
+    return py::make_tuple(array_of(ids), array_of(offsets));
+  }
+
+ private:
+  template <class T>
+  static py::array_t<T> array_of(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+  }
+
+  void append(const Text& text, const py::function& encode_word, std::vector<std::uint32_t>* ids) {
+    Utf8Scratch scratch;
+    const Utf8 utf8 = to_utf8(text, &scratch);
+    Scanner scanner(family_, utf8.data, utf8.size);
+    std::int64_t ends[256];
+    std::int64_t begin = 0;
+    while (const std::int64_t count = scanner.next(ends, 256)) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const bool is_space = read_char(utf8.data, utf8.size, begin).kind == kSpace;
+        const std::string_view word(reinterpret_cast<const char*>(utf8.data + begin),
+                                    static_cast<std::size_t>(ends[i] - begin));
+        begin = ends[i];
+        if (is_space || memory_.find(word, ids)) continue;
+        const auto found =
+            encode_word(py::bytes(word.data(), word.size())).cast<Array<std::uint32_t>>();
+        ids->insert(ids->end(), found.data(), found.data() + found.size());
+        memory_.insert(word, found.data(), found.size());
+      }
+      poll_interrupt();
+    }
+  }
+
+  PatternFamily family_{};
+  WordMemory memory_;
+};
+
 }  // namespace
 
 void bind_wordpiece(py::module_& module) {
   py::module_ wordpiece = module.def_submodule("wordpiece");
+  py::class_<WordTable>(wordpiece, "WordTable")
+      .def(py::init<const std::string&>(), py::arg("pattern"))
+      .def("encode", &WordTable::encode, py::arg("text"), py::arg("encode_word"))
+      .def("encode_batch", &WordTable::encode_batch, py::arg("texts"), py::arg("encode_word"));
   py::class_<WordPiece>(wordpiece, "WordPiece")
       .def(py::init(&make_model), py::arg("tokens"), py::arg("prefix"), py::arg("units"),
            py::arg("lists"), py::arg("unknown"), py::arg("longest_word"))

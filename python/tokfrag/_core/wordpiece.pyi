@@ -1,7 +1,19 @@
 """Native WordPiece."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+
+class WordTable:
+    """Words by a native pattern, white space lost; ``encode_word`` is asked for new ones."""
+    def __init__(self, pattern: str) -> None: ...
+    def encode(
+        self, text: str | bytes, encode_word: Callable[[bytes], NDArray[np.uint32]]
+    ) -> NDArray[np.uint32]: ...
+    def encode_batch(
+        self, texts: list[str | bytes], encode_word: Callable[[bytes], NDArray[np.uint32]]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
 
 class WordPiece:
     def __init__(

@@ -11,6 +11,7 @@ import regex
 from tokfrag.tokens.formats.huggingface_patterns import python_pattern
 from tokfrag.tokens.formats.json_place import Place, shorten
 from tokfrag.tokens.models.bert_steps import bert_steps, punctuation
+from tokfrag.tokens.models.native_cuts import SPACE, WHITESPACE, bert
 from tokfrag.tokens.models.text_cuts import (
     Behavior,
     CutStep,
@@ -41,9 +42,6 @@ _PLAIN: dict[str, TextStep] = {
     "StripAccents": StripAccents(),
     "Nmt": Nmt(),
 }
-# Rust's \w and \s.
-_WORD = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}"
-_SPACE = r"\p{White_Space}"
 
 
 def sequence_items(place: Place | None, members: str) -> list[Place]:
@@ -152,13 +150,13 @@ def _pre_tokenizer(step: Place) -> tuple[CutStep, ...]:
         return (Split(punctuation(), _behavior(step, "Isolated")),)
     if kind == "Whitespace":
         step.only("type")
-        return (Split(f"[{_WORD}]+|[^{_WORD}{_SPACE}]+", "Removed", invert=True),)
+        return WHITESPACE
     if kind == "WhitespaceSplit":
         step.only("type")
-        return (Split(_SPACE, "Removed"),)
+        return (Split(SPACE, "Removed"),)
     if kind == "BertPreTokenizer":
         step.only("type")
-        return Split(_SPACE, "Removed"), Split(punctuation())
+        return bert()
     if kind == "CharDelimiterSplit":
         step.only("type", "delimiter")
         return (Split(regex.escape(step.get("delimiter", str)), "Removed"),)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag._core.wordpiece import WordTable
 from tokfrag.tokens import byte_alphabet
 from tokfrag.tokens.contracts import Ids, Joiner, Model, Offsets
 from tokfrag.tokens.models.byte_pair import BytePair, ends_of
+from tokfrag.tokens.models.native_cuts import native_cuts
 from tokfrag.tokens.models.text_cuts import CutStep, SpellBytes, cut, cut_aligned
 from tokfrag.tokens.models.text_steps import Sources, well_formed
 from tokfrag.tokens.specification import ModelDescription
@@ -44,6 +46,7 @@ class PartsModel:
     """A model behind cuts; see :class:`PartsValues`.
 
     Pieces of byte-pair models are bytes: what is no UTF-8 is kept. Other models read it as U+FFFD.
+    Where a scanner makes the cuts, the ids of words are remembered natively.
 
     Parameters
     ----------
@@ -53,7 +56,7 @@ class PartsModel:
         The engine of ``values.core``.
     """
 
-    __slots__ = ("_bytes", "_spelled", "core", "description")
+    __slots__ = ("_bytes", "_spelled", "_table", "core", "description")
 
     finds_added = False
 
@@ -62,6 +65,8 @@ class PartsModel:
         self.core = core
         self._bytes = core.native if isinstance(core, BytePair) else None
         self._spelled = SpellBytes() in values.cuts
+        pattern = native_cuts(values.cuts) if self._bytes is None else None
+        self._table = None if pattern is None else WordTable(pattern)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PartsModel, (self.description, self.core)
@@ -106,6 +111,8 @@ class PartsModel:
 
     def encode(self, text: str | bytes, allowed: bytes | None = None) -> Ids:
         """Return the ids of one text that begins its document."""
+        if self._table is not None:
+            return self._table.encode(text, self._encode_word)
         return self.encode_batch([text], None, 1)[0]
 
     def encode_batch(
@@ -116,6 +123,8 @@ class PartsModel:
         inner: bytes | None = None,
     ) -> tuple[Ids, Offsets]:
         """Return the ids of many texts, end to end, and where those of each begin."""
+        if self._table is not None:
+            return self._table.encode_batch(texts, self._encode_word)
         steps = self.description.cuts
         rows = [
             cut(steps, self._read(text), inner is None or not inner[i])
@@ -180,6 +189,11 @@ class PartsModel:
     def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]:
         """Return how many ids each text has."""
         return np.diff(self.encode_batch(texts, None, threads)[1])
+
+    def _encode_word(self, word: bytes) -> Ids:
+        """The ids of one piece, as it stands in the text."""
+        text = word.decode("utf-8", "replace")
+        return self.core.encode(byte_alphabet.to_text(text.encode()) if self._spelled else text)
 
     def _read(self, text: str | bytes) -> str:
         if isinstance(text, str):
