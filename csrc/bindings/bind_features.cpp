@@ -15,12 +15,12 @@ namespace tokfrag {
 namespace {
 
 using Table = Array<std::int64_t>;
-// length, size, dilation, bytes between neighbours, starts, source
-using Axis = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, Table, Table>;
+// length, size, dilation, bytes between neighbours, starts
+using Axis = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, Table>;
 
 void bound_features(int type, int out_type, std::uintptr_t x, std::int64_t batch,
                     std::int64_t channels, std::int64_t batch_stride, std::int64_t channel_stride,
-                    const std::vector<Axis>& axes, int time_axis, double pad_value,
+                    const std::vector<Axis>& axes, int time_axis, int pad_mode, double pad_value,
                     const std::vector<int>& columns, const std::vector<std::int64_t>& lags,
                     std::uintptr_t out, int threads) {
   std::vector<Feature> features;
@@ -35,6 +35,7 @@ void bound_features(int type, int out_type, std::uintptr_t x, std::int64_t batch
                       static_cast<int>(axes.size()),
                       {},
                       time_axis,
+                      static_cast<PadMode>(pad_mode),
                       pad_value,
                       features.data(),
                       static_cast<std::int64_t>(features.size()),
@@ -42,8 +43,8 @@ void bound_features(int type, int out_type, std::uintptr_t x, std::int64_t batch
                       static_cast<std::int64_t>(lags.size()),
                       reinterpret_cast<void*>(out)};
   for (std::size_t a = 0; a < axes.size(); ++a) {
-    const auto& [length, size, dilation, stride, starts, source] = axes[a];
-    task.axes[a] = {length, size, dilation, starts.size(), stride, starts.data(), source.data()};
+    const auto& [length, size, dilation, stride, starts] = axes[a];
+    task.axes[a] = {length, size, dilation, starts.size(), stride, starts.data()};
   }
   const ReleaseGil nogil;
   fragment_features(task, threads);
@@ -56,8 +57,8 @@ void bind_features(py::module_& module) {
   features.def("fragment_features", &bound_features, py::arg("type"), py::arg("out_type"),
                py::arg("x"), py::arg("batch"), py::arg("channels"), py::arg("batch_stride"),
                py::arg("channel_stride"), py::arg("axes"), py::arg("time_axis"),
-               py::arg("pad_value"), py::arg("columns"), py::arg("lags"), py::arg("out"),
-               py::arg("threads"));
+               py::arg("pad_mode"), py::arg("pad_value"), py::arg("columns"), py::arg("lags"),
+               py::arg("out"), py::arg("threads"));
 }
 
 }  // namespace tokfrag

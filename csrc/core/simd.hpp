@@ -367,6 +367,34 @@ TOKFRAG_INLINE void keep_extreme(Doubles& best, const Doubles& value) {
   best = (better | unordered) != 0 ? value : best;
 }
 
+// The smaller and the greater of two in every lane; b's where one is NaN.
+template <class V>
+TOKFRAG_INLINE V smaller(const V& a, const V& b) {
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<V, Vector<float, 4>>) return _mm_min_ps(a, b);
+#endif
+#if defined(__AVX__)
+  if constexpr (std::is_same_v<V, Vector<float, 8>>) return _mm256_min_ps(a, b);
+#endif
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<V, Vector<float, 16>>) return _mm512_maskz_min_ps(0xffff, a, b);
+#endif
+  return a < b ? a : b;
+}
+template <class V>
+TOKFRAG_INLINE V greater(const V& a, const V& b) {
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<V, Vector<float, 4>>) return _mm_max_ps(a, b);
+#endif
+#if defined(__AVX__)
+  if constexpr (std::is_same_v<V, Vector<float, 8>>) return _mm256_max_ps(a, b);
+#endif
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<V, Vector<float, 16>>) return _mm512_maskz_max_ps(0xffff, a, b);
+#endif
+  return a > b ? a : b;
+}
+
 // ---- across lanes
 
 // Rows to columns.

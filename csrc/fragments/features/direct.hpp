@@ -97,7 +97,8 @@ class DirectFeatures {
       std::int64_t offset = 0;
       for (int a = 0; a < task_.rank && offset != kPadOffset; ++a) {
         const FeatureAxis& axis = task_.axes[a];
-        const std::int64_t source = axis.source[origin[a] + tap[a] * axis.dilation];
+        const std::int64_t source =
+            source_position(axis.length, task_.pad_mode, origin[a] + tap[a] * axis.dilation);
         offset = source < 0 ? kPadOffset : offset + source * axis.stride;
       }
       value = task_.pad_value;

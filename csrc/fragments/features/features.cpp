@@ -11,10 +11,10 @@ namespace tokfrag {
 
 namespace {
 
-// Positions of a series in a chunk: a row of doubles in the L1 cache; or the sums of even windows'
-// pieces in the L2 cache.
+// Positions of a series in a chunk: a row of doubles in the L1 cache; or the sums of blocks in the
+// L2 cache.
 constexpr std::int64_t kChunkPositions = 4096;
-constexpr std::int64_t kEvenChunkPositions = 16384;
+constexpr std::int64_t kBlockChunkPositions = 16384;
 constexpr std::int64_t kChunkChannels = 16;
 constexpr std::int64_t kGrainValues = 32768;  // about 50 microseconds of work
 
@@ -32,7 +32,7 @@ void fragment_features(const FeatureTask& task, int threads) {
   std::int64_t chunk = outer.count;
   std::int64_t channels = 1;
   if (task.rank == 1) {
-    const std::int64_t least = plan.even > 0 ? kEvenChunkPositions : kChunkPositions;
+    const std::int64_t least = plan.in_blocks ? kBlockChunkPositions : kChunkPositions;
     const std::int64_t positions = std::max(least, 8 * outer.size);
     chunk = std::max<std::int64_t>(1, (positions - outer.size) / stride + 1);
     channels = kChunkChannels;

@@ -7,15 +7,19 @@
 //   diff_energy  mean of (y[t + 1] - y[t])^2 over the pairs; 0 if there are none
 //   lag_corr(l)  sum (y[t] - m) (y[t + l] - m) / sum (y - m)^2; 0 if the fragment is constant
 //
-// All arithmetic is in double, on values less a local median. Rows are summed once, in pieces that
-// windows share; a value that is not finite spoils only the fragments that hold it. Windows whose
-// variance is mostly rounding are done again, directly. Dilated windows are all done directly.
+// Of a series, blocks that windows share are summed once, each about its own mean; in lanes of
+// float for floats and halves, else of double (blocks.hpp). Errors are within 2e-7 of the largest
+// value in a window, or double's. With more axes, or lags longer than blocks, all arithmetic is in
+// double, on values less a local median: rows are summed once, in pieces that windows share, and
+// windows whose variance is mostly rounding are done again, directly. Dilated windows are all done
+// directly. A value that is not finite spoils only the fragments that hold it.
 #pragma once
 
 #include <cstdint>
 
 #include "core/dtype.hpp"
 #include "core/isa.hpp"
+#include "fragments/grid/grid.hpp"
 
 namespace tokfrag {
 
@@ -30,7 +34,6 @@ struct FeatureAxis {
   std::int64_t count;          // windows
   std::int64_t stride;         // bytes between neighbours in the data
   const std::int64_t* starts;  // count, ascending
-  const std::int64_t* source;  // where each padded position lies on the axis; -1: the pad value
 };
 
 // Column k of the result is columns[k]; kLagCorr columns take the lags one after the other. Lags
@@ -44,6 +47,7 @@ struct FeatureTask {
   int rank;
   FeatureAxis axes[kMaxFeatureAxes];
   int time_axis;
+  PadMode pad_mode;
   double pad_value;
   const Feature* columns;
   std::int64_t column_count;

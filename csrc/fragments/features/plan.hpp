@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/checked.hpp"
+#include "fragments/features/blocks.hpp"
 #include "fragments/features/features.hpp"
 #include "fragments/features/results.hpp"
 
@@ -26,7 +27,7 @@ struct FeaturePlan {
       want(task.columns[k]);
     }
     place_lags();
-    if (task.rank == 1 && !dilated) even = even_windows();
+    in_blocks = task.rank == 1 && !dilated && blocks_hold_lags();
   }
 
   const FeatureAxis& time() const { return task.axes[task.time_axis]; }
@@ -43,13 +44,10 @@ struct FeaturePlan {
   std::int64_t windows = 1;
   std::int64_t window_values = 1;
   std::int64_t per_step = 1;  // values of a window at one time
-  std::int64_t even = 0;      // the first windows that a series kernel may take
   bool dilated = false;
+  bool in_blocks = false;  // a series that the block kernels take
 
  private:
-  static constexpr std::int64_t kLeastStride = 16;
-  static constexpr std::int64_t kGreatestStride = 512;  // eight such pieces stay in the L1 cache
-
   void want(Feature feature) {
     const auto claim = [this](int& slot) {
       if (slot < 0) slot = slots.count++;
@@ -69,20 +67,9 @@ struct FeaturePlan {
     }
   }
 
-  // How many windows from the first on lie in the data, each a stride after the one before, if the
-  // stride is one that the series kernel takes.
-  std::int64_t even_windows() const {
-    const FeatureAxis& axis = time();
-    if (axis.count < 2) return 0;
-    const std::int64_t stride = axis.starts[1] - axis.starts[0];
-    if (stride < kLeastStride || stride > kGreatestStride || axis.size % stride != 0) return 0;
-    if (!lags.empty() && lags.back() > stride) return 0;
-    std::int64_t windows_even = 1;
-    while (windows_even < axis.count && axis.starts[windows_even] == windows_even * stride &&
-           axis.starts[windows_even] + axis.size <= axis.length) {
-      ++windows_even;
-    }
-    return axis.starts[0] == 0 && axis.size <= axis.length ? windows_even : 0;
+  // Whether blocks can be as long as the longest lag: in the worst case a window's are its own.
+  bool blocks_hold_lags() const {
+    return lags.empty() || lags.back() <= time().size / block_parts(time().size);
   }
 
   void place_lags() {

@@ -23,7 +23,8 @@ struct ResultTask {
   double values;            // of a window
   double neighbours;        // pairs of a window one step apart
   const double* lag_pairs;  // pairs of a window, for each lag
-  double shift;
+  bool central;             // squares and products are about each window's mean; no edges
+  double shift;             // else about this
   const ResultColumn* columns;
   std::int64_t column_count;
   void* out;              // the first window's row
@@ -37,7 +38,8 @@ constexpr double kLeastEnergy = 1e-280;
 constexpr double kGreatestEnergy = 1e280;
 
 struct ResultKernels {
-  // For each floating type of the result. True if any window was ill-conditioned.
+  // For each floating type of the result. True if any window was ill-conditioned; sums about the
+  // means are not.
   bool (*write[kDtypes])(const ResultTask& task);
 };
 

@@ -9,6 +9,7 @@ namespace {
 // What the columns of a few windows are made of.
 struct WindowMoments {
   Doubles mean;
+  Doubles squares;
   Doubles variance;
   Doubles scale;  // 1 / (variance * values); 0 where the variance is 0
 };
@@ -21,7 +22,13 @@ class ResultWriter {
   bool run() {
     for (std::int64_t w = 0; w < task_.count; w += kLanes) {
       find_moments(w);
-      for (std::int64_t c = 0; c < task_.column_count; c += kLanes) write_block<T>(w, c);
+      for (std::int64_t c = 0; c < task_.column_count; c += kLanes) {
+        if (c + 1 == task_.column_count) {
+          write_column<T>(w, c);
+        } else {
+          write_block<T>(w, c);
+        }
+      }
     }
     return ill_conditioned_;
   }
@@ -38,7 +45,12 @@ class ResultWriter {
     if (task_.slots.squares < 0) return;
     Doubles energy;
     sum(task_.slots.squares, window, energy);
+    moments_.squares = energy;
     energy /= task_.values;
+    if (task_.central) {
+      moments_.variance = energy;
+      return;
+    }
     const Doubles zero = {};
     moments_.variance = energy - moments_.mean * moments_.mean;
     moments_.scale = 1.0 / (moments_.variance * task_.values);
@@ -58,7 +70,7 @@ class ResultWriter {
         lanes = moments_.mean + task_.shift;
         return;
       case Feature::kStd:
-        for (int k = 0; k < kLanes; ++k) lanes[k] = __builtin_sqrt(moments_.variance[k]);
+        lanes = root_of(moments_.variance);
         return;
       case Feature::kMin:
         return sum(slots.least, window, lanes);
@@ -71,13 +83,44 @@ class ResultWriter {
       case Feature::kLagCorr: {
         const int lag = static_cast<int>(column.lag);
         const double pairs = task_.lag_pairs[lag];
-        Doubles edge;
         sum(slots.products + lag, window, lanes);
+        if (task_.central) {
+          const Doubles zero = {};
+          lanes = moments_.squares == zero ? zero : lanes / moments_.squares;
+          return;
+        }
+        Doubles edge;
         sum(slots.edges + lag, window, edge);
         lanes -= moments_.mean * (edge - pairs * moments_.mean);
         lanes *= moments_.scale;
         return;
       }
+    }
+  }
+
+  static Doubles root_of(const Doubles& squares) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_sqrt_pd(0xff, squares);
+#elif defined(__AVX__)
+    return _mm256_sqrt_pd(squares);
+#else
+    Doubles roots;
+    for (int k = 0; k < kLanes; ++k) roots[k] = __builtin_sqrt(squares[k]);
+    return roots;
+#endif
+  }
+
+  // A last column that has no others beside it.
+  template <class T>
+  void write_column(std::int64_t window, std::int64_t column) const {
+    Doubles lanes = {};
+    find_column(task_.columns[column], window, lanes);
+    lanes = lanes != lanes ? Doubles{} + __builtin_nan("") : lanes;
+    T narrowed[kLanes];
+    store(narrowed, lanes);
+    T* row = static_cast<T*>(task_.out) + window * task_.out_step + column;
+    for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k, row += task_.out_step) {
+      std::memcpy(row, narrowed + k, sizeof(T));
     }
   }
 
@@ -110,9 +153,11 @@ class ResultWriter {
 
   template <std::int64_t kCount, class T>
   static void copy_part(const T* from, std::int64_t count, std::int64_t& done, T* to) {
-    if ((count & kCount) == 0) return;
-    std::memcpy(to + done, from + done, kCount * sizeof(T));
-    done += kCount;
+    if constexpr (kCount < kLanes) {
+      if ((count & kCount) == 0) return;
+      std::memcpy(to + done, from + done, kCount * sizeof(T));
+      done += kCount;
+    }
   }
 
   const ResultTask& task_;

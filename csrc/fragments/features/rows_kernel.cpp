@@ -1,10 +1,13 @@
-#include "fragments/features/octet.hpp"
+#include "fragments/features/pack.hpp"
 #include "fragments/features/rows.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
 
 namespace {
+
+using Octet = Pack<double>;
+constexpr std::int64_t kOctet = kPackOf<double>;
 
 // Lags summed in one sweep: as many as there are registers for.
 #ifdef __AVX512F__
@@ -27,10 +30,10 @@ void sweep_moments(const double* y, std::int64_t begin, std::int64_t end, double
   Octet step;
   std::int64_t t = begin;
   for (; t + kOctet < end; t += kOctet) {
-    load_octet(y + t, value);
+    load_pack(y + t, value);
     sum += value;
     if constexpr (kDifferences) {
-      load_octet(y + t + 1, step);
+      load_pack(y + t + 1, step);
       step -= value;
       step *= step;
       differences += step;
@@ -38,9 +41,9 @@ void sweep_moments(const double* y, std::int64_t begin, std::int64_t end, double
     value *= value;
     squares += value;
   }
-  load_octet(y + t, value);
+  load_pack(y + t, value);
   if constexpr (kDifferences) {
-    load_octet(y + t + 1, step);
+    load_pack(y + t + 1, step);
     step -= value;
     step *= step;
     Octet inside = step;
@@ -70,18 +73,18 @@ void sweep_lags(const double* y, const std::int64_t* lags, std::int64_t reach, s
   unrolled<kLags>([&](auto k) { sums[k] = Octet{}; });
   std::int64_t t = begin;
   for (; t + kOctet + reach <= end; t += kOctet) {
-    load_octet(y + t, value);
+    load_pack(y + t, value);
     unrolled<kLags>([&](auto k) {
-      load_octet(y + t + lags[k], product);
+      load_pack(y + t + lags[k], product);
       product *= value;
       sums[k] += product;
     });
   }
   unrolled<kLags>([&](auto k) { inside[k] = sums[k]; });
   for (; t < end; t += kOctet) {
-    load_octet(y + t, value);
+    load_pack(y + t, value);
     unrolled<kLags>([&](auto k) {
-      load_octet(y + t + lags[k], product);
+      load_pack(y + t + lags[k], product);
       product *= value;
       if (t + kOctet > end) keep_first(product, end - t);
       sums[k] += product;
@@ -111,11 +114,11 @@ double sweep_extreme(const double* raw, std::int64_t begin, std::int64_t end) {
   unrolled<kParts>([&](auto k) { best.part[k] = Doubles{} + first; });
   std::int64_t t = begin;
   for (; t + kOctet <= end; t += kOctet) {
-    load_octet(raw + t, value);
+    load_pack(raw + t, value);
     unrolled<kParts>([&](auto k) { keep_extreme<kGreatest>(best.part[k], value.part[k]); });
   }
   double kept[kOctet];
-  store_octet(best, kept);
+  store_pack(best, kept);
   for (std::int64_t k = 0; t < end; ++t, ++k) kept[k] = extreme<kGreatest>(kept[k], raw[t]);
   for (std::int64_t width = kOctet / 2; width > 0; width /= 2) {
     for (std::int64_t k = 0; k < width; ++k) {
@@ -229,12 +232,12 @@ class RowSummer {
   void add_pieces(std::int64_t k, std::int64_t first, std::int64_t last) {
     Octet sum;
     Octet value;
-    load_octet(last_ + k, sum);
+    load_pack(last_ + k, sum);
     for (std::int64_t p = last - 1; p >= first; --p) {
-      load_octet(piece(p) + k, value);
+      load_pack(piece(p) + k, value);
       sum += value;
     }
-    store_octet(sum, window_ + k);
+    store_pack(sum, window_ + k);
   }
 
   void write(std::int64_t window, const double* sums) {
@@ -286,8 +289,8 @@ void pair_sums(const double* a, const double* b, const std::int64_t* starts, std
   for (std::int64_t i = 0; i < count; ++i) {
     Octet sum = {};
     for (std::int64_t t = 0; t < size; t += kOctet) {
-      load_octet(a + starts[i] + t, from);
-      load_octet(b + starts[i] + t, to);
+      load_pack(a + starts[i] + t, from);
+      load_pack(b + starts[i] + t, to);
       if (difference) {
         to -= from;
         to *= to;

@@ -1,49 +1,45 @@
-// The sums of the windows of a series at an even stride that divides their size.
-//
-// A window is then a run of whole pieces, each as long as the stride. As many pieces as a
-// register has lanes are summed side by side: no sum across lanes, no masks, aligned loads.
+// Sums of the windows of a series, as runs of blocks that they share.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
-#include "core/dtype.hpp"
-#include "core/isa.hpp"
-#include "fragments/features/features.hpp"
+#include "core/huge_buffer.hpp"
+#include "fragments/features/blocks.hpp"
+#include "fragments/features/plan.hpp"
 
 namespace tokfrag {
 
-constexpr std::int64_t kSeriesLanes = 8;  // at most
+// The buffers of one thread.
+class SeriesSums {
+ public:
+  explicit SeriesSums(const FeaturePlan& plan);
 
-struct SeriesTask {
-  Dtype type;
-  const void* x;      // where the first window begins
-  std::int64_t step;  // bytes between neighbours
-  std::int64_t stride;
-  std::int64_t overlap;  // pieces of a window
-  std::int64_t count;    // windows
-  double shift;
-  const std::int64_t* lags;  // ascending, at most `stride`
-  std::int64_t lag_count;
-  SumSlots slots;
-  double* sums;       // (slots.count, count)
-  double* workspace;  // series_workspace() doubles, 64-byte aligned
+  // Of windows [first, last) of the values at `data`: (slots, windows), then kResultSlack. Squares
+  // and products are about each window's mean.
+  const double* run(const char* data, std::int64_t first, std::int64_t last);
+
+ private:
+  bool is_cut_alike(std::int64_t first, std::int64_t last) const;
+  void cut(std::int64_t first, std::int64_t last);
+  bool cut_shared(const std::int64_t* starts, std::int64_t count);
+  void cut_apart(const std::int64_t* starts, std::int64_t count);
+  void add_parts(std::int64_t begin, std::int64_t end);
+  const void* row(const char* data, std::int64_t from, std::int64_t to);
+  void fill(const char* data, std::int64_t from, std::int64_t to, void* out) const;
+  BlockSums place_sums();
+
+  const FeaturePlan& plan_;
+  const FeatureAxis& axis_;
+  const BlockKernels& kernels_;
+  const bool single_;  // rows of float
+  const std::int64_t reach_;
+  // Of the windows that were cut last, relative to the first one's start.
+  std::int64_t even_ = 0;
+  std::vector<std::int64_t> starts_, begins_, lengths_, first_, last_;
+  std::vector<double> counts_;  // lengths_, and kLaneSlack
+  HugeBuffer row_, blocks_;
+  std::vector<double> sums_;
 };
-
-// Pieces of `count` windows, in whole groups of lanes.
-inline std::int64_t series_pieces(std::int64_t count, std::int64_t overlap) {
-  return (count + overlap - 1 + kSeriesLanes - 1) / kSeriesLanes * kSeriesLanes;
-}
-
-// Rows of a group of pieces, then (6 moments + 4 a lag) sums of every piece.
-inline std::int64_t series_workspace(std::int64_t count, std::int64_t overlap, std::int64_t stride,
-                                     std::int64_t lag_count) {
-  return 2 * stride * kSeriesLanes + (6 + 4 * lag_count) * series_pieces(count, overlap);
-}
-
-struct SeriesKernels {
-  void (*sums)(const SeriesTask& task);
-};
-
-TOKFRAG_ISA_TABLE(SeriesKernels, series_kernel_table, series_kernels)
 
 }  // namespace tokfrag

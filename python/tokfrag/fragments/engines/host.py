@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._core import features as _features, segments as _segments
-from tokfrag.fragments.grid import source_table
+from tokfrag.fragments.axes import PAD_MODES
 from tokfrag.fragments.shapes import Cut, FeatureTable, Merging
 
 
@@ -126,7 +126,6 @@ def features(x: Any, table: FeatureTable, out: Any, threads: int) -> None:
             grid.dilation[axis],
             strides[2 + axis],
             grid.starts[axis],
-            source_table(grid, axis),
         )
         for axis in range(len(grid.shape))
     ]
@@ -140,6 +139,7 @@ def features(x: Any, table: FeatureTable, out: Any, threads: int) -> None:
         strides[1],
         axes,
         table.axis,
+        PAD_MODES.index(grid.pad_mode),
         table.pad_value,
         table.columns,
         table.lags,

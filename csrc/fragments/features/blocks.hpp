@@ -1,0 +1,89 @@
+// A row in blocks, each summed once about its own mean, and the windows that are runs of blocks.
+//
+// Of a block: n values, their mean u, sum (y - u)^2, extremes, squared steps inside and out of it,
+// and for each lag l: sum of (y[t] - u)(y[t + l] - u) over the pairs inside it and over those that
+// lead out of it, and of their sums (y[t] - u) + (y[t + l] - u). A window of mean m then has
+//   sum (y - m)^2 = sum over its blocks of: sum (y - u)^2 + n (u - m)^2
+// and lagged products alike: nothing is subtracted that is larger than the result, so drifts and
+// offsets cost no digits. What leads out of a window's last block is not taken; a NaN beyond a
+// window spoils nothing.
+//
+// Lanes are float for rows of float: a block has at most kBlockMost values, 16 of them at most in
+// a lane, on values less the rounded mean. Blocks are put together in double. A block that floats
+// cannot hold (not finite, or of squares near the least float) is summed again in double.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.hpp"
+#include "core/isa.hpp"
+
+namespace tokfrag {
+
+constexpr std::int64_t kBlockMost = 256;
+// How many blocks a piece of `length` values is cut into, as equal as can be.
+inline std::int64_t block_parts(std::int64_t length) {
+  return (length + kBlockMost - 1) / kBlockMost;
+}
+// Values after a row's last block (and the longest lag) that may be read and count for nothing.
+constexpr std::int64_t kBlockSlack = 32;
+// Doubles after an array of blocks or windows that may be read and written.
+constexpr std::int64_t kLaneSlack = 8;
+
+// Arrays of one number a block; those of lags are `apart` from each other, lag after lag.
+struct BlockSums {
+  const double* count;  // values of a block; given
+  double* mean;
+  double* squares;
+  double* least;
+  double* greatest;
+  double* steps;     // squared differences inside
+  double* step_out;  // the one to the next block
+  double* products;
+  double* edges;
+  double* products_out;
+  double* edges_out;
+  std::int64_t apart;
+};
+constexpr std::int64_t kBlockMoments = 6;
+constexpr std::int64_t kBlockLagSums = 4;
+
+struct BlockTask {
+  const void* row;  // float or double
+  const std::int64_t* begins;
+  const std::int64_t* lengths;
+  std::int64_t count;
+  const std::int64_t* lags;  // ascending; no block is shorter
+  std::int64_t lag_count;
+  BlockSums sums;
+};
+
+struct WindowTask {
+  BlockSums blocks;
+  const std::int64_t* first;  // of a window's blocks
+  const std::int64_t* last;   // past them
+  std::int64_t count;
+  std::int64_t even;  // the first windows that are each as many blocks, from the window's number on
+  double values;      // of a window
+  const std::int64_t* lags;
+  std::int64_t lag_count;
+  // One a window; null if not wanted.
+  double* total;
+  double* squares;  // about the mean; 0 exactly if all values are equal
+  double* least;
+  double* greatest;
+  double* steps;
+  double* products;  // about the mean, (lag_count, count)
+};
+
+struct BlockKernels {
+  void (*sum_floats)(const BlockTask& task);
+  void (*sum_doubles)(const BlockTask& task);
+  void (*join)(const WindowTask& task);
+  // out[i] = value(data + i * stride), for types that a float holds; null for the others.
+  void (*load[kDtypes])(const void* data, std::int64_t stride, std::int64_t count, float* out);
+};
+
+TOKFRAG_ISA_TABLE(BlockKernels, block_kernel_table, block_kernels)
+
+}  // namespace tokfrag
