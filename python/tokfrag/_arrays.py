@@ -52,6 +52,22 @@ def check_array(x: object, name: str) -> None:
         raise TypeError(f"{name}: got {type(x).__name__}, takes a NumPy array or a torch tensor")
 
 
+def from_protocols(x: Any) -> Any:
+    """What speaks DLPack or ``__array__`` as an array, or as a tensor where it lies on a device.
+
+    Arrays and tensors, and all else, as they are; nothing is copied that need not be.
+    """
+    if isinstance(x, (np.ndarray, np.generic)) or is_tensor(x):
+        return x
+    if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
+        if x.__dlpack_device__()[0] == 1:  # kDLCPU
+            return np.from_dlpack(x)
+        import torch
+
+        return torch.utils.dlpack.from_dlpack(x)
+    return np.asarray(x) if hasattr(x, "__array__") else x
+
+
 def dtype_name(dtype: Any) -> str:
     """``"float32"`` and the like, for either kind's type."""
     return str(dtype).removeprefix("torch.")

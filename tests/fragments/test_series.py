@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tokfrag import FragmentGrid, fragment_features
+from tokfrag import FragmentGrid, extract, fragment_features
 from tokfrag.fragments import SERIES_FEATURES, FragmentFeatures
 from tokfrag.reference import series as twin
 
@@ -57,6 +57,36 @@ def test_names_go_together_in_their_order() -> None:
     assert np.array_equal(table[..., [1, 2, 3, 5]], plain)
     median = fragment_features(x, grid, ("median",))
     np.testing.assert_allclose(table[..., 4], median[..., 0])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_sums_of_long_windows_are_those_of_the_windows(dtype: str) -> None:
+    from tokfrag.fragments.series import compute_series, from_sums, series_feature
+
+    x = (100 * np.random.default_rng(0).standard_normal((1, 2, 2000)) + 50).astype(dtype)
+    x[0, 0, 512:1024] = 7  # constant windows
+    grid = FragmentGrid((2000,), 256, 64, edge="shift")
+    names = [*SERIES_FEATURES, "autocorrelation__lag_300", "autocorrelation__lag_9"]
+    features = {name: feature for name in names if (feature := series_feature(name)) is not None}
+    shared = [name for name, feature in features.items() if from_sums(feature) is not None]
+    assert len(shared) == 14
+    got = fragment_features(x, grid, shared)
+    windows = extract(x, grid).astype(np.float64)
+    want = compute_series(windows, [features[name] for name in shared])
+    np.testing.assert_allclose(got, want, rtol=1e-9 if dtype == "f8" else 1e-6, atol=1e-9)
+
+
+def test_dataframes_in_and_out() -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    series = np.random.default_rng(0).standard_normal((3, 8))
+    frame = pandas.DataFrame(series, index=["a", "b", "c"])
+    step = FragmentFeatures(4, features=("mean", "maximum"))
+    table = step.fit_transform(frame)
+    assert isinstance(table, pandas.DataFrame)
+    assert table.index.tolist() == ["a", "b", "c"]
+    assert table.columns.tolist() == step.get_feature_names_out().tolist()
+    np.testing.assert_array_equal(table.to_numpy(), step.transform(series))
 
 
 def test_known_values() -> None:

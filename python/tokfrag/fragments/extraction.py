@@ -47,7 +47,8 @@ def extract(
     Parameters
     ----------
     x : ``(batch, channels, *space_time)``, or ``(batch, *space_time, channels)`` with
-        `channels_last`; a NumPy array or a tensor, of any numeric type and any strides
+        `channels_last`; a NumPy array or a tensor, of any numeric type and any strides, or what
+        speaks DLPack or ``__array__``
     grid : a `FragmentGrid` over the space-time axes; or none, and `size`, `stride`, `edge`,
         `pad_mode`, `pad_value`, `dilation` as it takes them
     scale, shift : one number, or one a channel: fragments of ``x * scale + shift``, computed in
@@ -78,6 +79,7 @@ def extract(
     [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
     """
     if type(x) is not np.ndarray:
+        x = _arrays.from_protocols(x)
         _arrays.check_array(x, "x")
     if grid is None or size is not None:
         if grid is not None or size is None:

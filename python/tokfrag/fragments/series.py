@@ -82,6 +82,39 @@ def compute_series(y: Windows, features: list[SeriesFeature]) -> Windows:
     return np.stack([np.asarray(column, np.float64) for column in columns], -1)
 
 
+class SharedSums(NamedTuple):
+    """What windows' own features say, each ``(...)``; `lags` by lag."""
+
+    length: int
+    mean: Windows
+    std: Windows
+    least: Windows
+    greatest: Windows
+    diff_energy: Windows
+    lags: dict[int, Windows]
+
+
+def from_sums(feature: SeriesFeature) -> Callable[[SharedSums], Windows] | None:
+    """The formula from sums that windows share; None if only the windows themselves will do."""
+    if feature.compute is _autocorrelation:
+        lag = int(feature.parameters["lag"])
+        return lambda s: _autocorrelation_of(s, lag)
+    if feature.compute is _cid and not feature.parameters["normalize"]:
+        return lambda s: np.sqrt(s.diff_energy * (s.length - 1))
+    return _FROM_SUMS.get(feature.compute)
+
+
+def _autocorrelation_of(s: SharedSums, lag: int) -> Windows:
+    if lag not in s.lags:  # as long as a window
+        return np.full(s.mean.shape, np.nan)
+    scaled = s.lags[lag] * (s.length / (s.length - lag))
+    return np.where(s.least == s.greatest, np.nan, scaled)
+
+
+def _energy_of(s: SharedSums) -> Windows:
+    return s.std**2 + s.mean**2
+
+
 def _central(y: Windows, power: int) -> Windows:
     moment: Windows = ((y - y.mean(-1, keepdims=True)) ** power).mean(-1)
     return moment
@@ -90,6 +123,46 @@ def _central(y: Windows, power: int) -> Windows:
 def _is_constant(y: Windows) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = y.max(-1) == y.min(-1)
     return same
+
+
+def _sum(y: Windows) -> Windows:
+    total: Windows = y.sum(-1)
+    return total
+
+
+def _mean(y: Windows) -> Windows:
+    mean: Windows = y.mean(-1)
+    return mean
+
+
+def _maximum(y: Windows) -> Windows:
+    most: Windows = y.max(-1)
+    return most
+
+
+def _minimum(y: Windows) -> Windows:
+    least: Windows = y.min(-1)
+    return least
+
+
+def _absolute_maximum(y: Windows) -> Windows:
+    most: Windows = np.abs(y).max(-1)
+    return most
+
+
+def _energy(y: Windows) -> Windows:
+    energy: Windows = (y**2).sum(-1)
+    return energy
+
+
+def _root_mean_square(y: Windows) -> Windows:
+    root: Windows = np.sqrt((y**2).mean(-1))
+    return root
+
+
+def _deviation(y: Windows) -> Windows:
+    deviation: Windows = np.sqrt(_variance(y))
+    return deviation
 
 
 def _variance(y: Windows) -> Windows:
@@ -248,19 +321,19 @@ def _within(kind: type, least: float, most: float) -> Callable[[str], Any]:
 _ENDLESS = float("inf")
 _LAG = {"lag": _within(int, 1, _ENDLESS)}
 _FORMULAS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]] = {
-    "sum_values": (lambda y: y.sum(-1), {}),
-    "mean": (lambda y: y.mean(-1), {}),
+    "sum_values": (_sum, {}),
+    "mean": (_mean, {}),
     "median": (lambda y: np.median(y, -1), {}),
-    "standard_deviation": (lambda y: np.sqrt(_variance(y)), {}),
+    "standard_deviation": (_deviation, {}),
     "variance": (_variance, {}),
     "variation_coefficient": (_variation, {}),
     "skewness": (_skewness, {}),
     "kurtosis": (_kurtosis, {}),
-    "root_mean_square": (lambda y: np.sqrt((y**2).mean(-1)), {}),
-    "abs_energy": (lambda y: (y**2).sum(-1), {}),
-    "maximum": (lambda y: y.max(-1), {}),
-    "minimum": (lambda y: y.min(-1), {}),
-    "absolute_maximum": (lambda y: np.abs(y).max(-1), {}),
+    "root_mean_square": (_root_mean_square, {}),
+    "abs_energy": (_energy, {}),
+    "maximum": (_maximum, {}),
+    "minimum": (_minimum, {}),
+    "absolute_maximum": (_absolute_maximum, {}),
     "mean_change": (_mean_change, {}),
     "mean_abs_change": (lambda y: _mean_of(np.abs(np.diff(y)), y.shape[:-1]), {}),
     "absolute_sum_of_changes": (lambda y: np.abs(np.diff(y)).sum(-1), {}),
@@ -287,4 +360,17 @@ _FORMULAS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]]
         {"attr": _choice("abs", "real", "imag"), "coeff": _within(int, 0, _ENDLESS)},
     ),
     "c3": (_c3, _LAG),
+}
+
+_FROM_SUMS: dict[Any, Callable[[SharedSums], Windows]] = {
+    _sum: lambda s: s.mean * s.length,
+    _mean: lambda s: s.mean,
+    _deviation: lambda s: s.std,
+    _variance: lambda s: s.std**2,
+    _variation: lambda s: np.where(s.mean == 0, np.nan, s.std / s.mean),
+    _root_mean_square: lambda s: np.sqrt(_energy_of(s)),
+    _energy: lambda s: _energy_of(s) * s.length,
+    _maximum: lambda s: s.greatest,
+    _minimum: lambda s: s.least,
+    _absolute_maximum: lambda s: np.maximum(np.abs(s.least), np.abs(s.greatest)),
 }

@@ -24,6 +24,10 @@ class FragmentFeatures:
     features : sequence of str
         As :func:`tokfrag.fragment_features` takes them.
 
+    A dataframe of any kind that narwhals knows (the extra ``dataframes``) may stand for
+    (samples, length): a row a series, a column a time. `transform` then gives one of its kind, with
+    a column a feature.
+
     Examples
     --------
     >>> rows = FragmentFeatures(size=4, features=["maximum", "abs_energy"])
@@ -58,7 +62,7 @@ class FragmentFeatures:
         self.grid_ = FragmentGrid(shape[2:], self.size, self.stride, edge="shift")
         return self
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Any) -> Any:
         """The features of the windows of each series, one row a sample.
 
         Parameters
@@ -68,7 +72,7 @@ class FragmentFeatures:
 
         Returns
         -------
-        (samples, channels * windows * features) array
+        (samples, channels * windows * features) array, or dataframe
 
         Raises
         ------
@@ -85,9 +89,20 @@ class FragmentFeatures:
             )
         table = fragment_features(array, self.grid_, self.features)
         rows: NDArray[Any] = table.swapaxes(1, 2).reshape(len(array), -1)
-        return rows
+        return rows if not _is_frame(X) else self._frame(rows, X)
 
-    def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
+    def _frame(self, rows: NDArray[Any], like: Any) -> Any:
+        """A dataframe of the kind of `like`, and with its index if it has one."""
+        nw = _narwhals()
+        given = nw.from_native(like, eager_only=True)
+        columns = dict(zip(self.get_feature_names_out().tolist(), rows.T, strict=True))
+        made = nw.from_dict(columns, backend=given.implementation).to_native()
+        index = nw.maybe_get_index(given)
+        if index is not None:
+            made.index = index
+        return made
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
         """`fit`, then `transform`.
 
         Parameters
@@ -98,7 +113,7 @@ class FragmentFeatures:
 
         Returns
         -------
-        (samples, channels * windows * features) array
+        (samples, channels * windows * features) array, or dataframe
         """
         return self.fit(X, y).transform(X)
 
@@ -176,6 +191,9 @@ class FragmentFeatures:
 
     @staticmethod
     def _array(X: Any) -> NDArray[Any]:
+        if _is_frame(X):
+            X = _narwhals().from_native(X, eager_only=True).to_numpy()
+        X = _arrays.from_protocols(X)
         array: Any = X.detach().cpu().numpy() if _arrays.is_tensor(X) else np.asarray(X)
         if array.ndim not in (2, 3):
             raise ValueError(
@@ -184,3 +202,18 @@ class FragmentFeatures:
             )
         made: NDArray[Any] = array[:, None] if array.ndim == 2 else array
         return made
+
+
+def _is_frame(X: Any) -> bool:
+    """A dataframe, as far as its looks go: arrays and tensors have no columns."""
+    return hasattr(X, "columns") and not isinstance(X, np.ndarray)
+
+
+def _narwhals() -> Any:
+    try:
+        import narwhals
+    except ImportError:
+        raise ImportError(
+            "X: got a dataframe, which takes narwhals: pip install tokfrag[dataframes]"
+        ) from None
+    return narwhals
