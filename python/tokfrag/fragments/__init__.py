@@ -13,6 +13,7 @@ from tokfrag.fragments.grid import FragmentGrid, UncoveredWarning
 from tokfrag.fragments.instances import MergedBoxes, merge_boxes, merge_labels
 from tokfrag.fragments.merging import merge
 from tokfrag.fragments.planning.plan import FragmentPlan, plan_fragments
+from tokfrag.fragments.ragged import RaggedFragments, RaggedSeries
 from tokfrag.fragments.segments import segment_merge, unmerge
 from tokfrag.fragments.series import SERIES_FEATURES
 from tokfrag.fragments.streams.dataset import FragmentDataset
@@ -36,6 +37,8 @@ __all__ = [
     "GridShards",
     "MergedBoxes",
     "OutOfMemoryWarning",
+    "RaggedFragments",
+    "RaggedSeries",
     "UncoveredWarning",
     "aggregate",
     "extract",
