@@ -11,6 +11,66 @@ from hypothesis import given, strategies as st
 from tokfrag import FragmentGrid, extract, map_fragments, merge
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "made", "stride", "ambiguous"),
+    [
+        ((16,), (8,), (4,), (4,), True),
+        ((16, 16), (8, 8), (4, 4), (4, 4), True),
+        ((5, 16), (5, 8), (5, 4), (5, 4), True),  # a kernel that runs along one axis
+        ((32, 16), (16, 8), (8, 4), (8, 4), False),  # another loss on each axis
+        ((16,), (8,), (4,), (8,), False),  # middles would leave gaps
+        ((18,), (6,), (3,), (6,), False),  # no middle
+        ((16,), (8,), (16,), (4,), False),
+    ],
+)
+def test_outputs_of_two_readings_are_refused(
+    shape: Any, size: Any, made: Any, stride: Any, ambiguous: bool
+) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 1, *shape))
+    grid = FragmentGrid(shape, size, stride, edge="shift")
+
+    def model(fragments: Any) -> Any:
+        return np.ones((len(fragments), 1, *made))
+
+    def run(model: Any = model, **options: Any) -> Any:
+        return map_fragments(model, x, grid, batch_size=2, window="uniform", **options)
+
+    scaled = tuple(n * m // s for n, m, s in zip(shape, made, size, strict=True))
+    assert run(halo="scale").shape == (1, 1, *scaled)
+    assert run(lambda f: (f, model(f)))[1].shape == (1, 1, *scaled)  # it pads
+    if ambiguous:
+        with pytest.raises(ValueError, match=r"two readings.*halo='valid'.*halo='scale'"):
+            run()
+        assert run(halo="valid").shape == x.shape
+    else:
+        assert run().shape == (1, 1, *scaled)
+    with pytest.raises(TypeError, match="takes 'valid', 'scale'"):
+        run(halo="size")
+
+
+def test_torch_compile_leaves_a_call_alone() -> None:
+    torch = pytest.importorskip("torch")
+    x, grid = torch.randn(1, 1, 16, 16), FragmentGrid((16, 16), 8, 4)
+    traced: list[bool] = []
+
+    def model(fragments: Any) -> Any:
+        traced.append(torch.compiler.is_compiling())
+        return fragments.tanh()
+
+    def around(x: Any) -> Any:
+        return map_fragments(model, 2 * x, grid, batch_size=4) + 1
+
+    want = around(x)
+    torch.testing.assert_close(torch.compile(around, backend="eager")(x), want)
+    assert traced
+    assert not any(traced)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(around, backend="eager", fullgraph=True)(x)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(map_fragments(compiled, 2 * x, grid, batch_size=4) + 1, want)
+
+
 @st.composite
 def grids(draw: st.DrawFn) -> FragmentGrid:
     rank = draw(st.integers(1, 3))

@@ -71,6 +71,7 @@ class SlidingWindows:
             batch_size=self._batch_size,
             window=self._window,
             reduce="mean",
+            halo="scale",
             device=self._device,
             progress=self._progress,
         )

@@ -20,6 +20,7 @@ from tokfrag.fragments.streams.stitching import (
     Stitcher,
     central_grid,
     output_grid,
+    refuse_two_readings,
     window_map_grid,
 )
 from tokfrag.fragments.windows import Reduce, Window
@@ -40,7 +41,7 @@ class Stitching(NamedTuple):
 
     window: Window
     reduce: Reduce | None
-    halo: Halo | Literal["valid"] | None
+    halo: Halo | Literal["valid", "scale"] | None
     reduce_slab: Callable[[Any], Any] | None
     threads: int
     chosen: NDArray[np.int64] | None = None  # the windows that come, ascending; None: all
@@ -56,7 +57,7 @@ class Stitching(NamedTuple):
             of_output, window = central_grid(grid, size), _central(window, grid.size, size)
         elif size != grid.size and set(size) == {1}:
             of_output, window = window_map_grid(grid), "uniform"
-            if self.halo is not None:
+            if self.halo not in (None, "scale"):
                 raise ValueError("halo: got one with outputs of one number a window, takes none")
         else:
             if self.placed and size != grid.size:
@@ -65,10 +66,12 @@ class Stitching(NamedTuple):
                     f"{grid.size} or one vector a window"
                 )
             of_output = output_grid(grid, size)
+            if self.halo is None and size != grid.size:
+                refuse_two_readings(grid, size)
             window = resized(window, grid.size, size)
-            if self.halo is not None and size != grid.size:
+            if self.halo not in (None, "scale") and size != grid.size:
                 raise ValueError(f"halo: got outputs of size {size}, takes {grid.size}")
-        halo = None if self.halo == "valid" else self.halo
+        halo = None if isinstance(self.halo, str) else self.halo
         reduce = self.reduce
         if reduce is None:
             _refuse_labels(output.dtype, x)
@@ -114,6 +117,9 @@ class Results:
         self._margins: list[tuple[int, ...]] = []
         for output in first:
             _check_output(output, grid, count)
+        if stitching.halo is None and any(tuple(o.shape[2:]) == grid.size for o in first):
+            stitching = stitching._replace(halo="scale")  # the model pads: no other reading
+        for output in first:
             self._stitchers.append(stitching.stitcher(output, x, grid, weights))
             lost = zip(grid.size, output.shape[2:], strict=True)
             valid = stitching.halo == "valid"
@@ -287,12 +293,14 @@ def _refuse_labels(dtype: Any, x: Any) -> None:
         )
 
 
-def checked_halo(halo: Any, rank: int) -> Halo | Literal["valid"] | None:
+def checked_halo(halo: Any, rank: int) -> Halo | Literal["valid", "scale"] | None:
     """Pairs, one an axis; None if there is nothing to leave out."""
     if isinstance(halo, str):
-        if halo != "valid":
-            raise TypeError(f"halo: got {halo!r}, takes 'valid', integers, or pairs of them")
-        return "valid"
+        if halo == "valid":
+            return "valid"
+        if halo == "scale":
+            return "scale"
+        raise TypeError(f"halo: got {halo!r}, takes 'valid', 'scale', integers, or pairs of them")
     margins = list(halo) if isinstance(halo, (list, tuple)) else [halo] * rank
     try:
         pairs = [pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in margins]

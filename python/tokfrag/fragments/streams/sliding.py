@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from operator import index as as_int
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def map_fragments(
     device: torch.device | str | None = None,
     out: Any = None,
     reduce_slab: Callable[[Any], Any] | None = None,
-    halo: Sequence[int | tuple[int, int]] | int | Literal["valid"] = 0,
+    halo: Sequence[int | tuple[int, int]] | int | Literal["valid", "scale"] = 0,
     where: Where | None = None,
     with_origins: bool = False,
     progress: bool = False,
@@ -71,7 +71,8 @@ def map_fragments(
         list or dict of such outputs. Sizes may differ from the input's by any factor for which
         every window still begins at a whole position; the result scales alike. One vector a window,
         ``(count, channels_out)`` or of size 1 on every axis, makes a map over ``grid.counts``.
-        Smaller outputs of unpadded convolutions are no scale: say ``halo="valid"``.
+        Smaller outputs that unpadded convolutions might have made are refused unless `halo` says
+        what they are, or another output has the fragments' size.
     x : (batch, channels, *space_time)
         An array, a tensor, a memory map, or whatever has ``shape`` and slices into arrays (zarr,
         HDF5); only what a batch needs is read.
@@ -97,11 +98,12 @@ def map_fragments(
     reduce_slab : callable, optional
         Applied to each finished slab ``(1, channels_out, thickness, *rest)`` (argmax over the
         channels, say) before it is written; must keep the thickness.
-    halo : int, or one number or pair an axis, or "valid"
+    halo : int, or one number or pair an axis, or "valid" or "scale"
         Results left out (before and after) where a fragment's border is not the array's own: what a
         model looks at beyond a position, `FragmentPlan` knows it. Takes windows inside the array.
         ``"valid"``: outputs are the middle of their fragments, as unpadded convolutions make them;
-        what no output reaches is 0, or stays as it is in `out`.
+        what no output reaches is 0, or stays as it is in `out`. ``"scale"``: outputs are the whole
+        of their fragments at another resolution, whatever their size.
     where : optional
         A mask over space-time: only windows that touch it go through the model; or the numbers of
         those that do. What none of them reaches is 0.
@@ -131,18 +133,63 @@ def map_fragments(
     >>> map_fragments(lambda fragments: 2 * fragments, x, grid, batch_size=3)[0, 0, :4].round(6)
     array([0., 2., 4., 6.])
     """
-    batch_size = _check(x, grid, batch_size, reduce)
-    margins = checked_halo(halo, len(grid.shape))
-    chosen = None if where is None else np.sort(chosen_windows(grid, where))
-    count = _arrays.thread_count(threads)
-    stitching = Stitching(
-        window, reduce, margins, reduce_slab, count, chosen, grid.inner is not None
+    call = _Call(
+        batch_size=_check(x, grid, batch_size, reduce),
+        window=window,
+        reduce=reduce,
+        device=device,
+        reduce_slab=reduce_slab,
+        halo=checked_halo(halo, len(grid.shape)),
+        chosen=None if where is None else np.sort(chosen_windows(grid, where)),
+        with_origins=with_origins,
+        progress=progress,
+        threads=threads,
     )
-    feeder = _Feeder(model, x, grid, batch_size, device, threads, chosen, with_origins)
+    return _untraced()(model, x, grid, out, call)
+
+
+class _Call(NamedTuple):
+    """The checked options of a call."""
+
+    batch_size: int
+    window: Window
+    reduce: Reduce | None
+    device: Any
+    reduce_slab: Callable[[Any], Any] | None
+    halo: Any
+    chosen: NDArray[np.int64] | None
+    with_origins: bool
+    progress: bool
+    threads: int | None
+
+
+def _untraced() -> Callable[..., Any]:
+    """`_stream` out of torch.compile's reach: a graph breaks at the call, which runs as ever."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return _stream
+    reason = "map_fragments runs the model batch by batch; compile the model"
+    disabled: Callable[..., Any] = torch.compiler.disable(_stream, reason=reason)
+    return disabled
+
+
+def _stream(model: Callable[..., Any], x: Any, grid: FragmentGrid, out: Any, call: _Call) -> Any:
+    count = _arrays.thread_count(call.threads)
+    stitching = Stitching(
+        call.window,
+        call.reduce,
+        call.halo,
+        call.reduce_slab,
+        count,
+        call.chosen,
+        grid.inner is not None,
+    )
+    feeder = _Feeder(model, x, grid, call)
     results: Results | None = None
     done = 0
-    total = x.shape[0] * (grid.n if chosen is None else len(chosen))
-    with progress_bar(total, "fragments", " fragments", progress) as advance, feeder.no_gradients():
+    total = x.shape[0] * (grid.n if call.chosen is None else len(call.chosen))
+    bar = progress_bar(total, "fragments", " fragments", call.progress)
+    with bar as advance, feeder.no_gradients():
         while done < total:
             count = min(feeder.batch_size, total - done)
             outputs = feeder.outputs(model, done, count)
@@ -179,23 +226,14 @@ def _check(x: Any, grid: FragmentGrid, batch_size: int, reduce: str | None) -> i
 class _Feeder:
     """Cuts batches, in the kind and on the device of the model, and calls it."""
 
-    def __init__(
-        self,
-        model: Any,
-        x: Any,
-        grid: FragmentGrid,
-        batch_size: int,
-        device: Any,
-        threads: int | None,
-        chosen: NDArray[np.int64] | None,
-        with_origins: bool,
-    ) -> None:
+    def __init__(self, model: Any, x: Any, grid: FragmentGrid, call: _Call) -> None:
+        device = call.device
         torch = sys.modules.get("torch")
         module = torch is not None and isinstance(model, torch.nn.Module)
-        self._x, self._grid, self._threads = x, grid, threads
-        self._chosen, self._with_origins = chosen, with_origins
+        self._x, self._grid, self._threads = x, grid, call.threads
+        self._chosen, self._with_origins = call.chosen, call.with_origins
         self._tensors = _arrays.is_tensor(x) or device is not None or module
-        self.batch_size = batch_size
+        self.batch_size = call.batch_size
         if _arrays.is_tensor(x):
             self._x = x.detach()
         else:

@@ -226,6 +226,29 @@ def output_grid(grid: FragmentGrid, size: tuple[int, ...]) -> FragmentGrid:
     return scaled
 
 
+def refuse_two_readings(grid: FragmentGrid, size: tuple[int, ...]) -> None:
+    """Raise ValueError if outputs of ``size`` may be the middle of their fragments too.
+
+    Unpadded convolutions lose as many positions before as after, and the same on every axis that
+    they run along; what they leave still reaches the next window's.
+    """
+    lost = [w - v for w, v in zip(grid.size, size, strict=True)]
+    reach = zip(size, grid.stride, grid.counts, strict=True)
+    if (
+        min(lost) >= 0
+        and len({n for n in lost if n}) == 1
+        and not any(n % 2 for n in lost)
+        and all(v >= s for v, s, count in reach if count > 1)
+        and set(grid.dilation) == {1}
+        and grid.padded_shape == grid.shape
+    ):
+        raise ValueError(
+            f"model: got outputs of size {size} for fragments of {grid.size}, which have two "
+            "readings: the middle of each fragment, as unpadded convolutions leave it (say "
+            "halo='valid'), or all of it at another resolution (say halo='scale')"
+        )
+
+
 def window_map_grid(grid: FragmentGrid) -> FragmentGrid:
     """The grid of outputs of one number a window: a map over the windows of `grid`."""
     ones = (1,) * len(grid.counts)
