@@ -13,6 +13,7 @@ void bind_formats(pybind11::module_& module);       // tokfrag._core.formats
 void bind_training(pybind11::module_& module);      // tokfrag._core.training
 void bind_wordpiece(pybind11::module_& module);     // tokfrag._core.wordpiece
 void bind_fragments(pybind11::module_& module);     // tokfrag._core.fragments
+void bind_conversion(pybind11::module_& module);    // extract_converted of the same
 void bind_features(pybind11::module_& module);      // tokfrag._core.features
 void bind_segments(pybind11::module_& module);      // tokfrag._core.segments
 void bind_stitching(pybind11::module_& module);     // tokfrag._core.stitching

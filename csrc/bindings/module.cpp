@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module) {
   tokfrag::bind_wordpiece(module);
   tokfrag::bind_unigram(module);
   tokfrag::bind_fragments(module);
+  tokfrag::bind_conversion(module);
   tokfrag::bind_features(module);
   tokfrag::bind_segments(module);
   tokfrag::bind_stitching(module);

@@ -29,6 +29,7 @@ struct ExtractPlan {
   std::int64_t blocks;
   bool stream;
   std::int64_t group;  // input rows cut together, whose windows' rows share a cache line; mostly 1
+  const Conversion* conversion;  // null: bytes are copied
 };
 
 void fill_value(char* to, std::int64_t bytes, const char* value, std::int64_t item) {
@@ -81,6 +82,7 @@ class RowCutter {
     }
     row_offset_ = 0;
     in_data_ = true;
+    if (rows.axes > 0 && layout_.axes[0].source < 0) channel_ = rows.position[0];
     places_.assign(1, 0);
     for (int axis = 0; axis < rows.axes; ++axis) {
       in_data_ = in_data_ && source_[axis] != kNoSource;
@@ -106,10 +108,12 @@ class RowCutter {
     const std::int64_t span_begin = window_start(axis, first);
     const std::int64_t span_end = window_start(axis, end - 1) + extent(axis);
 
-    const char* row =
-        in_data_ ? plan_.data + batch * layout_.data_batch_stride + row_offset_ : nullptr;
+    const std::int64_t offset = batch * layout_.data_batch_stride + row_offset_;
+    const char* row = in_data_ ? plan_.data + in_data_bytes(offset) : nullptr;
     const char* span = nullptr;
-    if (row != nullptr && span_end <= axis.length && last_.data_stride == layout_.element) {
+    if (plan_.conversion != nullptr) {
+      span = convert(row, span_begin, span_end);
+    } else if (row != nullptr && span_end <= axis.length && last_.data_stride == layout_.element) {
       span = row + span_begin * layout_.element;
     } else {
       span = pack(row, span_begin, span_end);
@@ -172,6 +176,42 @@ class RowCutter {
     return span_.data();
   }
 
+  // The layout's bytes are those of converted numbers.
+  std::int64_t in_data_bytes(std::int64_t bytes) const {
+    return plan_.conversion == nullptr ? bytes : bytes / layout_.item * plan_.conversion->item;
+  }
+
+  // As pack, and each number converted.
+  const char* convert(const char* row, std::int64_t begin, std::int64_t end) {
+    const GridAxis& axis = last_.grid;
+    const Conversion& conversion = *plan_.conversion;
+    const auto run = conversion_kernels().convert;
+    const std::int64_t numbers = layout_.element / layout_.item;  // of a position
+    const std::int64_t step = in_data_bytes(last_.data_stride);
+    const bool dense = numbers == 1 || step == numbers * conversion.item;
+    span_.resize(static_cast<std::size_t>((end - begin) * layout_.element));
+    char* const to = span_.data();
+    // The channel of all of a row's numbers; if cyclic, of the first: windows begin with channel 0,
+    // or the row is all channels, and there `begin` is 0.
+    const std::int64_t channel = conversion.cyclic ? 0 : channel_;
+    if (row == nullptr) {
+      run(conversion, plan_.pad_value, 0, (end - begin) * numbers, channel, to);
+      return to;
+    }
+    const std::int64_t inside = std::max<std::int64_t>(std::min(end, axis.length) - begin, 0);
+    if (dense) {
+      const std::int64_t apart = numbers == 1 ? step : conversion.item;
+      run(conversion, row + begin * step, apart, inside * numbers, channel, to);
+    }
+    for (std::int64_t at = dense ? begin + inside : begin; at < end; ++at) {
+      const std::int64_t source = source_position(axis.length, layout_.pad_mode, at);
+      const bool pad = source == kNoSource;
+      run(conversion, pad ? plan_.pad_value : row + source * step, pad ? 0 : conversion.item,
+          numbers, channel, to + (at - begin) * layout_.element);
+    }
+    return to;
+  }
+
   const ExtractPlan& plan_;
   const GridLayout& layout_;
   const LayoutAxis& last_;
@@ -181,6 +221,7 @@ class RowCutter {
   std::vector<std::int64_t> places_;  // of the row in the fragments
   std::vector<std::int64_t> product_;
   std::int64_t row_offset_ = 0;
+  std::int64_t channel_ = 0;
   bool in_data_ = true;
   std::vector<char> span_;
 };
@@ -204,10 +245,8 @@ std::int64_t rows_a_line(const GridLayout& layout) {
   return direct && aligned ? group : 1;
 }
 
-}  // namespace
-
-void extract(const GridLayout& layout, const void* data, void* fragments, const void* pad_value,
-             int threads) {
+void run(const GridLayout& layout, const Conversion* conversion, const void* data, void* fragments,
+         const void* pad_value, int threads) {
   if (is_empty(layout)) return;
   const LayoutAxis& last = layout.last();
   ExtractPlan plan{layout,
@@ -219,7 +258,8 @@ void extract(const GridLayout& layout, const void* data, void* fragments, const 
                    1,
                    1,
                    false,
-                   rows_a_line(layout)};
+                   conversion == nullptr ? rows_a_line(layout) : 1,
+                   conversion};
   plan.rows.axes = layout.rank - 1;
   std::int64_t fragment_rows = 1;
   for (int axis = 0; axis < layout.rank - 1; ++axis) {
@@ -240,6 +280,22 @@ void extract(const GridLayout& layout, const void* data, void* fragments, const 
   const std::int64_t item_bytes = std::max<std::int64_t>(bytes / items, 1);
   parallel_for(items, std::max<std::int64_t>(kGrainBytes / item_bytes, 1), threads,
                [&](std::int64_t begin, std::int64_t end, int) { RowCutter(plan).run(begin, end); });
+}
+
+}  // namespace
+
+void extract(const GridLayout& layout, const void* data, void* fragments, const void* pad_value,
+             int threads) {
+  run(layout, nullptr, data, fragments, pad_value, threads);
+}
+
+void extract_converted(const GridLayout& layout, const Conversion& conversion, const void* data,
+                       void* fragments, const void* pad_value, int threads) {
+  run(layout, &conversion, data, fragments, pad_value, threads);
+}
+
+bool converts_in_double(Dtype type) {
+  return type == Dtype::kI32 || type == Dtype::kI64 || type == Dtype::kF64;
 }
 
 }  // namespace tokfrag

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "fragments/extract/conversion.hpp"
 #include "fragments/grid/layout.hpp"
 
 namespace tokfrag {
@@ -16,5 +17,12 @@ namespace tokfrag {
 // input row once and writes it into all fragments that hold it; reads and writes nothing else.
 void extract(const GridLayout& layout, const void* data, void* fragments, const void* pad_value,
              int threads);
+
+// The same with every number converted on its way, each once and before it is copied into the
+// fragments that hold it. The layout is of numbers of conversion.out_type, the data's strides as if
+// it were of that type too; no grid axis has melted into its element. `pad_value` is of
+// conversion.type.
+void extract_converted(const GridLayout& layout, const Conversion& conversion, const void* data,
+                       void* fragments, const void* pad_value, int threads);
 
 }  // namespace tokfrag

@@ -39,6 +39,24 @@ class GridPlan:
         threads: int,
     ) -> None: ...
 
+def extract_converted(
+    plan: GridPlan,
+    address: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    type: int,
+    item: int,
+    out_type: int,
+    out_item: int,
+    channels_last: bool,
+    pad: bytes,
+    scale: list[float],
+    shift: list[float],
+    out: int,
+    threads: int,
+) -> None:
+    """Cuts and converts the array at an address; strides in bytes, multiples of the item."""
+
 class WindowPlan:
     def __init__(
         self,

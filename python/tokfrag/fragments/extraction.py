@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._arrays import ArrayT
 from tokfrag.fragments.arguments import PerAxis
 from tokfrag.fragments.axes import Edge, PadMode
+from tokfrag.fragments.changing import Change, PerChannel, change_of
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import placed
 from tokfrag.fragments.shapes import check_cut, check_data
-
-if TYPE_CHECKING:
-    import torch
-
-PerChannel: TypeAlias = "float | Sequence[float] | NDArray[Any] | torch.Tensor"
 
 
 def extract(
@@ -52,8 +46,8 @@ def extract(
     grid : a `FragmentGrid` over the space-time axes; or none, and `size`, `stride`, `edge`,
         `pad_mode`, `pad_value`, `dilation` as it takes them
     scale, shift : one number, or one a channel: fragments of ``x * scale + shift``, computed in
-        float32 (in float64 for x of float64 or of integers of 32 bits and more). What the grid pads
-        with is data, in the units of `x`
+        float32 (in float64 for x of float64 or of integers of 32 bits and more) on their way,
+        not in another pass. What the grid pads with is data, in the units of `x`
     dtype : of the result, of x's kind; integers are rounded half to even and saturated. If it is
         not given: x's, or with `scale` or `shift` of integers float32
     out : a contiguous array for the result, of the result's shape and type, apart from `x`
@@ -95,13 +89,10 @@ def extract(
             dilation=dilation,
         )
     if scale is not None or shift is not None or dtype is not None:
-        fragments = extract(x, grid, channels_last=channels_last, threads=threads)
-        made: ArrayT = _scaled(fragments, scale, shift, dtype, channels_last)
-        if out is None:
-            return made
-        _arrays.check_out(out, made, "the result", tuple(made.shape))
-        out[...] = made
-        return out
+        change = change_of(x, scale, shift, dtype, channels_last)
+        if change is not None:
+            changed: ArrayT = _extract_changed(x, grid, change, channels_last, out, threads)
+            return changed
     count = 0 if threads is None else _arrays.thread_count(threads)
     if isinstance(grid, FragmentGrid) and grid.inner is not None:
         check_data(x, grid, channels_last)
@@ -117,64 +108,25 @@ def extract(
     return cut.plan.extract(x, channels_last, cut.pad, out, count)
 
 
-def _scaled(
-    fragments: Any,
-    scale: PerChannel | None,
-    shift: PerChannel | None,
-    dtype: Any,
-    channels_last: bool,
+def _extract_changed(
+    x: Any, grid: FragmentGrid, change: Change, channels_last: bool, out: Any, threads: int | None
 ) -> Any:
-    """Fragments times `scale` plus `shift`, in another type."""
-    tensors = _arrays.is_tensor(fragments)
-    name = _arrays.dtype_name(fragments.dtype)
-    if "complex" in name:
-        raise TypeError(f"x: got {name}, takes real numbers with scale, shift and dtype")
-    if dtype is not None:
-        if tensors and not hasattr(dtype, "is_floating_point"):
-            raise TypeError(f"dtype: got {dtype!r}, takes a torch dtype for a tensor")
-        dtype = dtype if tensors else np.dtype(dtype)
-    if scale is None and shift is None:
-        return _arrays.narrowed(fragments, dtype)
-    wide = "64" in name or name in ("int32", "uint32")
-    made: Any = _as_float(fragments, wide)
-    axis = fragments.ndim - 1 if channels_last else 2
-    for what, value in (("scale", scale), ("shift", shift)):
-        if value is None:
-            continue
-        numbers = _channel_numbers(value, what, fragments.shape[axis])
-        shaped: Any = numbers.reshape(-1, *(1,) * (fragments.ndim - axis - 1))
-        if tensors:
-            import torch
-
-            shaped = torch.from_numpy(shaped).to(made)
-        else:
-            shaped = shaped.astype(made.dtype)
-        made = made * shaped if what == "scale" else made + shaped
-    if dtype is None:
-        floating = "float" in name
-        dtype = fragments.dtype if floating else _as_float(fragments[:0], wide=False).dtype
-    return _arrays.narrowed(made, dtype)
-
-
-def _as_float(fragments: Any, wide: bool) -> Any:
-    if _arrays.is_tensor(fragments):
-        return fragments.double() if wide else fragments.float()
-    return fragments.astype(np.float64 if wide else np.float32)
-
-
-def _channel_numbers(value: Any, name: str, channels: int) -> NDArray[np.float64]:
-    """One number, or one a channel, as float64."""
-    if _arrays.is_tensor(value):
-        value = value.detach().cpu().numpy()
-    try:
-        numbers = np.array(value, np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r}, takes numbers") from None
-    if numbers.ndim > 1 or (numbers.ndim == 1 and len(numbers) != channels):
-        raise ValueError(
-            f"{name}: got shape {numbers.shape}, takes one number or {channels}, one a channel"
-        )
-    return numbers.reshape(-1)
+    """Fragments of changed numbers: by the kernel, or by the array library's own operators."""
+    shape = check_data(x, grid, channels_last)
+    if out is not None:
+        _arrays.check_out(out, change.empty, "the result", shape)
+        _arrays.check_apart(out, x, "x")
+    if grid.inner is not None:
+        x, grid = placed(x, grid, channels_last), grid.inner
+    if change.is_native(x) and not getattr(out, "requires_grad", False):
+        count = _arrays.thread_count(threads)
+        return change.extract(x, grid, channels_last, shape, out, count)
+    fragments = extract(x, grid, channels_last=channels_last, threads=threads)
+    made = change.apply(fragments, channels_last)
+    if out is None:
+        return made
+    out[...] = made
+    return out
 
 
 def _refuse_arguments(grid: FragmentGrid | None) -> NoReturn:
