@@ -12,8 +12,9 @@
 //   kShares   out = (x / 255 - shift[channel]) / scale[channel], each step rounded to float32
 //   kTable    out = table[channel][x], bytes only
 //
-// Which input goes which way: where the columns of a patch lie side by side (column_step 1), a row
-// of the image is computed whole, in lanes, and dealt out to its patches; else value by value.
+// Which input goes which way: where the columns of a patch lie side by side (column_step 1), or its
+// channels and then its columns do, rows of the image are laid ready and computed in lanes, patch
+// by patch in the output's order; else, and by a table, value by value.
 //
 // Twin: tokfrag.reference.patches.
 #pragma once
