@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from tokfrag.reference import packing as reference
-from tokfrag.stream import Packed, pack
+from tokfrag.stream import Packed, pack, plan_rows
 from tokfrag.tokens import TokenBatch
 
 METHODS = {
@@ -198,3 +199,24 @@ def test_rows_alone() -> None:
         packed.rows(-1, 2)
     with pytest.raises(IndexError, match=r"rows: got \[-1\]"):
         packed.select(np.array([-1]))
+
+
+@given(
+    lengths=st.lists(st.integers(0, 12), max_size=40),
+    method=st.sampled_from(["best_fit", "first_fit"]),
+    seed=st.integers(0, 5),
+)
+def test_planned_rows_are_the_packed_ones(lengths: list[int], method: Any, seed: int) -> None:
+    packed = pack([[7] * n for n in lengths], 12, method=method, seed=seed)
+    rows = plan_rows(lengths, 12, method=method, seed=seed)
+    found = [[n for n in dict.fromkeys(row.tolist()) if n >= 0] for row in packed.document_ids]
+    assert [row.tolist() for row in rows] == found
+
+
+def test_plans_of_what_fits_no_row() -> None:
+    with pytest.raises(ValueError, match="lengths: document 1 has 9, takes 0 to 8"):
+        plan_rows([3, 9], 8)
+    with pytest.raises(ValueError, match="method: got 'in_order'"):
+        plan_rows([3], 8, method="in_order")
+    with pytest.raises(ValueError, match="lengths: got float64"):
+        plan_rows([0.5], 8)  # type: ignore[list-item]

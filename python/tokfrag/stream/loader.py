@@ -1,41 +1,26 @@
-"""Packed training batches from token shards and other sources, resumable in mid-epoch."""
+"""Packed training batches from token shards, images and other sources, resumable in mid-epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from queue import Queue
-from threading import Thread
-from typing import Any
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag.stream.packing import METHODS, Method, Packed, pack
-from tokfrag.tokens.shards.reading import TokenShards
+from tokfrag.stream.packed import Packed
+from tokfrag.stream.packing import METHODS, Method
+from tokfrag.stream.planning import Planner, State
+from tokfrag.stream.sources import ImageSource, Tokens
+from tokfrag.stream.workers import Recipe, made_by_processes, made_by_threads, made_here
 
-Item = tuple[int, int, int, int]  # source, document, first id, one past the last
-
-_STATE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class _State:
-    """Where the stream is: with the arguments, all that the next batch depends on.
-
-    ``drawn`` counts the documents drawn by this rank since the epoch began, as of the current
-    window's beginning; ``counts`` the documents of each source, over all epochs, where sources are
-    weighted. ``carried`` items open the window; ``given`` batches of it are out.
-    """
-
-    epoch: int = 0
-    drawn: int = 0
-    counts: tuple[int, ...] = ()
-    carried: tuple[Item, ...] = ()
-    given: int = 0
+_STATE_VERSION = 2
+_OVERLONG = ("split", "crop", "drop", "error")
 
 
-@dataclass
+@dataclass(repr=False)
 class PackedLoader:
     """Batches of packed rows, the same for any number of workers.
 
@@ -46,8 +31,8 @@ class PackedLoader:
 
     Parameters
     ----------
-    sources : sequence of TokenShards, or of sequences of (tokens,) integer arrays
-        A document longer than a row is split.
+    sources : sequence of TokenShards, ImageSource, or sequences of (tokens,) integer arrays
+        Image sources of one loader have one layout, placeholder, scale and dtype.
     length, batch : int
         Places in a row, rows in a batch.
     weights : sequence of float, optional
@@ -58,18 +43,33 @@ class PackedLoader:
     rank, world_size : int
         The part of one process among several.
     workers : int
-        0: batches are made when asked for. More: a thread makes them ahead, with so many threads.
+        How many make batches ahead; 0: batches are made when asked for.
+    worker_kind : "thread" or "process"
+        Threads cost nothing to start and are enough for tokens, whose packing is native. Processes
+        are for images opened or changed by Python code; sources are copied to them as
+        ``multiprocessing`` is set to. Either reads sources at several places at once.
     epochs : int, optional
         How many; None: without end.
     method : "best_fit", "first_fit" or "in_order"
+        ``in_order`` cuts anywhere, and takes no image sources.
     pad_id : int
     look_ahead : int
         Batches in a window: more waste less and wait longer.
+    overlong : "split", "crop", "drop" or "error"
+        What becomes of a document longer than a row. Parts end beside images, never inside one;
+        what was cropped or dropped is counted in :attr:`lost`.
+    mrope : bool
+        Whether ``position_ids`` go by time, row and column: ``(3, rows, length)``, see
+        :func:`tokfrag.stream.mrope_positions`.
+    pin_memory : bool
+        Whether batches lie in memory from which a device copies while the caller goes on.
 
     Raises
     ------
     ValueError
-        A number out of range, no documents, weights that are not one a source.
+        A number out of range, no documents, weights that are not one a source, image sources that
+        differ; while iterating: an image that fits no row or no patches, placeholders that are not
+        as many as images.
 
     Examples
     --------
@@ -90,10 +90,14 @@ class PackedLoader:
     rank: int = field(default=0, kw_only=True)
     world_size: int = field(default=1, kw_only=True)
     workers: int = field(default=0, kw_only=True)
+    worker_kind: Literal["thread", "process"] = field(default="thread", kw_only=True)
     epochs: int | None = field(default=1, kw_only=True)
     method: Method = field(default="best_fit", kw_only=True)
     pad_id: int = field(default=0, kw_only=True)
     look_ahead: int = field(default=8, kw_only=True)
+    overlong: Literal["split", "crop", "drop", "error"] = field(default="split", kw_only=True)
+    mrope: bool = field(default=False, kw_only=True)
+    pin_memory: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         least = {"length": 1, "batch": 1, "seed": 0, "world_size": 1, "workers": 0, "look_ahead": 2}
@@ -104,59 +108,78 @@ class PackedLoader:
             raise ValueError(f"rank: got {self.rank}, takes 0 to {self.world_size - 1}")
         if self.epochs is not None and self.epochs < 0:
             raise ValueError(f"epochs: got {self.epochs}, takes 0 or more, or None")
-        if self.method not in METHODS:
-            raise ValueError(f"method: got {self.method!r}, takes {', '.join(map(repr, METHODS))}")
-        self._readers = [_Reader(source, n) for n, source in enumerate(self.sources)]
-        self._sizes = np.array([len(reader) for reader in self._readers], np.int64)
-        if self._sizes.sum() == 0:
+        choices = {"method": METHODS, "overlong": _OVERLONG, "worker_kind": ("thread", "process")}
+        for name, taken in choices.items():
+            if getattr(self, name) not in taken:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)!r}, takes {', '.join(map(repr, taken))}"
+                )
+        if self.pin_memory and not _can_pin():
+            raise ValueError("pin_memory: got True, takes False where torch finds no accelerator")
+        readers = [
+            source if isinstance(source, ImageSource) else Tokens(source, f"sources: number {n}")
+            for n, source in enumerate(self.sources)
+        ]
+        self._check_images([reader for reader in readers if isinstance(reader, ImageSource)])
+        sizes = np.array([len(reader) for reader in readers], np.int64)
+        if sizes.sum() == 0:
             raise ValueError("sources: hold no document")
-        self._shares = None if self.weights is None else self._checked(self.weights)
-        self._state = self._begin(0)
+        self._planner = Planner(
+            readers,
+            None if self.weights is None else _shares(self.weights, sizes),
+            self.length,
+            self.batch,
+            self.seed,
+            self.rank,
+            self.world_size,
+            self.epochs,
+            self.method,
+            self.overlong,
+            self.look_ahead,
+        )
+        self._recipe = Recipe(readers, self.length, self.pad_id, self.mrope)
+        self._state = self._planner.begin(0)
 
-    def _checked(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        shares = np.asarray(weights, np.float64)
-        right = shares.shape == self._sizes.shape and np.isfinite(shares).all()
-        if not right or (shares < 0).any() or shares.sum() == 0:
+    def _check_images(self, sources: list[ImageSource]) -> None:
+        if sources and self.method == "in_order":
             raise ValueError(
-                f"weights: got {weights!r}, takes {len(self._sizes)} numbers of at least 0, not all"
-                " 0: one a source"
+                "method: 'in_order' would cut images in two, takes 'best_fit' or 'first_fit' here"
             )
-        if (self._sizes[shares > 0] == 0).any():
-            raise ValueError("weights: a source without documents has a weight")
-        made: NDArray[np.float64] = shares / shares.sum()
-        return made
+        for name in ("plan", "placeholder", "scale", "shift", "dtype"):
+            values = [getattr(source, name) for source in sources]
+            if any(str(value) != str(values[0]) for value in values):
+                shown = "layout" if name == "plan" else name
+                raise ValueError(f"sources: image sources differ in {shown}, one loader takes one")
+
+    def __repr__(self) -> str:
+        documents = int(self._planner.sizes.sum())
+        return (
+            f"PackedLoader({len(self.sources)} sources, {documents} documents, batches of"
+            f" {self.batch} rows of {self.length})"
+        )
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """What was left out so far: places ``"cropped"`` and documents ``"dropped"``.
+
+        A window is counted with the first of its batches.
+        """
+        return dict(zip(("cropped", "dropped"), self._state.lost_here, strict=True))
 
     def __iter__(self) -> Iterator[Packed]:
+        plans = self._planner.batches(self._state)
         if self.workers == 0:
-            for packed, state in self._batches(self._state):
+            ready = made_here(self._recipe, plans)
+        elif self.worker_kind == "thread":
+            ready = made_by_threads(self._recipe, plans, self.workers)
+        else:
+            ready = made_by_processes(self._recipe, plans, self.workers)
+        with closing(ready):
+            for packed, state in ready:
+                made = packed.pin_memory() if self.pin_memory else packed
                 self._state = state
-                yield packed
-            self._state = self._begin(0)
-            return
-        ready: Queue[Any] = Queue(maxsize=max(2, self.workers))
-        stop: list[bool] = []
-        Thread(target=self._make_ahead, args=(ready, stop), daemon=True).start()
-        try:
-            while (made := ready.get()) is not None:
-                if isinstance(made, BaseException):
-                    raise made
-                packed, self._state = made
-                yield packed
-            self._state = self._begin(0)
-        finally:
-            stop.append(True)
-            while not ready.empty():  # a full queue would keep the thread waiting for ever
-                ready.get_nowait()
-
-    def _make_ahead(self, ready: Queue[Any], stop: list[bool]) -> None:
-        try:
-            for made in self._batches(self._state):
-                if stop:
-                    return
-                ready.put(made)
-            ready.put(None)
-        except BaseException as error:
-            ready.put(error)
+                yield made
+        self._state = self._planner.begin(0, self._state.lost_here)
 
     def state_dict(self) -> dict[str, Any]:
         """Give where the loader is: after the last batch that was taken.
@@ -187,161 +210,51 @@ class PackedLoader:
         for name, value in self._facts().items():
             if state.get(name) != value:
                 raise ValueError(f"state: {name} is {state.get(name)!r}, this loader has {value!r}")
-        self._state = _State(
+        lost, lost_here = ((int(a), int(b)) for a, b in (state["lost"], state["lost_here"]))
+        self._state = State(
             int(state["epoch"]),
             int(state["drawn"]),
             tuple(int(n) for n in state["counts"]),
             tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in state["carried"]),
             int(state["given"]),
+            lost,
+            lost_here,
         )
 
     def _facts(self) -> dict[str, Any]:
+        shares = self._planner.shares
         return {
-            "documents": self._sizes.tolist(),
-            "weights": None if self._shares is None else self._shares.tolist(),
+            "documents": self._planner.sizes.tolist(),
+            "weights": None if shares is None else shares.tolist(),
             "length": self.length,
             "batch": self.batch,
             "seed": self.seed,
             "rank": self.rank,
             "world_size": self.world_size,
             "method": self.method,
+            "overlong": self.overlong,
             "look_ahead": self.look_ahead,
         }
 
-    def _begin(self, epoch: int) -> _State:
-        return _State(epoch, counts=() if self._shares is None else (0,) * len(self._sizes))
 
-    def _batches(self, state: _State) -> Iterator[tuple[Packed, _State]]:
-        while self.epochs is None or state.epoch < self.epochs:
-            order = self._order(state)
-            while True:
-                items, after, last = self._window(order, state)
-                rows, left = self._packed(items, state, last)
-                after = replace(after, carried=tuple(left), given=0)
-                count = -(-len(rows) // self.batch)
-                for number in range(state.given, count):
-                    begin = number * self.batch
-                    state = replace(state, given=number + 1)
-                    done = number + 1 == count
-                    if done:
-                        state = self._next_epoch(after) if last else after
-                    yield rows.rows(begin, min(begin + self.batch, len(rows))), state
-                if count == 0:
-                    state = self._next_epoch(after) if last else after
-                if last:
-                    break
-
-    def _next_epoch(self, state: _State) -> _State:
-        return replace(self._begin(state.epoch + 1), counts=state.counts)
-
-    def _order(self, state: _State) -> NDArray[np.int64]:
-        """The epoch's documents by number over all sources, or, if weighted, its sources."""
-        random = np.random.default_rng([self.seed, state.epoch])
-        total = int(self._sizes.sum())
-        if self._shares is not None:
-            return random.choice(len(self._sizes), total, p=self._shares)
-        return random.permutation(total)
-
-    def _window(self, order: NDArray[np.int64], state: _State) -> tuple[list[Item], _State, bool]:
-        """The items of a window, the state after it, and whether it is the epoch's last."""
-        items = list(state.carried)
-        wanted = self.look_ahead * self.batch * self.length
-        tokens = sum(end - begin for _, _, begin, end in items)
-        starts = np.cumsum(self._sizes) - self._sizes
-        counts, drawn = list(state.counts), state.drawn
-        while tokens < wanted:
-            place = drawn * self.world_size + self.rank
-            if place >= len(order):
-                return items, replace(state, drawn=drawn, counts=tuple(counts)), True
-            drawn += 1
-            if self._shares is None:
-                source = int(np.searchsorted(starts, order[place], "right")) - 1
-                document = int(order[place] - starts[source])
-            else:
-                source = int(order[place])
-                document = self._weighted(source, counts[source])
-                counts[source] += 1
-            size = self._readers[source].size(document)
-            items += [
-                (source, document, begin, min(begin + self.length, size))
-                for begin in range(0, size, self.length)
-            ]
-            tokens += size
-        return items, replace(state, drawn=drawn, counts=tuple(counts)), False
-
-    def _weighted(self, source: int, number: int) -> int:
-        """The ``number``-th document that this rank draws from a source."""
-        size = int(self._sizes[source])
-        round_, place = divmod(number * self.world_size + self.rank, size)
-        key = (source, round_)
-        if self._rounds.get(source, (None,))[0] != key:
-            random = np.random.default_rng([self.seed, source, round_, 1])
-            self._rounds[source] = (key, random.permutation(size))
-        return int(self._rounds[source][1][place])
-
-    _rounds: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
-
-    def _packed(self, items: list[Item], state: _State, last: bool) -> tuple[Packed, list[Item]]:
-        """The rows of a window that make whole batches, and the items of the rows left over."""
-        documents = [self._readers[source].ids(n, a, b) for source, n, a, b in items]
-        packed = pack(
-            documents,
-            self.length,
-            method=self.method,
-            seed=int(np.random.default_rng([self.seed, state.epoch, state.drawn]).integers(2**62)),
-            pad_id=self.pad_id,
-            threads=self.workers or None,
+def _shares(weights: Sequence[float], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    shares = np.asarray(weights, np.float64)
+    right = shares.shape == sizes.shape and np.isfinite(shares).all()
+    if not right or (shares < 0).any() or shares.sum() == 0:
+        raise ValueError(
+            f"weights: got {weights!r}, takes {len(sizes)} numbers of at least 0, not all 0: one a"
+            " source"
         )
-        kept = len(packed) // self.batch * self.batch
-        if last or kept == len(packed):
-            return packed, []
-        if self.method == "in_order":  # a document may go on in a row that stays
-            return packed.rows(0, kept), self._cut(items, packed, kept)
-        # The emptiest rows wait: in the next window they may be filled.
-        fullest = np.argsort(-packed.loss_mask.sum(1), kind="stable")
-        left = np.unique(packed.document_ids[fullest[kept:]])
-        rows = packed.select(np.sort(fullest[:kept]))
-        return rows, [items[number] for number in left if number >= 0]
-
-    def _cut(self, items: list[Item], packed: Packed, kept: int) -> list[Item]:
-        """Cut the items down to their tokens in the rows from ``kept`` on."""
-        done = np.bincount(
-            packed.document_ids[:kept][packed.loss_mask[:kept]], minlength=len(items)
-        )
-        return [
-            (source, number, begin + int(used), end)
-            for (source, number, begin, end), used in zip(items, done, strict=True)
-            if begin + used < end
-        ]
+    if (sizes[shares > 0] == 0).any():
+        raise ValueError("weights: a source without documents has a weight")
+    made: NDArray[np.float64] = shares / shares.sum()
+    return made
 
 
-class _Reader:
-    """The documents of one source."""
+def _can_pin() -> bool:
+    import torch
 
-    def __init__(self, source: Any, number: int) -> None:
-        self._source = source
-        self._ends: NDArray[np.int64] | None = None
-        if isinstance(source, TokenShards):
-            self._ends = np.concatenate([[0], source.document_ends])
-        elif not hasattr(source, "__getitem__") or not hasattr(source, "__len__"):
-            raise TypeError(
-                f"sources: number {number} is a {type(source).__name__}, takes TokenShards or"
-                " sequences of documents"
-            )
-
-    def __len__(self) -> int:
-        return len(self._source) if self._ends is None else len(self._ends) - 1
-
-    def size(self, document: int) -> int:
-        if self._ends is None:
-            return len(self._source[document])
-        return int(self._ends[document + 1] - self._ends[document])
-
-    def ids(self, document: int, begin: int, end: int) -> Any:
-        if self._ends is None:
-            return self._source[document][begin:end]
-        first = int(self._ends[document])
-        return self._source[first + begin : first + end]
+    return torch.accelerator.is_available()
 
 
 __all__ = ["PackedLoader"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -12,262 +12,14 @@ from numpy.typing import DTypeLike, NDArray
 from tokfrag._arrays import empty_array, thread_count
 from tokfrag._core import stream as _native
 from tokfrag.stream.documents import flatten
+from tokfrag.stream.packed import Packed
 from tokfrag.tokens.batch import TokenBatch
-
-if TYPE_CHECKING:
-    import torch
-    from torch.nn.attention.flex_attention import BlockMask
 
 Method = Literal["best_fit", "first_fit", "in_order"]
 Overlong = Literal["error", "split", "crop"]
 
 #: A method's number is its place (csrc/stream/packing.hpp).
 METHODS = ("best_fit", "first_fit", "in_order")
-
-
-@dataclass(frozen=True, eq=False)
-class Packed:
-    """Documents in rows.
-
-    A *segment* is the part of one document that lies in one row; a row's padding is a segment of
-    its own, so that segments cover every place.
-
-    Attributes
-    ----------
-    ids : (rows, length) array, int64 or int32
-    cu_seqlens : (segments + 1,) array, int32
-        Where segments begin in the flattened rows, and where the last one ends.
-    max_seqlen : int
-        The longest segment.
-    position_ids : (rows, length) array, int64
-        Counts from 0 in each segment. With ``positions`` given to :func:`pack`: theirs, of shape
-        ``(rows, length)`` or ``(axes, rows, length)``; 0 where a row is padded.
-    document_ids : (rows, length) array, int32
-        The number of the document; -1 where a row is padded.
-    loss_mask : (rows, length) array, bool
-        True where there is a token of a document.
-    cropped : int
-        Tokens left out because they were beyond ``length`` (``overlong="crop"``).
-
-    Examples
-    --------
-    >>> packed = pack([[5, 6, 7], [8, 9]], 4)
-    >>> packed.select(np.array([1])).ids.tolist() == packed.rows(1, 2).ids.tolist()
-    True
-    >>> packed.to_torch()["ids"].tolist() == packed.ids.tolist()
-    True
-    """
-
-    ids: NDArray[Any]
-    cu_seqlens: NDArray[np.int32]
-    max_seqlen: int
-    position_ids: NDArray[np.int64]
-    document_ids: NDArray[np.int32]
-    loss_mask: NDArray[np.bool_]
-    cropped: int = 0
-
-    def __repr__(self) -> str:
-        rows, length = self.ids.shape
-        return f"Packed({rows} rows of {length}, {self.fill:.1%} full)"
-
-    def __len__(self) -> int:
-        """How many rows there are."""
-        return len(self.ids)
-
-    @property
-    def fill(self) -> float:
-        """The share of places that hold a token; 1 where there is no row."""
-        return float(self.loss_mask.mean()) if self.loss_mask.size else 1.0
-
-    def rows(self, begin: int, end: int) -> Packed:
-        """Give some rows alone, as views.
-
-        Parameters
-        ----------
-        begin, end : int
-            The first row, and the one after the last; 0 to the number of rows.
-
-        Returns
-        -------
-        Packed
-
-        Raises
-        ------
-        ValueError
-            They are out of this range, or not in order.
-        """
-        if not 0 <= begin <= end <= len(self):
-            raise ValueError(f"begin, end: got {begin} and {end}, takes 0 to {len(self)} in order")
-        length = self.ids.shape[1]
-        first, last = np.searchsorted(self.cu_seqlens, (begin * length, end * length))
-        bounds = self.cu_seqlens[first : last + 1] - self.cu_seqlens[first]
-        return replace(
-            self,
-            ids=self.ids[begin:end],
-            cu_seqlens=bounds,
-            max_seqlen=int(np.diff(bounds).max(initial=0)),
-            position_ids=self.position_ids[..., begin:end, :],
-            document_ids=self.document_ids[begin:end],
-            loss_mask=self.loss_mask[begin:end],
-        )
-
-    def select(self, rows: NDArray[np.int64]) -> Packed:
-        """Give some rows, in the order of their numbers, as copies.
-
-        Parameters
-        ----------
-        rows : (count,) array, int64
-            Numbers of rows, from 0.
-
-        Returns
-        -------
-        Packed
-
-        Raises
-        ------
-        IndexError
-            There is no row of such a number.
-        """
-        rows = np.asarray(rows, np.int64)
-        if ((rows < 0) | (rows >= len(self))).any():
-            raise IndexError(f"rows: got {rows.tolist()}, takes numbers from 0 to {len(self) - 1}")
-        length = self.ids.shape[1]
-        owner = self.cu_seqlens[:-1] // length
-        order = np.concatenate(
-            [np.empty(0, np.int64)]
-            + [np.arange(*np.searchsorted(owner, (row, row + 1))) for row in rows]
-        )
-        counts = np.diff(self.cu_seqlens)[order]
-        return replace(
-            self,
-            ids=self.ids[rows],
-            cu_seqlens=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-            max_seqlen=int(counts.max(initial=0)),
-            position_ids=self.position_ids[..., rows, :],
-            document_ids=self.document_ids[rows],
-            loss_mask=self.loss_mask[rows],
-        )
-
-    def labels(self, ignore: int = -100) -> NDArray[Any]:
-        """Give the ids as training targets: (rows, length), `ignore` where nothing is to predict.
-
-        That is padding, and the first token of each segment, which no token of its document
-        precedes.
-
-        Parameters
-        ----------
-        ignore : int
-            Torch's losses pass over -100.
-
-        Returns
-        -------
-        (rows, length) array
-
-        Examples
-        --------
-        >>> pack([[5, 6, 7], [8, 9]], 6).labels().tolist()
-        [[-100, 6, 7, -100, 9, -100]]
-        """
-        first = np.zeros(self.ids.size, bool)
-        first[self.cu_seqlens[:-1]] = True
-        return np.where(self.loss_mask & ~first.reshape(self.ids.shape), self.ids, ignore)
-
-    def attention_mask(self, *, causal: bool = True) -> NDArray[np.bool_]:
-        """Say which place may look at which.
-
-        Padding may look at padding alone, so that no row of a softmax is empty.
-
-        Parameters
-        ----------
-        causal : bool
-            Whether no place looks at a later one.
-
-        Returns
-        -------
-        (rows, length, length) array, bool
-            True where the place of axis 1 may look at the place of axis 2.
-
-        Examples
-        --------
-        >>> pack([[5, 6], [7]], 3).attention_mask().astype(int).tolist()
-        [[[1, 0, 0], [1, 1, 0], [0, 0, 1]]]
-        """
-        segments = self._segments()
-        allowed: NDArray[np.bool_] = segments[:, :, None] == segments[:, None, :]
-        if causal:
-            allowed &= np.tri(self.ids.shape[1], dtype=bool)
-        return allowed
-
-    def varlen_arguments(self) -> dict[str, Any]:
-        """Give flash-attention's varlen arguments, as tensors, for queries and keys of all places.
-
-        Returns
-        -------
-        dict
-            Under the names that ``flash_attn_varlen_func`` takes: bounds of segments (int32
-            tensors on the CPU) and the longest segment.
-        """
-        import torch
-
-        bounds = torch.from_numpy(self.cu_seqlens)
-        return {
-            "cu_seqlens_q": bounds,
-            "cu_seqlens_k": bounds,
-            "max_seqlen_q": self.max_seqlen,
-            "max_seqlen_k": self.max_seqlen,
-        }
-
-    def block_mask(self, *, causal: bool = True, device: str = "cpu") -> BlockMask:
-        """Make the mask that ``torch.nn.attention.flex_attention`` takes: one a row.
-
-        Parameters
-        ----------
-        causal : bool
-            As in :meth:`attention_mask`.
-        device : str
-            Where the mask lies.
-
-        Returns
-        -------
-        BlockMask
-        """
-        import torch
-        from torch.nn.attention.flex_attention import create_block_mask
-
-        segments = torch.from_numpy(self._segments()).to(device)
-
-        def same(row: Any, head: Any, query: Any, key: Any) -> Any:
-            allowed = segments[row, query] == segments[row, key]
-            return allowed & (query >= key) if causal else allowed
-
-        rows, length = self.ids.shape
-        return create_block_mask(same, rows, None, length, length, device=device)
-
-    def to_torch(self, device: str = "cpu") -> dict[str, torch.Tensor | int]:
-        """Give all arrays as tensors; on the CPU they share this memory.
-
-        Parameters
-        ----------
-        device : str
-            Where the tensors lie.
-
-        Returns
-        -------
-        dict
-            The attributes by their names, ``max_seqlen`` as an int.
-        """
-        import torch
-
-        made: dict[str, torch.Tensor | int] = {"max_seqlen": self.max_seqlen}
-        names = ("ids", "cu_seqlens", "position_ids", "document_ids", "loss_mask")
-        made.update((name, torch.from_numpy(getattr(self, name)).to(device)) for name in names)
-        return made
-
-    def _segments(self) -> NDArray[np.int32]:
-        """The number of each place's segment: (rows, length)."""
-        counts = np.diff(self.cu_seqlens)
-        numbers = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        return numbers.reshape(self.ids.shape)
 
 
 def pack(
@@ -376,6 +128,58 @@ def pack(
         kept = document_ids >= 0
         document_ids[kept] = number[document_ids[kept]]
     return packed
+
+
+def plan_rows(
+    lengths: Sequence[int] | NDArray[Any],
+    length: int,
+    *,
+    method: Method = "best_fit",
+    seed: int = 0,
+) -> list[NDArray[np.int64]]:
+    """Say which documents share a row, from their lengths alone.
+
+    Parameters
+    ----------
+    lengths : (documents,) integers
+        Of at most ``length`` each; empty documents are in no row.
+    length : int
+        Places in a row.
+    method : "best_fit" or "first_fit"
+        As :func:`pack` takes it; ``in_order`` cuts documents and is refused.
+    seed : int
+        Of the order of rows.
+
+    Returns
+    -------
+    list of (documents,) arrays, int64
+        The numbers of each row's documents, those that :func:`pack` puts there.
+
+    Raises
+    ------
+    ValueError
+        A length out of range, an unknown method.
+
+    Examples
+    --------
+    >>> sorted(row.tolist() for row in plan_rows([3, 2, 4], 5))
+    [[0, 1], [2]]
+    """
+    if method not in ("best_fit", "first_fit"):
+        raise ValueError(f"method: got {method!r}, takes 'best_fit' or 'first_fit'")
+    if not 1 <= length <= _native.LONGEST_ROW:
+        raise ValueError(f"length: got {length}, takes 1 to {_native.LONGEST_ROW}")
+    sizes = np.asarray(lengths)
+    if sizes.ndim != 1 or (sizes.size and sizes.dtype.kind not in "iu"):
+        raise ValueError(
+            f"lengths: got {sizes.dtype} of shape {sizes.shape}, takes one row of ints"
+        )
+    if sizes.size and not 0 <= int(sizes.min()) <= int(sizes.max()) <= length:
+        worst = int(np.argmax((sizes < 0) | (sizes > length)))
+        raise ValueError(f"lengths: document {worst} has {int(sizes[worst])}, takes 0 to {length}")
+    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+    plan = _native.Packing(offsets, length, METHODS.index(method), seed)
+    return np.split(plan.document, plan.row_begin[1:-1]) if plan.rows else []
 
 
 def _bounds(plan: _native.Packing, length: int) -> tuple[NDArray[np.int32], int]:

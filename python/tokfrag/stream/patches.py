@@ -130,7 +130,8 @@ def patchify(
     kind = dtype_name(dtype if str(dtype).startswith("torch.") else _numpy_or_name(dtype))
     if kind not in _OUT:
         raise ValueError(f"dtype: got {kind}, takes float32, float16, bfloat16 or uint8")
-    grids = np.array([_grid(p, plan, n) for n, p in enumerate(pixels)], np.int64).reshape(-1, 3)
+    shapes = [grid_of(*p.shape[:3], plan, f"images[{n}]") for n, p in enumerate(pixels)]
+    grids = np.array(shapes, np.int64).reshape(-1, 3)
     count = int(grids.prod(1).sum())
     scaling = scaling_of(plan, scale, shift)
     if kind == "uint8":
@@ -254,8 +255,8 @@ def _numpy_or_name(dtype: Any) -> Any:
     return dtype if dtype == "bfloat16" else np.dtype(dtype)
 
 
-def _grid(pixels: Pixels, plan: Layout, number: int) -> tuple[int, int, int]:
-    frames, height, width, _ = pixels.shape
+def grid_of(frames: int, height: int, width: int, plan: Layout, name: str) -> tuple[int, int, int]:
+    """Patches of an image or video along time, height and width; `name` is for the error."""
     unit = plan.unit
     if height % unit or width % unit:
         near = " or ".join(
@@ -263,8 +264,7 @@ def _grid(pixels: Pixels, plan: Layout, number: int) -> tuple[int, int, int]:
             for a, b in ((0, 0), (unit, unit))
         )
         raise ValueError(
-            f"images[{number}]: got {height} x {width} pixels, takes multiples of {unit}: {near},"
-            " say"
+            f"{name}: got {height} x {width} pixels, takes multiples of {unit}: {near}, say"
         )
     return -(-frames // plan.frames), height // plan.patch, width // plan.patch
 

@@ -45,6 +45,14 @@ def read_all(images: Any, channels: int) -> list[Pixels]:
     return [_read(image, f"images[{number}]", channels) for number, image in enumerate(images)]
 
 
+def shape_of(image: Any, channels: int) -> tuple[int, int, int]:
+    """Frames, rows and columns of an image or video; a Pillow image need not be loaded for it."""
+    if hasattr(image, "getbands"):
+        width, height = image.size
+        return 1, int(height), int(width)
+    return _read(image, "images", channels).shape[:3]
+
+
 def _read(image: Any, name: str, channels: int) -> Pixels:
     if hasattr(image, "getbands"):  # Pillow's
         image = np.asarray(image)
