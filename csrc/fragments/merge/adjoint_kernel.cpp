@@ -13,16 +13,16 @@ template <class T, bool kWeighted, bool kStream>
 void weigh_row(T* __restrict to, const double* __restrict from, const double* __restrict weights,
                double scale, std::int64_t numbers) {
   const Doubles scales = splat(scale);
+  const auto weighed = [&](std::int64_t at) __attribute__((always_inline)) {
+    return load(from + at) * (kWeighted ? scales * load(weights + at) : scales);
+  };
   std::int64_t i = 0;
-  for (; i + kLanes <= numbers; i += kLanes) {
-    const Doubles factor = kWeighted ? scales * load(weights + i) : scales;
-    const Doubles value = load(from + i) * factor;
-    if (kStream) {
-      stream(to + i, value);
-    } else {
-      store(to + i, value);
+  if constexpr (kStream) {  // whole lines: two registers of doubles make one of floats
+    for (; i + 2 * kLanes <= numbers; i += 2 * kLanes) {
+      stream_two(to + i, weighed(i), weighed(i + kLanes));
     }
   }
+  for (; i + kLanes <= numbers; i += kLanes) store(to + i, weighed(i));
   for (; i < numbers; ++i) put_number(from[i] * (kWeighted ? scale * weights[i] : scale), to[i]);
 }
 
