@@ -68,8 +68,8 @@ def bits(x: np.ndarray) -> bytes:
 @given(st.data())
 def test_twin(data: st.DataObject) -> None:
     grid = data.draw(grids())
-    reduce = data.draw(st.sampled_from(["mean", "sum", "max"]))
-    window = "uniform" if reduce == "max" else data.draw(windows(grid))
+    reduce = data.draw(st.sampled_from(["mean", "sum", "max", "min"]))
+    window = "uniform" if reduce in ("max", "min") else data.draw(windows(grid))
     dtype = data.draw(st.sampled_from(DTYPES))
     channels_last = data.draw(st.booleans())
     batch, channels = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 3))
@@ -98,7 +98,7 @@ def test_twin(data: st.DataObject) -> None:
     got = merge(fragments, grid, **options, threads=data.draw(st.sampled_from([1, 2, None])))
     assert got.dtype == fragments.dtype
     assert got.shape == expected.shape
-    if reduce == "max":
+    if reduce in ("max", "min"):
         np.testing.assert_array_equal(got, expected)
     elif np.dtype(dtype).kind in "iu":
         # The twin has no rounding before the last; a tie may fall the other way.

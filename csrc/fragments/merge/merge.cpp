@@ -24,12 +24,13 @@ std::vector<char> covered_positions(const GridAxis& axis, PadMode mode, bool fol
 }
 
 MergeMethod choose_method(const MergeWindow& window, Dtype dtype) {
-  if (window.reduce == Reduce::kMax) return MergeMethod::kMax;
+  if (window.reduce >= Reduce::kMax) return MergeMethod::kExtreme;
   if (!window.whole.empty()) return MergeMethod::kWhole;
   const bool exact = dtype == Dtype::kF64 && window.reduce == Reduce::kMean && window.uniform;
   if (exact) return MergeMethod::kExact;
   const bool half = dtype == Dtype::kF16 || dtype == Dtype::kBF16;
-  return half && window.single ? MergeMethod::kSingle : MergeMethod::kScaled;
+  const bool byte = dtype == Dtype::kU8 && window.uniform;  // sums of few bytes are exact
+  return (half || byte) && window.single ? MergeMethod::kSingle : MergeMethod::kScaled;
 }
 
 }  // namespace

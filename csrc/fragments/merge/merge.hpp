@@ -2,19 +2,22 @@
 //
 //   sum:   out[p] = sum of w(k) * fragment(i)[k] over all (i, k) that hold p
 //   mean:  the same, divided by the sum of w(k)
-//   max:   the largest fragment(i)[k]; NaN if one is
+//   max:   the largest fragment(i)[k]; NaN if one is; min: the smallest
 //
 // "sum" is the adjoint of extract: with a pad mode that copies data, values at padded positions are
-// added to the positions they were copied from. "mean" and "max" leave padded positions out.
+// added to the positions they were copied from. All but "sum" leave padded positions out.
 //
 // Which input goes which way (pieces.cpp decides; piece_kernel.hpp has the loops):
 //
 //   windows 8 numbers apart or more, dilation 1   sums as long as a window; each leaves when no
 //                                                 later window holds it
 //   closer or dilated windows, folded padding     sums of a stretch of the row, which leave
-//   together unweighted mean of float64, maximum           as these, in two doubles, or in the
-//   output itself lone windows without weights                  copied, eight side by side halves
-//   float32 sums, and float64 where one overflowed
+//   together
+//   unweighted mean of float64, extremes            as these, in two doubles, or in the output
+//   lone windows without weights                    copied, eight side by side
+//   halves; unweighted bytes, which are exact       float32 sums; float64 where a half overflowed
+//   a weight for each number                        a mean's norms beside the sums; those of a tile
+//                                                   are kept for all batches and channels
 //
 // Accumulated in float64, in a fixed order: windows of the innermost axis ascending; for each of
 // them, first the sum over the outer axes' windows, row-major. So bits do not depend on threads or
@@ -34,7 +37,7 @@
 
 namespace tokfrag {
 
-enum class Reduce : std::int32_t { kMean, kSum, kMax };
+enum class Reduce : std::int32_t { kMean, kSum, kMax, kMin };
 
 // The weights of one axis.
 struct AxisWindow {
@@ -78,7 +81,7 @@ struct MergeWindow {
   bool per_fragment = false;
   bool constant = false;
   bool uniform = false;  // every weight is 1
-  bool single = false;   // halves are summed in float32
+  bool single = false;   // halves and, unweighted, bytes are summed in float32
 };
 
 // Fills in the inverses. False if the weights of a covered position sum to zero, or to no finite
@@ -87,8 +90,8 @@ bool prepare(const GridShape& grid, MergeWindow& window, int& axis);
 
 // `out` is contiguous and must not overlap `fragments`; every element is written once. `fill`: one
 // number of type `dtype`, what positions in no fragment get. float16, bfloat16, float32, float64;
-// uint8 to int32 (rounded half to even, saturated); all types for max. False if the whole-window
-// weights of a covered position sum to zero, or to no finite number.
+// uint8 to int32 (rounded half to even, saturated); all types for max and min. False if the
+// whole-window weights of a covered position sum to zero, or to no finite number.
 bool merge(const GridLayout& layout, const GridShape& grid, const MergeWindow& window, Dtype dtype,
            const void* fragments, void* out, const void* fill, int threads);
 

@@ -1,161 +1,14 @@
 #include "fragments/merge/piece_kernel.hpp"
 
-#include "core/simd.hpp"
+#include "fragments/merge/piece_block.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
 
 namespace {
 
-// A register's worth of numbers, or (V double or float) one.
-template <class V, class T>
-TOKFRAG_INLINE V numbers_at(const char* from) {
-  if constexpr (std::is_same_v<V, Doubles>) {
-    return load(reinterpret_cast<const T*>(from));
-  } else if constexpr (std::is_same_v<V, WideFloats>) {
-    return load_wide(reinterpret_cast<const T*>(from));
-  } else {
-    return real_of<V>(load_as<T>(from));
-  }
-}
-
-template <class V, class Real>
-TOKFRAG_INLINE V all(Real value) {
-  if constexpr (sizeof(V) == sizeof(Real)) {
-    return value;
-  } else {
-    return splat(value);
-  }
-}
-
-template <class T, class V>
-TOKFRAG_INLINE void put(T* to, V value, [[maybe_unused]] bool streamed) {
-  if constexpr (std::is_floating_point_v<V>) {
-    put_number(value, *to);
-  } else if (streamed) {
-    stream(to, value);
-  } else {
-    store(to, value);
-  }
-}
-
-// One row of a piece. Of any number of places (kPlaces 0) `piece` says where they are.
-template <class Real, int kPlaces>
-struct PieceRow {
-  static constexpr int kKept = kPlaces == 0 ? 1 : kPlaces;
-  const char* from[kKept];
-  Real weights[kKept];
-  std::int64_t row;
-  Real* sums;
-  char* out;
-  const Real* factors;
-};
-
-// `kCount` registers of a row, from number `at` on.
-template <class T, class V, class Real, int kCount, int kPlaces, MergeWeights kWeights,
-          bool kComplete>
-TOKFRAG_INLINE void add_block(const MergePiece& piece, const PieceRow<Real, kPlaces>& row,
-                              std::int64_t at, bool held, bool streamed, V& doubt) {
-  constexpr std::int64_t kStep = sizeof(V) / sizeof(Real);
-  constexpr std::int64_t kBytes = kStep * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t places = kPlaces == 0 ? piece.places : kPlaces;
-  const std::int64_t byte = at * static_cast<std::int64_t>(sizeof(T));
-  const auto source = [&](std::int64_t place) {
-    return kPlaces == 0 ? piece.from[place] + row.row * piece.row_step + byte
-                        : row.from[place] + byte;
-  };
-  V sum[kCount];
-  if constexpr (kWeights == kOwnWeights) {
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-      sum[i] = held ? load_as<V>(row.sums + piece.shift + at + i * kStep) : all<V>(Real(-0.0));
-    });
-    // Halves are never summed in float32 under weights of their own: only what is held leaves.
-    if constexpr (std::is_same_v<Real, double>) {
-      for (std::int64_t place = 0; place < places; ++place) {
-        const char* from = source(place);
-        const double* own = piece.own[place] + row.row * piece.own_row_step;
-        unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-          const V weight =
-              piece.own_step == 0
-                  ? all<V>(static_cast<Real>(*own))
-                  : numbers_at<V, double>(reinterpret_cast<const char*>(own + at + i * kStep));
-          sum[i] += weight * numbers_at<V, T>(from + i * kBytes);
-        });
-      }
-    }
-  } else {
-    const auto weight_of = [&]([[maybe_unused]] std::int64_t place) {
-      if constexpr (kWeights != kPlaceWeights) {
-        return Real{1};
-      } else if constexpr (kPlaces == 0) {
-        return static_cast<Real>(piece.place_weights[row.row * piece.places + place]);
-      } else {
-        return row.weights[place];
-      }
-    };
-    const char* first = source(0);
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-      sum[i] = numbers_at<V, T>(first + i * kBytes);
-      if constexpr (kWeights == kPlaceWeights) sum[i] *= all<V>(weight_of(0));
-    });
-    for (std::int64_t place = 1; place < places; ++place) {
-      const char* from = source(place);
-      const V weight = all<V>(weight_of(place));
-      unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-        const V value = numbers_at<V, T>(from + i * kBytes);
-        sum[i] += kWeights == kPlaceWeights ? weight * value : value;
-      });
-    }
-    if (piece.number_weights != nullptr) {
-      const Real* weights = static_cast<const Real*>(piece.number_weights) + at;
-      unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-        sum[i] *= load_as<V>(weights + i * kStep);
-      });
-    }
-    if (held) {
-      const Real* sums = row.sums + piece.shift + at;
-      unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-        sum[i] += load_as<V>(sums + i * kStep);
-      });
-    }
-  }
-  if constexpr (!kComplete) {
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-      store_bytes(row.sums + at + i * kStep, sum[i]);
-    });
-    return;
-  }
-  if constexpr (std::is_same_v<Real, float>) {
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) { doubt += sum[i] - sum[i]; });
-  }
-  const auto apply = [&](auto i, V factor) __attribute__((always_inline)) {
-    sum[i] = std::is_integral_v<T> ? sum[i] / factor : sum[i] * factor;
-  };
-  const V scale = all<V>(static_cast<Real>(piece.scale));
-  const Real* factors = row.factors == nullptr ? nullptr : row.factors + at;
-  if (factors == nullptr) {
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) { apply(i, scale); });
-  } else if (piece.scale == 1.0) {
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-      apply(i, load_as<V>(factors + i * kStep));
-    });
-  } else {
-    unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-      apply(i, scale * load_as<V>(factors + i * kStep));
-    });
-  }
-  T* out = reinterpret_cast<T*>(row.out) + at;
-  if constexpr (kCount % 2 == 0) {
-    if (streamed) {
-      unrolled<kCount / 2>([&](auto i) __attribute__((always_inline)) {
-        stream_two(out + 2 * i * kStep, sum[2 * i], sum[2 * i + 1]);
-      });
-      return;
-    }
-  }
-  unrolled<kCount>([&](auto i)
-                       __attribute__((always_inline)) { put(out + i * kStep, sum[i], streamed); });
-}
+// Bytes of a row, at most, that are read block by block down the rows.
+constexpr std::int64_t kMostDown = 512;
 
 template <int kPart>
 TOKFRAG_INLINE void stream_parts(const char* from, char* out, std::int64_t bytes,
@@ -181,87 +34,145 @@ inline void copy_bytes(const char* from, char* out, std::int64_t bytes, bool str
 }
 
 template <class Real, int kPlaces, MergeWeights kWeights>
-TOKFRAG_INLINE void enter_row(const MergePiece& piece, std::int64_t r,
+TOKFRAG_INLINE void enter_row(const MergePiece& piece, std::int64_t r, std::int64_t window,
                               PieceRow<Real, kPlaces>& row) {
   row.row = r;
+  row.window = window * piece.window_step;
   unrolled<kPlaces>([&](auto place) __attribute__((always_inline)) {
-    row.from[place] = piece.from[place] + r * piece.row_step;
+    row.from[place] = piece.from[place] + row.window + r * piece.row_step;
+    if constexpr (kWeights == kOwnWeights || kWeights == kOwnNorms) {
+      row.own[place] = piece.own[place] + r * piece.own_row_step;
+    }
   });
   row.sums = static_cast<Real*>(piece.sums) + r * piece.sums_step;
-  row.out = piece.out + r * piece.out_step;
-  row.factors = static_cast<const Real*>(piece.factors);
-  if (row.factors != nullptr) row.factors += r * piece.factor_row_step;
+  row.held = row.sums + piece.shift;
+  row.out = piece.out + window * piece.out_window_step + r * piece.out_step;
+  row.factors = static_cast<const Real*>(piece.factors) + r * piece.factor_row_step;
+  row.number_weights = static_cast<const Real*>(piece.number_weights);
+  if constexpr (kWeights == kOwnNorms) {
+    row.norms = piece.norms;
+    row.kept_norms = piece.kept_norms + r * piece.complete;
+  }
+  row.scale = piece.scale;
+  row.streamed = false;
+  row.scaling = piece.factors == nullptr
+                    ? (piece.scale == 1.0 ? Scaling::kNone : Scaling::kScale)
+                    : (piece.scale == 1.0 ? Scaling::kFactors : Scaling::kBoth);
 }
 
 // From one row to the next by additions alone: rows may be as short as a register.
-template <class Real, int kPlaces>
+template <class Real, int kPlaces, MergeWeights kWeights>
 TOKFRAG_INLINE void next_row(const MergePiece& piece, PieceRow<Real, kPlaces>& row) {
   ++row.row;
-  unrolled<kPlaces>([&](auto place)
-                        __attribute__((always_inline)) { row.from[place] += piece.row_step; });
+  unrolled<kPlaces>([&](auto place) __attribute__((always_inline)) {
+    row.from[place] += piece.row_step;
+    if constexpr (kWeights == kOwnWeights || kWeights == kOwnNorms) {
+      row.own[place] += piece.own_row_step;
+    }
+  });
   row.sums += piece.sums_step;
+  row.held += piece.sums_step;
   row.out += piece.out_step;
-  if (row.factors != nullptr) row.factors += piece.factor_row_step;
+  row.factors += piece.factor_row_step;
+  if constexpr (kWeights == kOwnNorms) row.kept_norms += piece.complete;
 }
 
 // Numbers [begin, end) of a row, too few for a register.
-template <class T, class Real, MergeWeights kWeights, bool kComplete>
-[[gnu::noinline]] bool add_few(const MergePiece& piece, std::int64_t r, std::int64_t begin,
-                               std::int64_t end, bool held) {
+template <class T, class Real, MergeWeights kWeights, bool kHeld, bool kComplete>
+[[gnu::noinline]] bool add_few(const MergePiece& piece, std::int64_t r, std::int64_t window,
+                               std::int64_t begin, std::int64_t end) {
   PieceRow<Real, 0> row;
-  enter_row<Real, 0, kWeights>(piece, r, row);
+  enter_row<Real, 0, kWeights>(piece, r, window, row);
   Real doubt = 0;
   for (std::int64_t at = begin; at < end; ++at) {
-    add_block<T, Real, Real, 1, 0, kWeights, kComplete>(piece, row, at, held, false, doubt);
+    add_block<T, Real, Real, 1, 0, kWeights, kHeld, kComplete>(piece, row, at, doubt);
   }
   return doubt == 0;
 }
 
+// `kCount` registers' numbers from `at` on of some rows.
+template <class T, class V, class Real, int kCount, int kPlaces, MergeWeights kWeights, bool kHeld,
+          bool kComplete>
+TOKFRAG_INLINE void add_column(const MergePiece& piece, PieceRow<Real, kPlaces> row,
+                               std::int64_t rows, std::int64_t at, V& doubt) {
+  constexpr bool kRowWise = kWeights == kPlaceWeights || kWeights == kRowWeights;
+  const double* weights = kRowWise ? piece.place_weights + row.row * piece.places : nullptr;
+  V doubts = doubt;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if constexpr (kRowWise) {
+      unrolled<kPlaces>([&](auto place) __attribute__((always_inline)) {
+        row.weights[place] = static_cast<Real>(weights[place]);
+      });
+      weights += kPlaces;
+    }
+    if (piece.ahead != 0) {
+      unrolled<kPlaces>([&](auto place) __attribute__((always_inline)) {
+        const char* next =
+            row.from[place] + at * static_cast<std::int64_t>(sizeof(T)) + piece.ahead;
+        constexpr int kBytes = kCount * static_cast<int>(sizeof(V) / sizeof(Real) * sizeof(T));
+        unrolled<(kBytes + 63) / 64>([&](auto line) __attribute__((always_inline)) {
+          __builtin_prefetch(next + line * 64);
+        });
+      });
+    }
+    add_block<T, V, Real, kCount, kPlaces, kWeights, kHeld, kComplete>(piece, row, at, doubts);
+    next_row<Real, kPlaces, kWeights>(piece, row);
+  }
+  doubt = doubts;
+}
+
 // Numbers [begin, end) of all rows, which have sums already or have not, and have them all or not.
-template <class T, class Real, int kPlaces, MergeWeights kWeights, bool kComplete>
-bool add_part(const MergePiece& piece, std::int64_t begin, std::int64_t end) {
+template <class T, class Real, int kPlaces, MergeWeights kWeights, bool kHeld, bool kComplete>
+bool add_part(const MergePiece& piece, std::int64_t window, std::int64_t begin, std::int64_t end) {
   using V = std::conditional_t<std::is_same_v<Real, double>, Doubles, WideFloats>;
   constexpr std::int64_t kStep = sizeof(V) / sizeof(Real);
   constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
-  const bool held = begin < piece.held;
-  const auto places = reinterpret_cast<std::uintptr_t>(piece.out + begin * kSize) |
+  // 32 numbers where there are wide registers. With norms there are twice as many sums, and there
+  // must be registers for both.
+  constexpr bool kFew = kVectorBytes == 64 || kWeights == kOwnNorms || kPlaces == 0;
+  constexpr int kBlock = kFew ? 4 : 8;
+  PieceRow<Real, kPlaces> row;
+  enter_row<Real, kPlaces, kWeights>(piece, 0, window, row);
+  const auto places = reinterpret_cast<std::uintptr_t>(row.out + begin * kSize) |
                       static_cast<std::uintptr_t>(piece.out_step) |
                       static_cast<std::uintptr_t>((end - begin) * kSize);
-  const bool streamed = kComplete && piece.stream && places % 64 == 0;
-  const bool plain = kPlaces == 1 && kWeights == kNoWeights && kComplete && !held &&
-                     piece.number_weights == nullptr && piece.scale == 1.0 &&
-                     piece.factors == nullptr;
+  row.streamed = kComplete && piece.stream && places % 64 == 0;
+  if constexpr (kPlaces == 1 && kWeights == kNoWeights && kComplete && !kHeld) {
+    if (piece.number_weights == nullptr && row.scaling == Scaling::kNone) {
+      for (std::int64_t r = 0; r < piece.rows; ++r) {
+        copy_bytes(row.from[0] + begin * kSize, row.out + begin * kSize, (end - begin) * kSize,
+                   row.streamed);
+        next_row<Real, kPlaces, kWeights>(piece, row);
+      }
+      return true;
+    }
+  }
   V doubt = {};
   bool sound = true;
-  PieceRow<Real, kPlaces> row;
-  enter_row<Real, kPlaces, kWeights>(piece, 0, row);
-  for (std::int64_t r = 0; r < piece.rows; ++r, next_row(piece, row)) {
-    if constexpr (kWeights == kPlaceWeights) {
-      unrolled<kPlaces>([&](auto place) __attribute__((always_inline)) {
-        row.weights[place] = static_cast<Real>(piece.place_weights[r * kPlaces + place]);
-      });
-    }
-    if (plain) {
-      copy_bytes(row.from[0] + begin * kSize, row.out + begin * kSize, (end - begin) * kSize,
-                 streamed);
-      continue;
-    }
+  // Down all rows while that is near enough for what is read ahead, else along each row.
+  const bool down = end - begin <= kMostDown / kSize;
+  const std::int64_t rows = down ? piece.rows : 1;
+  for (std::int64_t r = 0; r < piece.rows; r += rows) {
     std::int64_t at = begin;
-    for (; at + 8 * kStep <= end; at += 8 * kStep) {
-      add_block<T, V, Real, 8, kPlaces, kWeights, kComplete>(piece, row, at, held, streamed, doubt);
+    for (; at + kBlock * kStep <= end; at += kBlock * kStep) {
+      add_column<T, V, Real, kBlock, kPlaces, kWeights, kHeld, kComplete>(piece, row, rows, at,
+                                                                          doubt);
     }
-    if (at + 4 * kStep <= end) {
-      add_block<T, V, Real, 4, kPlaces, kWeights, kComplete>(piece, row, at, held, streamed, doubt);
-      at += 4 * kStep;
+    if constexpr (kBlock > 4 && kVectorBytes == 32) {
+      if (at + 4 * kStep <= end) {
+        add_column<T, V, Real, 4, kPlaces, kWeights, kHeld, kComplete>(piece, row, rows, at, doubt);
+        at += 4 * kStep;
+      }
     }
     for (; at + kStep <= end; at += kStep) {
-      add_block<T, V, Real, 1, kPlaces, kWeights, kComplete>(piece, row, at, held, streamed, doubt);
+      add_column<T, V, Real, 1, kPlaces, kWeights, kHeld, kComplete>(piece, row, rows, at, doubt);
     }
-    if (at < end) sound = add_few<T, Real, kWeights, kComplete>(piece, r, at, end, held) && sound;
+    for (std::int64_t few = r; at < end && few < r + rows; ++few) {
+      sound = add_few<T, Real, kWeights, kHeld, kComplete>(piece, few, window, at, end) && sound;
+    }
+    if (!down) next_row<Real, kPlaces, kWeights>(piece, row);
   }
-  if constexpr (std::is_same_v<Real, float>) {
-    for (int lane = 0; lane < kWideLanes; ++lane) sound = sound && doubt[lane] == 0;
-  }
+  for (int lane = 0; lane < static_cast<int>(kStep); ++lane) sound = sound && doubt[lane] == 0;
   return sound;
 }
 
@@ -269,16 +180,23 @@ template <class T, class Real, int kPlaces, MergeWeights kWeights>
 bool add_piece(const MergePiece& piece) {
   const std::int64_t low = piece.held < piece.complete ? piece.held : piece.complete;
   const std::int64_t high = piece.held < piece.complete ? piece.complete : piece.held;
-  const std::int64_t cuts[] = {0, low, high, piece.numbers};
   bool sound = true;
-  for (int part = 0; part < 3; ++part) {
-    const std::int64_t begin = cuts[part];
-    const std::int64_t end = cuts[part + 1];
-    if (begin == end) continue;
-    const bool complete = begin < piece.complete;
-    const bool well = complete ? add_part<T, Real, kPlaces, kWeights, true>(piece, begin, end)
-                               : add_part<T, Real, kPlaces, kWeights, false>(piece, begin, end);
-    sound = sound && well;
+  const auto add = [&](std::int64_t window, std::int64_t begin, std::int64_t end, auto held,
+                       auto complete) {
+    if (begin == end) return;
+    sound =
+        add_part<T, Real, kPlaces, kWeights, held, complete>(piece, window, begin, end) && sound;
+  };
+  const std::true_type yes;
+  const std::false_type no;
+  for (std::int64_t window = 0; window < piece.windows; ++window) {
+    add(window, 0, low, yes, yes);
+    if (piece.held < piece.complete) {
+      add(window, low, high, no, yes);
+    } else {
+      add(window, low, high, yes, no);
+    }
+    add(window, high, piece.numbers, no, no);
   }
   return sound;
 }
@@ -299,65 +217,6 @@ void copy_pieces(const LonePiece* pieces, std::int64_t count, std::int64_t rows,
     for (const LonePiece* piece = pieces; piece != pieces + count; ++piece) {
       copy_bytes(piece->from + r * from_step, piece->to + r * to_step, piece->bytes, streamed);
     }
-  }
-}
-
-template <class T>
-inline bool replaces(T value, T held) {
-  if constexpr (kIsHalf<T>) {
-    return widen(value) > widen(held) || widen(value) != widen(value);
-  } else {
-    return value > held || value != value;
-  }
-}
-
-template <class T>
-void keep_max(void* best, std::int64_t step, const char* from, std::int64_t count,
-              std::int64_t width) {
-  T* __restrict kept = static_cast<T*>(best);
-  if (step == width) {
-    count *= width;
-    step = width = 1;
-  }
-  for (std::int64_t k = 0; k < count; ++k) {
-    for (std::int64_t i = 0; i < width; ++i) {
-      const T value = load_as<T>(from + (k * width + i) * static_cast<std::int64_t>(sizeof(T)));
-      T& held = kept[k * step + i];
-      held = replaces(value, held) ? value : held;
-    }
-  }
-}
-
-void add_exact(double* __restrict high, double* __restrict low, std::int64_t step, const char* row,
-               std::int64_t count, std::int64_t width) {
-  if (step == width) {
-    count *= width;
-    step = width = 1;
-  }
-  for (std::int64_t k = 0; k < count; ++k) {
-    for (std::int64_t i = 0; i < width; ++i) {
-      // Knuth's two-sum: high + low is the exact sum so far.
-      double value;
-      std::memcpy(&value, row + (k * width + i) * 8, sizeof value);
-      double& so_far = high[k * step + i];
-      const double sum = so_far + value;
-      const double taken = sum - so_far;
-      low[k * step + i] += (so_far - (sum - taken)) + (value - taken);
-      so_far = sum;
-    }
-  }
-}
-
-void divide_exact(double* __restrict out, const double* __restrict high,
-                  const double* __restrict low, double scale, const double* __restrict divisors,
-                  std::int64_t numbers) {
-  for (std::int64_t k = 0; k < numbers; ++k) {
-    const double divisor = divisors == nullptr ? scale : scale * divisors[k];
-    const double quotient = high[k] / divisor;
-    const double rest = __builtin_fma(-quotient, divisor, high[k]) + low[k];
-    // No rest, or none that means anything (infinities): the quotient stands, sign of zero too.
-    const bool refine = rest != 0 && rest - rest == 0;
-    out[k] = refine ? quotient + rest / divisor : quotient;
   }
 }
 
@@ -388,7 +247,12 @@ template <class T, class Real, bool kOften>
 constexpr void fill_weights(Add (&weights)[kMergeWeights][kPlaceKinds]) {
   fill_adds<T, Real, kNoWeights, kOften>(weights[kNoWeights]);
   fill_adds<T, Real, kPlaceWeights, kOften>(weights[kPlaceWeights]);
-  fill_adds<T, Real, kOwnWeights, false>(weights[kOwnWeights]);
+  fill_adds<T, Real, kRowWeights, false>(weights[kRowWeights]);
+  if constexpr (std::is_same_v<Real, double>) {
+    // Halves under weights of their own are never summed in float32.
+    fill_adds<T, Real, kOwnWeights, kOften>(weights[kOwnWeights]);
+    fill_adds<T, Real, kOwnNorms, kOften>(weights[kOwnNorms]);
+  }
 }
 
 constexpr MergeKernels kernels() {
@@ -402,21 +266,10 @@ constexpr MergeKernels kernels() {
   fill_weights<BFloat16, double, false>(made.add[index(Dtype::kBF16)]);
   fill_weights<float, double, true>(made.add[index(Dtype::kF32)]);
   fill_weights<double, double, false>(made.add[index(Dtype::kF64)]);
+  fill_weights<std::uint8_t, float, true>(made.add_single[index(Dtype::kU8)]);
   fill_weights<Half, float, true>(made.add_single[index(Dtype::kF16)]);
   fill_weights<BFloat16, float, true>(made.add_single[index(Dtype::kBF16)]);
   made.copy = &copy_pieces;
-  made.keep_max[index(Dtype::kBool)] = &keep_max<std::uint8_t>;
-  made.keep_max[index(Dtype::kU8)] = &keep_max<std::uint8_t>;
-  made.keep_max[index(Dtype::kI8)] = &keep_max<std::int8_t>;
-  made.keep_max[index(Dtype::kI16)] = &keep_max<std::int16_t>;
-  made.keep_max[index(Dtype::kI32)] = &keep_max<std::int32_t>;
-  made.keep_max[index(Dtype::kI64)] = &keep_max<std::int64_t>;
-  made.keep_max[index(Dtype::kF16)] = &keep_max<Half>;
-  made.keep_max[index(Dtype::kBF16)] = &keep_max<BFloat16>;
-  made.keep_max[index(Dtype::kF32)] = &keep_max<float>;
-  made.keep_max[index(Dtype::kF64)] = &keep_max<double>;
-  made.add_exact = &add_exact;
-  made.divide_exact = &divide_exact;
   made.invert = &invert;
   made.fence = &fence;
   return made;

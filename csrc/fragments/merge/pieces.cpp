@@ -63,26 +63,33 @@ void merge_pieces(MergePlan& merge, int threads) {
       plan.whole_width = width;
     }
   }
-  if (whole) plan.kind = kOwnWeights;
+  if (whole) plan.kind = merge.whole.taps[layout.rank - 1] == 0 ? kRowWeights : kOwnWeights;
   for (int outer = 0; outer < layout.rank - 1 && !whole; ++outer) {
     const AxisWindow* window = merge.axis_window(outer);
     if (window != nullptr && !window->weights.empty()) plan.kind = kPlaceWeights;
   }
-  const bool sums = merge.method != MergeMethod::kMax && merge.method != MergeMethod::kExact;
+  const bool sums = merge.method != MergeMethod::kExtreme && merge.method != MergeMethod::kExact;
   const std::int64_t step = std::min(axis.stride, axis.size) * width;
   plan.leaves =
       sums && !merge.fold && axis.dilation == 1 && (step >= kLeastStride || axis.count == 1);
-  const std::int64_t most = plan.leaves ? kTileNumbers : kHeldNumbers;
-  plan.chunk =
-      merge.fold ? axis.length : std::min(axis.length, std::max<std::int64_t>(most / width, 1));
-  plan.chunks = (axis.length + plan.chunk - 1) / plan.chunk;
   plan.items = merge.rows;
+  const std::int64_t room = plan.leaves ? kTileNumbers : kHeldNumbers;
+  const auto chunk_of = [&](std::int64_t numbers) {
+    return std::min(axis.length, std::max<std::int64_t>(numbers / width, 1));
+  };
+  plan.chunk = merge.fold ? axis.length : chunk_of(room);
   if (plan.items.axes > 0) {
     const std::int64_t held = (plan.leaves ? std::min(axis.size, plan.chunk) : plan.chunk) * width;
     std::int64_t& inner = plan.items.length[plan.items.axes - 1];
     plan.tile_rows = std::clamp<std::int64_t>(kHeldNumbers / held, 1, std::min(kTileRows, inner));
     inner = (inner + plan.tile_rows - 1) / plan.tile_rows;
   }
+  // Few enough that the weights of all windows over a tile stay in the cache for all planes.
+  if (plan.leaves && merge.window.per_fragment) plan.chunk = chunk_of(room / plan.tile_rows);
+  plan.chunks = (axis.length + plan.chunk - 1) / plan.chunk;
+  // The rows of a plane lie along a later axis.
+  plan.channels = plan.items.axes > 1 && layout.axes[0].source < 0;
+  plan.planes = layout.batch * (plan.channels ? plan.items.length[0] : 1);
   const std::int64_t out_bytes = layout.batch * merge.rows.total() * axis.length * layout.element;
   plan.stream = out_bytes >= kStreamBytes;
   const std::int64_t items = layout.batch * plan.items.total() * plan.chunks;

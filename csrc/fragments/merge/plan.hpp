@@ -12,11 +12,11 @@ namespace tokfrag {
 
 // How one output number is made from those that lie over it.
 enum class MergeMethod {
-  kScaled,  // weights that are products over the axes
-  kSingle,  // the same for halves, in float32
-  kExact,   // unweighted mean of float64: sums carried in two doubles
-  kWhole,   // a weight for each element of the window, summed alongside
-  kMax,
+  kScaled,   // weights that are products over the axes
+  kSingle,   // the same for halves and bytes, in float32
+  kExact,    // unweighted mean of float64: sums carried in two doubles
+  kWhole,    // a weight for each element of the window, summed alongside
+  kExtreme,  // the largest or the smallest
 };
 
 // A place in the fragments that an output row is gathered from.

@@ -3,47 +3,59 @@
 #include <cstring>
 
 #include "fragments/extract/extract_kernel.hpp"
+#include "fragments/merge/exact_kernel.hpp"
+#include "fragments/merge/extreme_kernel.hpp"
 
 namespace tokfrag {
 
 namespace {
 
-// What every number exceeds or equals, so that the first one kept replaces it.
-std::uint64_t lowest_of(Dtype dtype) {
+// What every number exceeds or equals, or is no greater than, so that the first one replaces it.
+std::uint64_t farthest_of(Dtype dtype, bool greatest) {
+  const auto either = [&](std::uint64_t low, std::uint64_t high) { return greatest ? low : high; };
   switch (dtype) {
     case Dtype::kBool:
+      return either(0, 1);
     case Dtype::kU8:
-      return 0;
+      return either(0, 0xffu);
     case Dtype::kI8:
-      return 0x80u;
+      return either(0x80u, 0x7fu);
     case Dtype::kI16:
-      return 0x8000u;
+      return either(0x8000u, 0x7fffu);
     case Dtype::kI32:
-      return 0x80000000u;
+      return either(0x80000000u, 0x7fffffffu);
     case Dtype::kI64:
-      return std::uint64_t{1} << 63;
+      return either(std::uint64_t{1} << 63, ~std::uint64_t{0} >> 1);
     case Dtype::kF16:
-      return 0xfc00u;
+      return either(0xfc00u, 0x7c00u);
     case Dtype::kBF16:
-      return 0xff80u;
+      return either(0xff80u, 0x7f80u);
     case Dtype::kF32:
-      return 0xff800000u;
+      return either(0xff800000u, 0x7f800000u);
     case Dtype::kF64:
       break;
   }
-  return 0xfff0000000000000u;
+  return either(0xfff0000000000000u, 0x7ff0000000000000u);
 }
 
 }  // namespace
 
 void TileMerger::run(std::int64_t begin, std::int64_t end) {
   Odometer items = plan_.items;
-  const std::int64_t per_batch = items.total();
-  // Items count chunks fastest, then tiles, then the batch.
+  const std::int64_t channels = plan_.channels ? items.length[0] : 1;
+  const std::int64_t per_plane = items.total() / channels;
+  std::int64_t known = -1;
   for (std::int64_t item = begin; item < end; ++item) {
-    const std::int64_t tile = item / plan_.chunks;
-    items.seek(tile % per_batch);
-    merge_tile(items, tile / per_batch, item % plan_.chunks);
+    // Planes fastest where they share weights, else slowest; then chunks, then tiles.
+    const bool shared = plan_.kind >= kRowWeights;
+    const std::int64_t area = plan_.chunks * per_plane;
+    const std::int64_t place = shared ? item / plan_.planes : item % area;
+    const std::int64_t plane = shared ? item % plan_.planes : item / area;
+    items.seek(place / plan_.chunks + plane % channels * per_plane);
+    norms_known_ = known == place;
+    norms_used_ = 0;
+    merge_tile(items, plane / channels, place % plan_.chunks);
+    known = place;
   }
   kernels_.fence();
 }
@@ -105,8 +117,8 @@ void TileMerger::merge_run(char* out) {
     return;
   }
   switch (merge_.method) {
-    case MergeMethod::kMax:
-      keep_max();
+    case MergeMethod::kExtreme:
+      keep_extremes();
       break;
     case MergeMethod::kExact:
       sum_exactly();
@@ -155,29 +167,33 @@ void TileMerger::sum_again() {
 void TileMerger::sum_exactly() {
   const std::int64_t numbers = (end_ - begin_) * width_;
   const auto total = static_cast<std::size_t>(numbers * run_.rows);
-  held_.assign(total, -0.0);
+  double* const high = held_.room_for(numbers * run_.rows);
+  std::fill_n(high, total, -0.0);
   low_.assign(total, 0.0);
   for_each_row_of_pieces([&](const Span& span, std::int64_t row, const char* from) {
     const std::int64_t to = row * numbers + (span.at - begin_) * width_;
-    kernels_.add_exact(held_.data() + to, low_.data() + to, last_.grid.dilation * width_, from,
-                       span.count, width_);
+    exact_kernels().add(high + to, low_.data() + to, last_.grid.dilation * width_, from, span.count,
+                        width_);
   });
   const double* divisors = plan_.factors == nullptr ? nullptr : plan_.factors + begin_ * width_;
   for (std::int64_t row = 0; row < run_.rows; ++row) {
-    kernels_.divide_exact(reinterpret_cast<double*>(out_ + row * row_bytes()),
-                          held_.data() + row * numbers, low_.data() + row * numbers, run_.scale,
-                          divisors, numbers);
+    exact_kernels().divide(reinterpret_cast<double*>(out_ + row * row_bytes()),
+                           high + row * numbers, low_.data() + row * numbers, run_.scale, divisors,
+                           numbers);
   }
   fill_gaps();
 }
 
-void TileMerger::keep_max() {
-  const std::uint64_t lowest = lowest_of(merge_.dtype);
+void TileMerger::keep_extremes() {
+  const bool greatest = merge_.window.reduce == Reduce::kMax;
+  const std::uint64_t farthest = farthest_of(merge_.dtype, greatest);
   for (std::int64_t row = 0; row < run_.rows; ++row) {
     fill_value(out_ + row * row_bytes(), (end_ - begin_) * layout_.element,
-               reinterpret_cast<const char*>(&lowest), layout_.item);
+               reinterpret_cast<const char*>(&farthest), layout_.item);
   }
-  const auto keep = kernels_.keep_max[static_cast<std::size_t>(merge_.dtype)];
+  const ExtremeKernels& kernels = extreme_kernels();
+  const auto keep =
+      (greatest ? kernels.keep_max : kernels.keep_min)[static_cast<std::size_t>(merge_.dtype)];
   for_each_row_of_pieces([&](const Span& span, std::int64_t row, const char* from) {
     keep(place_of(span.at) + row * row_bytes(), last_.grid.dilation * width_, from, span.count,
          width_);
@@ -191,6 +207,9 @@ MergePiece TileMerger::piece_of(const Span& span) {
   piece.rows = run_.rows;
   piece.numbers = span.count * width_;
   piece.out_step = row_bytes();
+  piece.windows = 1;
+  // Out of the cache: the next window's numbers, which no hardware foresees.
+  piece.ahead = plan_.stream && last_.tap_stride == layout_.element ? last_.window_stride : 0;
   piece.scale = 1.0;
   piece.stream = plan_.stream;
   from_.clear();
@@ -200,7 +219,7 @@ MergePiece TileMerger::piece_of(const Span& span) {
   if (last_.tap_stride != layout_.element) pack(piece, span.count);
   piece.from = from_.data();
   if (plan_.kind == kPlaceWeights) piece.place_weights = run_.weights.data();
-  if (plan_.kind == kOwnWeights) find_own(piece, span);
+  if (plan_.kind >= kRowWeights) find_own(piece, span);
   return piece;
 }
 
@@ -226,9 +245,15 @@ void TileMerger::find_own(MergePiece& piece, const Span& span) {
       (span.window * steps.windows[inner] + span.first * steps.taps[inner]) * plan_.whole_width;
   own_.clear();
   for (const std::int64_t place : run_.whole) own_.push_back(plan_.whole + place + offset);
+  piece.own = own_.data();
   piece.own_row_step = inner > 0 ? steps.taps[inner - 1] * plan_.whole_width : 0;
-  piece.own_step = steps.taps[inner] == 0 ? 0 : 1;
-  if (plan_.spread) {
+  if (plan_.kind == kRowWeights) {
+    run_.weights.clear();
+    for (std::int64_t row = 0; row < piece.rows; ++row) {
+      for (const double* own : own_) run_.weights.push_back(own[row * piece.own_row_step]);
+    }
+    piece.place_weights = run_.weights.data();
+  } else if (plan_.spread) {
     spread_.resize(own_.size() * static_cast<std::size_t>(piece.rows * piece.numbers));
     double* to = spread_.data();
     for (const double*& own : own_) {
@@ -242,7 +267,6 @@ void TileMerger::find_own(MergePiece& piece, const Span& span) {
     }
     piece.own_row_step = piece.numbers;
   }
-  piece.own = own_.data();
 }
 
 }  // namespace tokfrag

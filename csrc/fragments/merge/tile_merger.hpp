@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct TilePlan {
   std::int64_t chunk = 1;  // positions
   std::int64_t chunks = 1;
   Odometer items{};  // like the rows, but the last outer axis counts tiles
+  // Tiles that lie over one another and have the same weights, of all batches and channels.
+  std::int64_t planes = 1;
+  bool channels = false;  // the first outer axis counts planes
 };
 
 // Output rows under the same windows of the outer axes.
@@ -53,6 +57,26 @@ struct Span {
   std::int64_t first;
   std::int64_t count;
   std::int64_t at;
+};
+
+// Room for sums, from a cache line's begin on; what was there is lost when it grows.
+template <class Real>
+class SumLines {
+ public:
+  Real* room_for(std::int64_t numbers) {
+    constexpr std::int64_t kLineNumbers = 64 / sizeof(Real);
+    if (numbers > capacity_) {
+      capacity_ = numbers;
+      // Not cleared: that would take longer than a small merge.
+      block_.reset(new Real[static_cast<std::size_t>(numbers + kLineNumbers)]);
+    }
+    const auto beyond = reinterpret_cast<std::uintptr_t>(block_.get()) % 64;
+    return block_.get() + (beyond == 0 ? 0 : (64 - beyond) / sizeof(Real));
+  }
+
+ private:
+  std::unique_ptr<Real[]> block_;
+  std::int64_t capacity_ = 0;
 };
 
 class TileMerger {
@@ -118,9 +142,14 @@ class TileMerger {
   template <class Real>
   void scale(MergePiece& piece, std::int64_t at);
 
+  // Of windows from this one on, the last that is like it in all but its place.
+  std::int64_t last_steady(std::int64_t window) const;
+
   // Own weights.
-  // Adds a piece's weights to their sums; norms_ = what normalises its complete numbers.
-  void sum_norms(const MergePiece& piece);
+  // Sees to the factors of a piece's complete numbers; what adds it. `lines`: sums of weights.
+  MergeKernels::Add normalise(MergePiece& piece, double* lines, bool steady);
+  // The same of weights that all numbers of a row share.
+  void sum_row_norms(const MergePiece& piece, double* lines, double* kept);
   // Adds the weights of a piece to its sums: they are numbers of weight 1 themselves.
   void add_norms(MergePiece& piece);
   void finish_norms(std::int64_t numbers);
@@ -130,10 +159,10 @@ class TileMerger {
   bool sum_staying();
   // Adds a piece to the chunk's sums, which its numbers follow or (dilated) lie apart in.
   template <class Real, class Add>
-  void add_apart(MergePiece piece, const Span& span, std::vector<Real>& sums, const Add& add);
+  void add_apart(MergePiece piece, const Span& span, Real* sums, const Add& add);
 
   void sum_exactly();
-  void keep_max();
+  void keep_extremes();
 
   // Where a window's numbers are, and their places' weights.
   MergePiece piece_of(const Span& span);
@@ -180,7 +209,7 @@ class TileMerger {
   }
 
   template <class Real>
-  std::vector<Real>& held() {
+  SumLines<Real>& held() {
     if constexpr (std::is_same_v<Real, double>) {
       return held_;
     } else {
@@ -200,12 +229,20 @@ class TileMerger {
   std::int64_t end_ = 0;
   char* out_ = nullptr;  // the run's first row, at `begin_`
   MergeKernels::Add add_ = nullptr;
+  MergeKernels::Add add_norms_ = nullptr;
   MergeKernels::Add flush_ = nullptr;
-  std::vector<double> held_, low_, norm_sums_, norms_, repeated_, spread_;
-  double* norm_lines_ = nullptr;  // in norm_sums_
-  std::vector<float> held_singles_, weights_, steady_weights_, factors_;
+  SumLines<double> held_;
+  SumLines<float> held_singles_;
+  // What normalises the numbers of a tile under own weights, in the order that they leave in: the
+  // same for the tiles of all planes.
+  std::vector<double> norms_;
+  std::size_t norms_used_ = 0;
+  bool norms_known_ = false;
+  std::int64_t steady_norms_ = -1;  // where those of steady windows begin
+  std::vector<double> low_, norm_sums_, repeated_, spread_, ones_;
+  std::vector<float> weights_, steady_weights_, factors_;
   std::vector<const char*> from_, norm_from_;
-  std::vector<const double*> own_, ones_;
+  std::vector<const double*> own_;
   std::vector<LonePiece> pieces_;
   std::vector<char> packed_, again_;
 };

@@ -9,16 +9,6 @@ namespace {
 
 constexpr std::int64_t kLineNumbers = 16;  // at most so many sums fill a cache line
 
-// Room for so many sums, from a line's begin on. It never becomes less: growing again would clear
-// what was there.
-template <class Real>
-Real* lines_of(std::vector<Real>& sums, std::int64_t numbers) {
-  const auto needed = static_cast<std::size_t>(numbers + kLineNumbers);
-  if (sums.size() < needed) sums.resize(needed);
-  const auto beyond = reinterpret_cast<std::uintptr_t>(sums.data()) % 64;
-  return sums.data() + (beyond == 0 ? 0 : (64 - beyond) / sizeof(Real));
-}
-
 }  // namespace
 
 bool TileMerger::is_steady(std::int64_t window) const {
@@ -27,6 +17,15 @@ bool TileMerger::is_steady(std::int64_t window) const {
   const std::int64_t start = window * axis.stride;
   return !merge_.window.per_fragment && window >= over && window + over < axis.count - 1 &&
          start >= begin_ && start + axis.size <= end_;
+}
+
+std::int64_t TileMerger::last_steady(std::int64_t window) const {
+  if (window == 0 || !is_steady(window - 1) || last_.tap_stride != layout_.element) return window;
+  const GridAxis& axis = last_.grid;
+  const std::int64_t over = (axis.size + axis.stride - 1) / axis.stride;
+  if (over < 2) return window;  // there may be gaps, or windows to be copied
+  const std::int64_t last = std::min(axis.count - 2 - over, (end_ - axis.size) / axis.stride);
+  return is_steady(window) ? std::max(last, window) : window;
 }
 
 bool TileMerger::unscaled(std::int64_t at) const {
@@ -81,43 +80,65 @@ void TileMerger::scale(MergePiece& piece, std::int64_t at) {
   }
 }
 
-void TileMerger::sum_norms(const MergePiece& piece) {
-  MergePiece norms = piece;
-  norms.sums = norm_lines_;
-  add_norms(norms);
-  norms_.resize(static_cast<std::size_t>(piece.rows * piece.complete));
-  for (std::int64_t row = 0; row < piece.rows; ++row) {
-    std::copy_n(norm_lines_ + row * piece.sums_step, piece.complete,
-                norms_.data() + row * piece.complete);
+void TileMerger::sum_row_norms(const MergePiece& piece, double* lines, double* kept) {
+  // The same on all rows but where weights are of rows and an axis further in is taken whole.
+  const std::int64_t rows = piece.own_row_step == 0 ? 1 : piece.rows;
+  for (std::int64_t row = 0; row < rows; ++row, lines += piece.sums_step) {
+    const double* weights = piece.place_weights + row * piece.places;
+    for (std::int64_t i = 0; i < piece.numbers; ++i) {
+      double sum = i < piece.held ? lines[piece.shift + i] : 0.0;
+      for (std::int64_t place = 0; place < piece.places; ++place) sum += weights[place];
+      (i < piece.complete ? kept[row * piece.complete + i] : lines[i]) = sum;
+    }
   }
-  const auto numbers = static_cast<std::int64_t>(norms_.size());
-  if (!kernels_.invert(norms_.data(), !plan_.divides, numbers)) merge_.zero_sum.store(true);
+  if (!kernels_.invert(kept, !plan_.divides, rows * piece.complete)) merge_.zero_sum.store(true);
+}
+
+MergeKernels::Add TileMerger::normalise(MergePiece& piece, double* lines, bool steady) {
+  const bool same_rows = plan_.kind == kRowWeights && piece.own_row_step == 0;
+  const auto needed = static_cast<std::size_t>((same_rows ? 1 : piece.rows) * piece.complete);
+  piece.factor_row_step = same_rows ? 0 : piece.complete;
+  if (steady && steady_norms_ >= 0) {
+    piece.factors = norms_.data() + steady_norms_;
+    return add_;
+  }
+  if (steady) steady_norms_ = static_cast<std::int64_t>(norms_used_);
+  const std::size_t at = norms_used_;
+  norms_used_ += needed;
+  if (!norms_known_ && norms_.size() < norms_used_) norms_.resize(2 * norms_used_);
+  piece.factors = norms_.data() + at;
+  if (norms_known_) return add_;
+  if (plan_.kind == kRowWeights) {
+    sum_row_norms(piece, lines, norms_.data() + at);
+    return add_;
+  }
+  piece.kept_norms = norms_.data() + at;
+  piece.norms = lines - static_cast<double*>(piece.sums);
+  return add_norms_;
 }
 
 void TileMerger::add_norms(MergePiece& piece) {
-  static const double kOne = 1.0;
-  std::int64_t row_step = piece.own_row_step;
-  norm_from_.clear();
-  if (piece.own_step == 0) {  // one weight a place and row, repeated
-    row_step = piece.numbers;
+  if (plan_.kind == kRowWeights) {  // one weight a place and row, repeated
     repeated_.resize(own_.size() * static_cast<std::size_t>(piece.rows * piece.numbers));
     double* to = repeated_.data();
+    norm_from_.clear();
     for (const double* own : own_) {
       norm_from_.push_back(reinterpret_cast<const char*>(to));
       for (std::int64_t row = 0; row < piece.rows; ++row, to += piece.numbers) {
         std::fill_n(to, piece.numbers, own[row * piece.own_row_step]);
       }
     }
+    piece.row_step = piece.numbers * static_cast<std::int64_t>(sizeof(double));
   } else {
+    norm_from_.clear();
     for (const double* own : own_) norm_from_.push_back(reinterpret_cast<const char*>(own));
+    piece.row_step = piece.own_row_step * static_cast<std::int64_t>(sizeof(double));
   }
-  ones_.assign(own_.size(), &kOne);
+  ones_.assign(own_.size() * static_cast<std::size_t>(piece.rows), 1.0);
   piece.from = norm_from_.data();
-  piece.row_step = row_step * static_cast<std::int64_t>(sizeof(double));
-  piece.own = ones_.data();
-  piece.own_row_step = piece.own_step = 0;
+  piece.place_weights = ones_.data();
   piece.complete = 0;
-  const auto& kinds = kernels_.add[static_cast<std::size_t>(Dtype::kF64)][kOwnWeights];
+  const auto& kinds = kernels_.add[static_cast<std::size_t>(Dtype::kF64)][kRowWeights];
   kinds[place_kind(piece.places)](piece);
 }
 
@@ -141,8 +162,9 @@ bool TileMerger::sum_leaving() {
   const std::int64_t length = std::min(axis.size, end_ - begin_) * width_;
   const std::int64_t held_length = (length + kLineNumbers - 1) / kLineNumbers * kLineNumbers;
   const std::int64_t total = held_length * run_.rows;
-  Real* const sums = lines_of(held<Real>(), total);
-  if (normalises()) norm_lines_ = lines_of(norm_sums_, total);
+  const bool normal = normalises();
+  Real* const sums = held<Real>().room_for(normal ? 2 * total : total);
+  steady_norms_ = -1;
   const std::int64_t first = windows_over(axis, begin_).first;
   const std::int64_t last = windows_over(axis, end_ - 1).last;
   // Taken as they lie: packed numbers are gone when the pieces are copied.
@@ -153,7 +175,6 @@ bool TileMerger::sum_leaving() {
   std::int64_t from = begin_;  // the sums held are those of [from, to)
   std::int64_t to = begin_;
   bool sound = true;
-  std::int64_t steady = -1;  // the last window whose norms are kept
   for (std::int64_t window = first; window <= last; ++window) {
     const std::int64_t start = window_start(axis, window);
     const std::int64_t at = std::max(start, begin_);
@@ -179,17 +200,27 @@ bool TileMerger::sum_leaving() {
       pieces_.push_back({piece.from[0], piece.out, piece.numbers * layout_.item});
       continue;
     }
-    weigh<Real>(piece, span, is_steady(window));
-    if (normalises()) {
-      const bool kept = steady == window - 1 && is_steady(window) && is_steady(window - 1);
-      if (!kept) sum_norms(piece);
-      steady = window;
-      piece.factors = norms_.data();
-      piece.factor_row_step = piece.complete;
-    } else {
-      scale<Real>(piece, at);
+    const bool steady = is_steady(window);
+    weigh<Real>(piece, span, steady);
+    MergeKernels::Add add = add_;
+    if constexpr (std::is_same_v<Real, double>) {
+      if (normal) add = normalise(piece, sums + total, steady);
     }
-    sound = add_(piece) && sound;
+    if (!normal) scale<Real>(piece, at);
+    const std::int64_t more = last_steady(window) - window;
+    if (more > 0) {  // all the same, a window on
+      piece.windows += more;
+      piece.window_step = last_.window_stride;
+      piece.out_window_step = axis.stride * layout_.element;
+      window += more;
+      from += more * axis.stride;
+      to += more * axis.stride;
+      done += more * axis.stride;
+    }
+    if (!add(piece)) {
+      sound = false;
+      if (normal) merge_.zero_sum.store(true);
+    }
   }
   flush_pieces();
   fill(done, end_);
@@ -197,11 +228,10 @@ bool TileMerger::sum_leaving() {
 }
 
 template <class Real, class Add>
-void TileMerger::add_apart(MergePiece piece, const Span& span, std::vector<Real>& sums,
-                           const Add& add) {
+void TileMerger::add_apart(MergePiece piece, const Span& span, Real* sums, const Add& add) {
   const std::int64_t numbers = (end_ - begin_) * width_;
   const std::int64_t dilation = last_.grid.dilation;
-  Real* first = sums.data() + (span.at - begin_) * width_;
+  Real* first = sums + (span.at - begin_) * width_;
   if (dilation == 1) {
     piece.sums = first;
     piece.sums_step = numbers;
@@ -228,24 +258,25 @@ void TileMerger::add_apart(MergePiece piece, const Span& span, std::vector<Real>
 template <class Real>
 bool TileMerger::sum_staying() {
   const std::int64_t numbers = (end_ - begin_) * width_;
-  const auto total = static_cast<std::size_t>(numbers * run_.rows);
-  std::vector<Real>& sums = held<Real>();
+  const std::int64_t total = numbers * run_.rows;
+  Real* const sums = held<Real>().room_for(total);
   // -0.0 is the neutral element of addition: 0.0 would turn a lone -0.0 into 0.0.
-  sums.assign(total, static_cast<Real>(-0.0));
-  if (normalises()) norm_sums_.assign(total, 0.0);
+  std::fill_n(sums, total, static_cast<Real>(-0.0));
+  if (normalises()) norm_sums_.assign(static_cast<std::size_t>(total), 0.0);
   for_each_span([&](const Span& span) {
     MergePiece piece = piece_of(span);
     weigh<Real>(piece, span, false);
     piece.held = piece.numbers;
     add_apart(piece, span, sums, [&](MergePiece& part) { add_(part); });
     if (normalises()) {
-      add_apart(piece, span, norm_sums_, [&](MergePiece& part) { add_norms(part); });
+      add_apart(piece, span, norm_sums_.data(), [&](MergePiece& part) { add_norms(part); });
     }
   });
   MergePiece piece{};
   piece.rows = run_.rows;
   piece.numbers = piece.held = piece.complete = numbers;
-  piece.sums = sums.data();
+  piece.windows = 1;
+  piece.sums = sums;
   piece.sums_step = numbers;
   piece.out = out_;
   piece.out_step = row_bytes();
@@ -266,8 +297,10 @@ bool TileMerger::sum_staying() {
 template <class Real>
 bool TileMerger::sum(const Adds& adds) {
   const auto& kinds = adds[static_cast<std::size_t>(merge_.dtype)];
-  add_ = kinds[plan_.kind][place_kind(static_cast<std::int64_t>(run_.places.size()))];
-  flush_ = kinds[kOwnWeights][kPlaceKinds - 1];
+  const int places = place_kind(static_cast<std::int64_t>(run_.places.size()));
+  add_ = kinds[plan_.kind][places];
+  add_norms_ = kinds[kOwnNorms][places];
+  flush_ = kinds[kRowWeights][kPlaceKinds - 1];  // of no places: what is held leaves
   return plan_.leaves ? sum_leaving<Real>() : sum_staying<Real>();
 }
 

@@ -12,7 +12,7 @@ from tokfrag.fragments.engines import host, stacked
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import put_back
 from tokfrag.fragments.selection import Where, chosen_windows
-from tokfrag.fragments.shapes import check_fragments, check_stacked, merging_of
+from tokfrag.fragments.shapes import HOST_REDUCES, check_fragments, check_stacked, merging_of
 from tokfrag.fragments.windows import REDUCES, Reduce, Window, window_weights
 
 
@@ -112,7 +112,7 @@ def merge(
         _arrays.check_out(out, fragments, "fragments", tuple(own.shape))
         out[...] = own
         return out
-    if where is not None or reduce not in REDUCES:
+    if where is not None or (reduce not in REDUCES and not _is_extreme(fragments, reduce)):
         merged: ArrayT = _merge_stacked(
             fragments, grid, window, reduce, channels_last, fill_value, where, out
         )
@@ -130,6 +130,17 @@ def merge(
     if not merging.plain:
         return host.merge_array(fragments, merging, out, count)  # type: ignore[no-any-return]
     return merging.plan.merge(fragments, merging.code, channels_last, merging.fill, out, count)
+
+
+def _is_extreme(fragments: Any, reduce: Reduce) -> bool:
+    """Whether a kernel merges these by `reduce`, which is none of `REDUCES`: without gradients."""
+    if reduce not in HOST_REDUCES:
+        return False
+    if isinstance(fragments, np.ndarray):
+        return True
+    from tokfrag.fragments.operators import extract_merge
+
+    return extract_merge.is_plain(fragments)
 
 
 def _merge_stacked(

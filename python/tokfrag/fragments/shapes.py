@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Feature: TypeAlias = Literal["mean", "std", "min", "max", "diff_energy", "lag_corr"]
 FEATURES: tuple[Feature, ...] = ("mean", "std", "min", "max", "diff_energy", "lag_corr")
 _ITEM_BYTES = (1, 2, 4, 8, 16)
+#: What the kernels of this machine merge by, in their order; a device's know the first of them.
+HOST_REDUCES: tuple[Reduce, ...] = (*REDUCES, "min")
+_EXTREMES = ("max", "min")
 
 
 class Cut(NamedTuple):
@@ -173,10 +176,10 @@ def merging_of(
 def check_merged_dtype(dtype: Any, merged_in: Any, reduce: str) -> None:
     """Refuse types that `reduce` does not merge; `merged_in` is the type that stands for it."""
     known = _arrays.dtype_code(merged_in) >= 0
-    if not known or (reduce != "max" and _arrays.dtype_name(merged_in) not in SUMMED):
+    if not known or (reduce not in _EXTREMES and _arrays.dtype_name(merged_in) not in SUMMED):
         raise TypeError(
             f"fragments: got {_arrays.dtype_name(dtype)}, takes uint16, uint32, "
-            f"{', '.join(SUMMED)}; with reduce='max' int64 and bool too"
+            f"{', '.join(SUMMED)}; with reduce='max' or 'min' int64 and bool too"
         )
 
 
@@ -200,17 +203,17 @@ def check_stacked(dtype: Any, reduce: str, window: Window) -> None:
 def _window_plan(
     grid: FragmentGrid, window: Window, reduce: Reduce, weights: Weights
 ) -> WindowPlan:
-    if reduce not in REDUCES:
-        raise ValueError(f"reduce: got {reduce!r}, takes {', '.join(map(repr, REDUCES))} here")
+    if reduce not in HOST_REDUCES:
+        raise ValueError(f"reduce: got {reduce!r}, takes {', '.join(map(repr, HOST_REDUCES))} here")
     uniform = isinstance(window, str) and window == "uniform"
-    if reduce == "max" and not uniform:
-        raise ValueError("window: reduce='max' takes no weights, leave the window uniform")
+    if reduce in _EXTREMES and not uniform:
+        raise ValueError(f"window: reduce={reduce!r} takes no weights, leave the window uniform")
     from tokfrag._core.fragments import WindowPlan
 
     array = weights.array
     if array is not None and weights.per_fragment and not any(array.strides[1:]):
         array = np.ascontiguousarray(array.T[(0,) * len(grid.size)])  # one for each fragment
-    vectors, number = list(weights.vectors), REDUCES.index(reduce)
+    vectors, number = list(weights.vectors), HOST_REDUCES.index(reduce)
     return WindowPlan(grid.plan, number, vectors, array, weights.per_fragment)
 
 

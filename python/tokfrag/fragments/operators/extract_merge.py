@@ -51,7 +51,7 @@ def extract(
     shape = check_data(x, grid, channels_last)
     if out is not None:
         _check_out(out, x, "x", shape)
-    if _is_plain(x):
+    if is_plain(x):
         target = _arrays.empty_tensor(x, shape) if out is None else out
         host.extract(x, cut_of(grid, channels_last, x.dtype), target, thread_limit(threads))
         return target
@@ -80,7 +80,7 @@ def merge(
     if out is not None:
         _check_out(out, fragments, "fragments", shape)
         _arrays.check_apart(out, window, "window")
-    if _is_plain(fragments):
+    if is_plain(fragments):
         target = _arrays.empty_tensor(fragments, shape) if out is None else out
         merging = merging_of(grid, window, reduce, channels_last, fill_value, fragments.dtype)
         host.merge(fragments, merging, target, thread_limit(threads))
@@ -98,7 +98,7 @@ def merge(
     return out
 
 
-def _is_plain(x: torch.Tensor) -> bool:
+def is_plain(x: torch.Tensor) -> bool:
     """True if nothing but the kernel would see a call on `x`: the dispatcher is left out.
 
     That saves most of a small call's time.
