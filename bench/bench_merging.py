@@ -9,13 +9,8 @@ import pytest
 
 from peers import describe, need
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.windows import axis_window
 
 torch = need("torch")
-
-from tokfrag.fragments.engines.composed import extract_weighted as composed  # noqa: E402
-from tokfrag.fragments.operators.adjoint import extract_weighted  # noqa: E402
-from tokfrag.fragments.operators.arguments import window_arguments  # noqa: E402
 
 # name: (batch and channels, space-time, size, stride, type, window)
 CASES: dict[str, tuple[tuple[int, int], tuple[int, ...], Any, Any, str, str]] = {
@@ -32,6 +27,7 @@ PEERS = [
     "tokfrag",
     "tokfrag 2 threads",
     "tokfrag whole window",
+    "tokfrag weights of each fragment",
     "floor: read fragments, write output",
     "python loop",
     "torch F.fold with norm",
@@ -41,10 +37,14 @@ PEERS = [
 
 
 def window_of(grid: FragmentGrid, window: str) -> torch.Tensor:
+    """The named window as an array, by the formula that merge's documentation gives."""
     weights = torch.ones((), dtype=torch.float64)
     for size in grid.size:
-        weights = weights[..., None] * torch.from_numpy(axis_window(window, size))  # type: ignore[arg-type]
-    return weights
+        from_centre = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2) / (size / 8)
+        gaussian = torch.exp(-0.5 * from_centre**2).clamp_min(1e-3)
+        weights = weights[..., None] * (gaussian if window == "gaussian" else 1)
+        weights = weights.expand(*weights.shape[:-1], size)
+    return weights.contiguous()
 
 
 def contender(
@@ -58,6 +58,9 @@ def contender(
         return lambda: merge(fragments, grid, window=window, out=out, threads=2), True
     if peer == "tokfrag whole window":
         return lambda: merge(fragments, grid, window=weights, out=out, threads=1), True
+    if peer == "tokfrag weights of each fragment":
+        each = weights.expand(len(grid.origins), *grid.size).contiguous()
+        return lambda: merge(fragments, grid, window=each, out=out, threads=1), True
     if peer.startswith("floor"):
         bits = fragments.view(torch.int32 if fragments.itemsize == 4 else torch.int16)
         return lambda: (bits.max(), out.fill_(0)), False
@@ -146,16 +149,25 @@ def bench_merge_backward(benchmark: Any, case: str, peer: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(*leading, *shape).to(getattr(torch, dtype))
     grid = FragmentGrid(shape, size, stride)
-    spec = (grid.size, grid.stride, grid.dilation, grid.edge, grid.pad_mode)
-    weights = window_of(grid, window) if peer == "tokfrag whole window" else window
-    operator = composed if peer.startswith("extract") else extract_weighted
-    arguments = (x, *spec, *window_arguments(grid, weights), "mean", False, 1)
-    expected = composed(x, *spec, window, [], "mean", False, 1)
-    tolerance = 2e-3 if dtype == "float16" else 1e-6
-    torch.testing.assert_close(operator(*arguments), expected, rtol=tolerance, atol=tolerance)
+    weights = window_of(grid, window)
+    fragments = extract(x, grid).requires_grad_()
+    norm = merge(weights.expand(1, len(grid.origins), 1, *grid.size), grid, reduce="sum")
+
+    def product() -> torch.Tensor:
+        return (extract((x / norm).to(x.dtype), grid) * weights).to(x.dtype)
+
+    given = weights if peer == "tokfrag whole window" else window
+    merged = merge(fragments, grid, window=given, threads=1)  # type: ignore[arg-type]
+
+    def backward() -> torch.Tensor:
+        return torch.autograd.grad(merged, fragments, x, retain_graph=True)[0]
+
+    call = product if peer.startswith("extract") else backward
+    tolerance = 4e-3 if dtype == "float16" else 1e-6
+    torch.testing.assert_close(call(), product(), rtol=tolerance, atol=tolerance)
     benchmark.group = f"merge backward {case} {size}/{stride}"
-    describe(benchmark, "tokfrag", bytes=x.nbytes + expected.nbytes)
-    benchmark.pedantic(operator, arguments, rounds=5, warmup_rounds=1)
+    describe(benchmark, "tokfrag", bytes=x.nbytes + fragments.nbytes)
+    benchmark.pedantic(call, rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("peer", ["tokfrag", "tokfrag numpy", "torch add"])
