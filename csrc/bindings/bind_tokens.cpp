@@ -161,9 +161,9 @@ py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& o
   return array_of(std::move(ids));
 }
 
-py::tuple encode_batch(const Model& model, const py::list& objects, const py::object& flags,
+py::tuple encode_batch(const Model& model, const py::object& objects, const py::object& flags,
                        int threads) {
-  const HeldTexts held(objects);
+  const HeldTexts held = HeldTexts::of_many(objects);
   const std::vector<Text>& texts = held.texts();
   const AllowedSpecial allowed = allowed_of(model, flags);
   py::array_t<std::int64_t> offsets(static_cast<py::ssize_t>(texts.size()) + 1);
@@ -176,10 +176,10 @@ py::tuple encode_batch(const Model& model, const py::list& objects, const py::ob
   return py::make_tuple(array_of(std::move(ids)), offsets);
 }
 
-py::tuple encode_batch_with_dropout(const Model& model, const py::list& objects,
+py::tuple encode_batch_with_dropout(const Model& model, const py::object& objects,
                                     const py::object& flags, const Array<std::uint64_t>& streams,
                                     double dropout, std::uint64_t seed, int threads) {
-  const HeldTexts held(objects);
+  const HeldTexts held = HeldTexts::of_many(objects);
   const std::vector<Text>& texts = held.texts();
   if (streams.size() != static_cast<py::ssize_t>(texts.size())) {
     throw py::value_error("streams: takes one for each text");
@@ -224,8 +224,8 @@ std::int64_t count(const Model& model, const py::object& object) {
   return model.count(to_utf8(text, &worker->text), *worker);
 }
 
-py::array_t<std::int64_t> count_batch(const Model& model, const py::list& objects, int threads) {
-  const HeldTexts held(objects);
+py::array_t<std::int64_t> count_batch(const Model& model, const py::object& objects, int threads) {
+  const HeldTexts held = HeldTexts::of_many(objects);
   py::array_t<std::int64_t> counts(static_cast<py::ssize_t>(held.texts().size()));
   std::int64_t* const place = counts.mutable_data();
   {

@@ -58,8 +58,8 @@ py::list items(const WordTable& table) {
   return result;
 }
 
-void add_texts(PieceCounter& counter, const py::list& texts, std::size_t first_index) {
-  HeldTexts held(texts, first_index);
+void add_texts(PieceCounter& counter, const py::object& texts, std::size_t first_index) {
+  HeldTexts held = HeldTexts::of_many(texts, first_index);
   const ReleaseGil nogil;
   counter.add_texts(held.utf8());
 }

@@ -153,9 +153,9 @@ std::unique_ptr<ModelNormalizer> make_normalizer(const std::string& charsmap,
       charsmap, user_defined, NormalizerOptions{add_dummy_prefix, remove_extra_whitespaces});
 }
 
-py::list normalize_batch(const ModelNormalizer& normalizer, const py::list& texts, int threads) {
-  HeldTexts held(texts);
-  std::vector<std::string> results(texts.size());
+py::list normalize_batch(const ModelNormalizer& normalizer, const py::object& texts, int threads) {
+  HeldTexts held = HeldTexts::of_many(texts);
+  std::vector<std::string> results(held.texts().size());
   {
     const ReleaseGil nogil;
     const std::vector<TextView> views = held.utf8();

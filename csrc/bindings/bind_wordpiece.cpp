@@ -67,8 +67,8 @@ py::array_t<std::uint32_t> encode(const WordPiece& model, const py::object& text
   return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(ids.size()), ids.data());
 }
 
-py::tuple encode_batch(const WordPiece& model, const py::list& texts, int threads) {
-  HeldTexts held(texts);
+py::tuple encode_batch(const WordPiece& model, const py::object& texts, int threads) {
+  HeldTexts held = HeldTexts::of_many(texts);
   std::unique_ptr<WordPieceBatch> batch;
   {
     const ReleaseGil nogil;

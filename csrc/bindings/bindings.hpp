@@ -21,5 +21,6 @@ void bind_sparse(pybind11::module_& module);        // tokfrag._core.sparse
 void bind_stream(pybind11::module_& module);        // tokfrag._core.stream
 void bind_added_tokens(pybind11::module_& module);  // tokfrag._core.added_tokens
 void bind_unigram(pybind11::module_& module);       // tokfrag._core.unigram
+void bind_arrow(pybind11::module_& module);         // tokfrag._core.arrow
 
 }  // namespace tokfrag

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "bindings/arrow_texts.hpp"
 #include "core/huge_buffer.hpp"
 #include "tokens/text/text.hpp"
 #include "tokens/text/text_view.hpp"
@@ -54,6 +56,16 @@ class HeldTexts {
   }
   // One text.
   explicit HeldTexts(const pybind11::object& text) { hold(text); }
+  // With the GIL. Those of a list or of ArrowTexts.
+  static HeldTexts of_many(const pybind11::object& texts, std::size_t first_index = 0) {
+    if (pybind11::isinstance<ArrowTexts>(texts)) {
+      return {texts, texts.cast<const ArrowTexts&>().texts(), first_index};
+    }
+    if (!PyList_Check(texts.ptr())) {
+      throw pybind11::type_error("texts: expected a list or ArrowTexts, got " + type_name(texts));
+    }
+    return HeldTexts(pybind11::reinterpret_borrow<pybind11::list>(texts), first_index);
+  }
 
   const std::vector<Text>& texts() const { return texts_; }
 
@@ -92,6 +104,9 @@ class HeldTexts {
 
  private:
   static constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
+
+  HeldTexts(const pybind11::object& holder, std::vector<Text> texts, std::size_t first_index)
+      : held_{holder}, texts_(std::move(texts)), first_index_(first_index) {}
 
   void hold(pybind11::handle text) {
     if (!is_text(text)) {

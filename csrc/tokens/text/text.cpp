@@ -59,6 +59,13 @@ bool any_surrogate(const Text& text) {
 }  // namespace
 
 std::uint8_t* write_utf8(const Text& text, std::uint8_t* out) {
+  if (text.unit == Text::kShared) {
+    const auto* const bytes = static_cast<const std::uint8_t*>(text.data);
+    by_stretches(bytes, text.length, [&](std::int64_t begin, std::int64_t end) {
+      out = std::copy(bytes + begin, bytes + end, out);
+    });
+    return out;
+  }
   const Transcoding& kernels = transcoding_kernels();
   if (text.unit == 1) return transcode(text, out, kernels.latin1);
   if (text.unit == 2) return transcode(text, out, kernels.ucs2);

@@ -12,6 +12,9 @@ struct Text {
   const void* data;
   std::int64_t length;  // in units
   int unit;             // 0: UTF-8 bytes; 1, 2 or 4: bytes a code unit (Latin-1, UCS-2, UCS-4)
+
+  // A unit: UTF-8 bytes that somebody may write meanwhile, and so copied before they are looked at.
+  static constexpr int kShared = -1;
 };
 
 struct Utf8 {
@@ -62,7 +65,7 @@ class CharacterOffsets {
 
 // An upper bound of its size in UTF-8.
 inline std::int64_t utf8_bound(const Text& text) {
-  return text.unit == 0 ? text.length : text.length * (text.unit == 1 ? 2 : text.unit == 2 ? 3 : 4);
+  return text.unit <= 0 ? text.length : text.length * (text.unit == 1 ? 2 : text.unit == 2 ? 3 : 4);
 }
 
 }  // namespace tokfrag

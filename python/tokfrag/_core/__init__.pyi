@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from . import (
     added_tokens as added_tokens,
+    arrow as arrow,
     features as features,
     formats as formats,
     fragments as fragments,

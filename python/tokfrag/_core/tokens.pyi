@@ -1,5 +1,6 @@
 """Native half of tokfrag.tokens; arguments are validated there."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,11 @@ class Model:
     ) -> NDArray[np.uint32]: ...
     def encode_pieces(self, text: str | bytes, ends: NDArray[np.int64]) -> NDArray[np.uint32]: ...
     def encode_batch(
-        self, texts: list[str | bytes], allowed: bytes | None, threads: int
+        self, texts: Sequence[str | bytes], allowed: bytes | None, threads: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
     def encode_batch_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         allowed: bytes | None,
         streams: NDArray[np.uint64],
         dropout: float,
@@ -58,7 +59,7 @@ class Model:
         seed: int,
     ) -> NDArray[np.uint32]: ...
     def count(self, text: str | bytes) -> int: ...
-    def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]: ...
+    def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]: ...
     def decode(self, ids: NDArray[Any]) -> bytes: ...
     def offsets(
         self, text: str | bytes, ids: NDArray[np.uint32], characters: bool

@@ -1,5 +1,7 @@
 """Native models of SentencePiece; arguments are validated in tokfrag.tokens.models."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,7 @@ class ModelNormalizer:
         add_dummy_prefix: bool,
         remove_extra_whitespaces: bool,
     ) -> None: ...
-    def normalize_batch(self, texts: list[str | bytes], threads: int) -> list[bytes]: ...
+    def normalize_batch(self, texts: Sequence[str | bytes], threads: int) -> list[bytes]: ...
     def normalize_aligned(self, text: str | bytes) -> tuple[bytes, NDArray[np.int64]]: ...
 
 class Charsmap:

@@ -1,6 +1,6 @@
 """Native WordPiece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,6 @@ class WordPiece:
     ) -> None: ...
     def encode(self, text: str | bytes) -> NDArray[np.uint32]: ...
     def encode_batch(
-        self, texts: list[str | bytes], threads: int
+        self, texts: Sequence[str | bytes], threads: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
     def encode_spans(self, text: str | bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tokfrag._core.arrow import ArrowTexts
+
 _IDS = (np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.int64))
 
 
-def text_list(texts: Iterable[str | bytes]) -> list[str | bytes]:
-    """Return many texts as a list; one text is refused, for its characters are no texts."""
+def text_list(texts: Iterable[str | bytes]) -> Sequence[str | bytes]:
+    """Return many texts as a list; one text is refused, for its characters are no texts.
+
+    A column of strings that speaks Arrow's C interface (pyarrow's arrays and chunked arrays,
+    polars' and pandas' series) stays where it is: native code reads its buffers.
+    """
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"texts: expected many texts, got one {type(texts).__name__}")
-    return list(texts)
+    found = column_or(texts)
+    return found if isinstance(found, ArrowTexts) else list(found)
+
+
+def column_or(texts: Iterable[str | bytes]) -> Iterable[str | bytes]:
+    """Return a column that speaks Arrow's C interface as native code reads it; else the texts."""
+    if hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
+        return ArrowTexts(texts)
+    return texts
 
 
 def into(out: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]:

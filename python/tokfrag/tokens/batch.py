@@ -150,6 +150,25 @@ class TokenBatch:
         ids, mask = self.to_padded(length, pad_id, side, dtype)
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
+    def to_arrow(self) -> Any:
+        """The ids as an Arrow array of lists, without a copy.
+
+        Returns
+        -------
+        pyarrow.LargeListArray
+            A list of uint32 a text; it holds the memory of ``ids`` and ``offsets``.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            pyarrow is not installed.
+        """
+        import pyarrow
+
+        return pyarrow.LargeListArray.from_arrays(
+            pyarrow.array(self.offsets), pyarrow.array(self.ids)
+        )
+
     def to_nested(self) -> torch.Tensor:
         """Make a jagged nested tensor, which takes no padding.
 

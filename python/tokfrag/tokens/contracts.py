@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,7 +74,7 @@ class Model(Protocol):
 
     def encode_batch(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         allowed: bytes | None,
         threads: int,
         inner: bytes | None = None,
@@ -87,7 +87,7 @@ class Model(Protocol):
 
     def encode_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         streams: NDArray[np.uint64],
         probability: float,
         seed: int,
@@ -111,7 +111,7 @@ class Model(Protocol):
         With ``limit``, as many ids are enough.
         """
 
-    def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]:
+    def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """How many ids each text has."""
 
     def decode(self, ids: NDArray[Any]) -> bytes:

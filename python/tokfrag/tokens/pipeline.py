@@ -221,7 +221,7 @@ class TextPipeline:
         return self.encode_batch([text], sought, 1).ids
 
     def encode_batch(
-        self, texts: list[str | bytes], sought: Sought, threads: int | None = None
+        self, texts: Sequence[str | bytes], sought: Sought, threads: int | None = None
     ) -> TokenBatch:
         """The ids of many texts."""
         count = check_threads(threads)
@@ -250,7 +250,7 @@ class TextPipeline:
 
     def encode_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         sought: Sought,
         *,
         dropout: float,
@@ -317,7 +317,7 @@ class TextPipeline:
         return ids, in_unit(text, spans, unit)
 
     def count_batch(
-        self, texts: list[str | bytes], sought: Sought, threads: int | None = None
+        self, texts: Sequence[str | bytes], sought: Sought, threads: int | None = None
     ) -> NDArray[np.int64]:
         """How many tokens each text has."""
         if self._plain and sought.either is None:
@@ -346,7 +346,7 @@ class TextPipeline:
         return self._segments(_utf8(text), sought)
 
     def _all_segments(
-        self, texts: list[str | bytes], sought: Sought
+        self, texts: Sequence[str | bytes], sought: Sought
     ) -> tuple[list[Segment], list[int]]:
         segments: list[Segment] = []
         bounds = [0]

@@ -234,7 +234,9 @@ class Tokenizer(Origins):
 
         Parameters
         ----------
-        texts : iterable of str or bytes
+        texts : iterable of str or bytes, or a column of strings
+            Columns are those of pyarrow (arrays and chunked arrays) and series of polars and
+            pandas: their buffers are read, and no Python strings made.
         allowed_special : "all" or collection of str
             As in :meth:`encode`.
         threads : int, optional

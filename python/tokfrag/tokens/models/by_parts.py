@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +118,7 @@ class PartsModel:
 
     def encode_batch(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         allowed: bytes | None,
         threads: int,
         inner: bytes | None = None,
@@ -140,7 +141,7 @@ class PartsModel:
 
     def encode_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         streams: NDArray[np.uint64],
         probability: float,
         seed: int,
@@ -186,7 +187,7 @@ class PartsModel:
             spans.append(np.stack([starts[first], starts[last]], axis=1))
         return np.concatenate(found), np.concatenate(spans)
 
-    def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]:
+    def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """Return how many ids each text has."""
         return np.diff(self.encode_batch(texts, None, threads)[1])
 

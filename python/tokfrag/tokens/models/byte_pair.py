@@ -228,7 +228,7 @@ class BytePair:
 
     def encode_batch(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         allowed: bytes | None,
         threads: int,
         inner: bytes | None = None,
@@ -240,7 +240,7 @@ class BytePair:
 
     def encode_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         streams: NDArray[np.uint64],
         probability: float,
         seed: int,
@@ -276,7 +276,7 @@ class BytePair:
             ids = self.native.encode(text, allowed, limit)
         return ids, self.native.offsets(text, ids, False)
 
-    def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]:
+    def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """How many ids each text has."""
         if self._regex is None:
             return self.native.count_batch(texts, threads)

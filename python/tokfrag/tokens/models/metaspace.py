@@ -138,7 +138,7 @@ class MetaspaceModel:
 
     def encode_batch(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         allowed: bytes | None,
         threads: int,
         inner: bytes | None = None,
@@ -146,7 +146,7 @@ class MetaspaceModel:
         """Return the ids of many texts, end to end, and where those of each begin."""
         return self._native.encode_batch(self._write(texts, inner, threads), self._within, threads)
 
-    def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]:
+    def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """Return how many ids each text has."""
         if self._within is not None:
             return np.diff(self.encode_batch(texts, None, threads)[1])
@@ -154,7 +154,7 @@ class MetaspaceModel:
 
     def encode_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         streams: NDArray[np.uint64],
         probability: float,
         seed: int,

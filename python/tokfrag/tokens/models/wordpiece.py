@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -136,7 +136,7 @@ class WordPiece:
 
     def encode_batch(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         allowed: bytes | None,
         threads: int,
         inner: bytes | None = None,
@@ -146,7 +146,7 @@ class WordPiece:
 
     def encode_with_dropout(
         self,
-        texts: list[str | bytes],
+        texts: Sequence[str | bytes],
         streams: NDArray[np.uint64],
         probability: float,
         seed: int,
@@ -170,7 +170,7 @@ class WordPiece:
         """
         return self._native.encode_spans(text)
 
-    def count_batch(self, texts: list[str | bytes], threads: int) -> NDArray[np.int64]:
+    def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """How many ids each text has."""
         return np.diff(self._native.encode_batch(texts, threads)[1])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from typing import TypeAlias
+
+from tokfrag._core.arrow import ArrowTexts
 
 Text: TypeAlias = str | bytes
 
@@ -15,8 +17,11 @@ _BATCH_BYTES = 1 << 24  # handed to the threads at a time
 _BATCH_TEXTS = 1 << 15
 
 
-def batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Give the texts in lists of about 16 MB, however long each of them is."""
+def batches(texts: Iterable[Text]) -> Iterator[Sequence[Text]]:
+    """Give the texts in lists of about 16 MB, however long each of them is; a column at once."""
+    if isinstance(texts, ArrowTexts):
+        yield texts
+        return
     iterator = iter(texts)
     batch: list[Text] = []
     size, step = 0, 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tokfrag._core import training as _native
 from tokfrag._files import whole_file
 from tokfrag._progress import progress_bar
-from tokfrag.tokens.arguments import check_count, check_threads
+from tokfrag.tokens.arguments import check_count, check_threads, column_or
 from tokfrag.tokens.patterns import native_name
 from tokfrag.tokens.training.spills import compacted, spilled
 from tokfrag.tokens.training.text_blocks import Text, batches, blocks_of_lines, lines_of
@@ -100,6 +100,7 @@ class WordCounts:
         Parameters
         ----------
         texts : str, bytes, or iterable of them
+            Or a column of strings, as ``encode_batch`` takes it.
         threads : int, optional
             By default as many as there are processors; the counts do not depend on it.
 
@@ -112,7 +113,7 @@ class WordCounts:
         OverflowError
             A count would reach 2**63.
         """
-        listed = [texts] if isinstance(texts, (str, bytes)) else texts
+        listed = [texts] if isinstance(texts, (str, bytes)) else column_or(texts)
         counter = _native.PieceCounter(max(self._family, 0), check_threads(threads))
         table = _native.WordTable()
         runs: tuple[mmap.mmap, ...] = ()
