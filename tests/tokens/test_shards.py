@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,3 +182,47 @@ def test_a_loader_with_workers_reads_the_same(bare: Path, method: str) -> None:
     assert x.dtype == y.dtype == torch.int64
     assert torch.equal(x.ravel(), torch.arange(990))
     assert torch.equal(x + 1, y)
+
+
+@given(taken=st.integers(0, 70), seed=st.integers(0, 3))
+def test_batches_go_on_where_they_were(taken: int, seed: int, tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.mktemp("bare") / "train.bin"
+    np.arange(1000, dtype=np.uint16).tofile(path)
+    shards = TokenShards(path)
+    batches = shards.batches(4, 10, seed=seed, epochs=3)
+    for _ in range(taken):
+        next(batches)
+    state = json.loads(json.dumps(shards.state_dict()))
+    wanted = [np.asarray(x).tolist() for x, _ in batches]
+    again = TokenShards(path)
+    again.load_state_dict(state)
+    assert [np.asarray(x).tolist() for x, _ in again.batches(4, 10, seed=seed, epochs=3)] == wanted
+    # Two ranks of half the batch take the same windows at each step.
+    halves = []
+    for rank in range(2):
+        again.load_state_dict(state)
+        ranks = again.batches(2, 10, seed=seed, epochs=3, rank=rank, world_size=2)
+        halves.append([np.asarray(x).tolist() for x, _ in ranks])
+    joined = [a + b for a, b in zip(*halves, strict=True)]
+    assert joined == wanted
+    # And from there the state goes on.
+    assert taken == 0 or again.state_dict()["step"] >= 1
+
+
+def test_a_state_of_something_else_is_refused(bare: Path, tmp_path: Path) -> None:
+    shards = TokenShards(bare)
+    next(shards.batches(4, 10, seed=3))
+    state = shards.state_dict()
+    np.arange(999, dtype=np.uint16).tofile(tmp_path / "other.bin")
+    with pytest.raises(ValueError, match="state: of 1000 tokens, these are 999"):
+        TokenShards(tmp_path / "other.bin").load_state_dict(state)
+    with pytest.raises(ValueError, match="state: version None"):
+        shards.load_state_dict({})
+    for arguments, message in (
+        ((4, 11, 3), "state: length 10, these batches have 11"),
+        ((4, 10, 4), "state: seed 3, these batches have 4"),
+        ((5, 10, 3), "state: windows a step 4, these batches have 5"),
+    ):
+        shards.load_state_dict(state)
+        with pytest.raises(ValueError, match=message):
+            shards.batches(*arguments)

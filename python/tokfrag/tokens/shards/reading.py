@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokfrag.tokens.shards.index import ShardIndex, shard_digest
 
 _CHECKED_ENDS = 1 << 20
+_STATE_VERSION = 1
 
 
 class TokenShards:
@@ -63,6 +64,8 @@ class TokenShards:
             self._parts = [_mapped(self._path, self._dtype)]
             self._ends: list[NDArray[np.int64]] = []
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
+        self._state: dict[str, Any] = {"version": _STATE_VERSION}  # of the batches taken last
+        self._resumed: dict[str, Any] | None = None  # where the next batches begin
 
     def _open_folder(self, index: ShardIndex) -> None:
         if not index.complete:
@@ -84,7 +87,7 @@ class TokenShards:
                         f"{path}: {size} bytes, the index says {count * kind.itemsize}"
                     )
                 (self._parts if suffix == ".bin" else self._ends).append(_mapped(path, kind))
-            _check_ends(self._ends[-1], shard.tokens, path)
+            _check_ends(self._ends[-1], shard.tokens, path, goes_on=index.version > 1)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open, (os.fspath(self._path), self._given_dtype)
@@ -159,6 +162,13 @@ class TokenShards:
         ends = self.document_ends
         place = range(len(ends))[number]
         return self._between(int(ends[place - 1]) if place else 0, int(ends[place]))
+
+    @property
+    def skipped(self) -> tuple[int, list[str]]:
+        """How many documents and files were left out when it was written, and where they stood."""
+        shards = self._index.shards if self._index else ()
+        places = [place for shard in shards for place in shard.places]
+        return sum(shard.skipped for shard in shards), places
 
     def verify(self) -> None:
         """Read every file of a folder and compare it with the checksums of the index.
@@ -241,24 +251,87 @@ class TokenShards:
         whole = batch * world_size * length + 1
         if len(self) < whole:
             raise ValueError(f"batch: the first takes {whole} tokens, there are {len(self)}")
-        return self._deal(batch, length, seed, epochs, rank, world_size)
+        facts = {
+            "tokens": len(self),
+            "length": length,
+            "seed": seed,
+            "windows a step": batch * world_size,
+        }
+        epoch, step = self._begin(facts)
+        return self._deal(facts, batch, epochs, rank, epoch, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give where the batches are: after the last that was taken of any :meth:`batches`.
+
+        Returns
+        -------
+        dict
+            Some numbers, for a checkpoint.
+        """
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next :meth:`batches` go on where those were that gave the state.
+
+        It takes the same arguments; ``batch`` and ``world_size`` may differ if their product, the
+        windows of one step, is the same.
+
+        Parameters
+        ----------
+        state : dict
+            Of :meth:`state_dict`.
+
+        Raises
+        ------
+        ValueError
+            The state is none, or of other tokens.
+        """
+        if state.get("version") != _STATE_VERSION:
+            raise ValueError(f"state: version {state.get('version')!r}, takes {_STATE_VERSION}")
+        if state.get("tokens", len(self)) != len(self):
+            raise ValueError(f"state: of {state['tokens']} tokens, these are {len(self)}")
+        self._state = dict(state)
+        self._resumed = dict(state) if "epoch" in state else None
+
+    def _begin(self, facts: dict[str, int]) -> tuple[int, int]:
+        """The epoch and the step in it with which batches of these arguments begin."""
+        state, self._resumed = self._resumed, None
+        if state is None:
+            return 0, 0
+        for name, value in facts.items():
+            if state.get(name) != value:
+                self._resumed = state
+                raise ValueError(f"state: {name} {state.get(name)!r}, these batches have {value}")
+        return int(state["epoch"]), int(state["step"])
 
     def _deal(
-        self, batch: int, length: int, seed: int, epochs: int | None, rank: int, world_size: int
+        self,
+        facts: dict[str, int],
+        batch: int,
+        epochs: int | None,
+        rank: int,
+        epoch: int,
+        step: int,
     ) -> Iterator[tuple[Any, Any]]:
-        epoch = 0
-        whole = batch * world_size
+        length, seed, whole = facts["length"], facts["seed"], facts["windows a step"]
         while epochs is None or epoch < epochs:
             random = np.random.default_rng([seed, epoch])
             slack = min(length, len(self) - whole * length)
             windows = self.windows(length, phase=int(random.integers(slack)))
             order = random.permutation(len(windows))
-            for first in range(rank * batch, len(order) // whole * whole, whole):
+            for done in range(step, len(order) // whole):
+                first = done * whole + rank * batch
                 rows = np.empty((batch, length + 1), np.int64)
                 for row, number in enumerate(order[first : first + batch]):
                     rows[row] = windows.ids(int(number))
+                self._state = {
+                    "version": _STATE_VERSION,
+                    **facts,
+                    "epoch": epoch,
+                    "step": done + 1,
+                }
                 yield _as_tensors(rows)
-            epoch += 1
+            epoch, step = epoch + 1, 0
 
 
 class TokenWindows:
@@ -302,8 +375,11 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
     return np.memmap(path, kind, "r")
 
 
-def _check_ends(ends: NDArray[np.int64], tokens: int, path: Path) -> None:
-    """Refuse ends of documents that do not rise to the number of tokens."""
+def _check_ends(ends: NDArray[np.int64], tokens: int, path: Path, *, goes_on: bool) -> None:
+    """Refuse ends of documents that do not rise to the number of tokens.
+
+    ``goes_on``: whether a document may go on in the next shard.
+    """
     before = 0
     for at in range(
         0, len(ends), _CHECKED_ENDS
@@ -312,7 +388,7 @@ def _check_ends(ends: NDArray[np.int64], tokens: int, path: Path) -> None:
         if part[0] < before or (np.diff(part) < 0).any():
             raise ValueError(f"{path}: is damaged: ends of documents do not ascend")
         before = int(part[-1])
-    if before != tokens:
+    if before > tokens or (before < tokens and not goes_on):
         raise ValueError(f"{path}: is damaged: ends at token {before}, the index says {tokens}")
 
 
