@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from threading import get_ident
 from typing import IO, Any
 
@@ -80,15 +81,19 @@ def gunzip(path: str | os.PathLike[str], content: bytes) -> bytes:
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes its name only when all of it is on disk, and else is removed."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}{_PARTIAL}")
+    # Several machines may write to one folder: a process and a thread are no name for a writer.
+    writer = f"{os.getpid()}-{get_ident()}-{token_hex(4)}"
+    temporary = path.with_name(f"{path.name}.{writer}{_PARTIAL}")
     try:
         with temporary.open("wb", buffering=1 << 20) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(path)  # a full disk does not say which file it was
         raise
 
 

@@ -17,8 +17,9 @@ from hypothesis import given, settings, strategies as st
 
 from token_cases import SCANNERS
 from tokfrag import Tokenizer
-from tokfrag.tokens.shards import writing as files
-from tokfrag.tokens.shards.pieces import cut_rule, read_pieces
+from tokfrag.tokens.shards import encoding, pieces, writing as files
+from tokfrag.tokens.shards.cuts import cut_rule
+from tokfrag.tokens.shards.pieces import read_pieces
 from tokfrag.tokens.shards.reading import TokenShards
 from tokfrag.tokens.shards.writing import encode_files
 from tokfrag.tokens.specification import Profile
@@ -80,10 +81,10 @@ def test_pieces_are_the_document(tmp_path: Path, size: int) -> None:
     [path] = write(tmp_path, a="One line.\nAnother, 你好。再见 \n\n  x\n" * 20)
     for pattern in (*FAMILIES, None):
         rule = cut_rule(small(pattern))
-        pieces = list(read_pieces(path, field="text", rule=rule, piece_bytes=size))
-        assert b"".join(bytes(piece.text) for piece in pieces) == path.read_bytes()
-        assert [piece.is_last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
-        assert (len(pieces) > 1) == (rule is not None and size < 1000)
+        found = list(read_pieces(path, field="text", rule=rule, piece_bytes=size))
+        assert b"".join(bytes(piece.text) for piece in found) == path.read_bytes()
+        assert [piece.is_last for piece in found] == [False] * (len(found) - 1) + [True]
+        assert (len(found) > 1) == (rule is not None and size < 1000)
 
 
 def test_the_corpora_have_the_ids_of_whole_documents(data: Path, tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_goes_on_where_it_was_stopped(
 ) -> None:
     paths = write(tmp_path, a="first", b="second", c="third")
     encoded: list[str] = []
-    plain = files._write_shard
+    plain = files.write_shard
 
     def stops_at_b(encode, shard, *rest):  # type: ignore[no-untyped-def]
         encoded.append(shard.name)
@@ -208,7 +209,7 @@ def test_goes_on_where_it_was_stopped(
             raise KeyboardInterrupt
         return plain(encode, shard, *rest)
 
-    monkeypatch.setattr(files, "_write_shard", stops_at_b)
+    monkeypatch.setattr(files, "write_shard", stops_at_b)
     with pytest.raises(KeyboardInterrupt):
         encode_files(tok, paths, tmp_path / "ids", shard_bytes=1)
     encode_files(tok, paths, tmp_path / "ids", shard_bytes=1)
@@ -245,13 +246,13 @@ def test_an_input_that_changes_meanwhile_is_an_error(
     tok: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [path] = write(tmp_path, a="first")
-    plain = files.read_pieces
+    plain = encoding.read_blocks
 
     def grows(*arguments, **options):  # type: ignore[no-untyped-def]
         yield from plain(*arguments, **options)
         path.write_text("first and more")
 
-    monkeypatch.setattr(files, "read_pieces", grows)
+    monkeypatch.setattr(encoding, "read_blocks", grows)
     with pytest.raises(ValueError, match=r"a\.txt: has changed while it was read"):
         encode_files(tok, path, tmp_path / "ids")
 
@@ -308,7 +309,7 @@ def test_documents_are_framed(
     last = {None: [], True: [97], "ab": [259]}[end]
     rows = [[*first, *tok.encode(text).tolist(), *last] for text in [*texts, "ab"]]
     for batch in (1, 16 << 20):  # a batch a document, and all at once
-        monkeypatch.setattr(files, "_BATCH", batch)
+        monkeypatch.setattr(pieces, "_BATCH", batch)
         out = encode_files(
             tok,
             [tmp_path / "x.jsonl", tmp_path / "y.txt"],

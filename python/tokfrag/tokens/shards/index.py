@@ -9,24 +9,10 @@ from pathlib import Path
 
 from tokfrag._files import whole_file
 from tokfrag.tokens.formats.json_place import Place, parse_json
+from tokfrag.tokens.shards.sources import Source
 
 INDEX = "index.json"
 _FORMAT = "tokfrag-shards"
-
-
-@dataclass(frozen=True)
-class Source:
-    """An input file, as it was when it was read."""
-
-    path: str
-    bytes: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> Source:
-        """The file as it is now."""
-        status = path.stat()
-        return cls(str(path), status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -43,6 +29,10 @@ class Shard:
         How many there are; -1 where the shard is not written yet.
     sha256
         Of both files, the ids first.
+    skipped
+        How many documents and files were left out.
+    places
+        Where the first of them stood, and what was wrong with them.
     """
 
     name: str
@@ -50,6 +40,8 @@ class Shard:
     tokens: int = -1
     documents: int = -1
     sha256: str = ""
+    skipped: int = 0
+    places: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -68,11 +60,20 @@ class ShardIndex:
     field: str
     shards: tuple[Shard, ...]
     begin_of_text: int | None = None
+    column: str = "text"
+    #: Of a corpus that was written in parts: the hash of the plan, which names the inputs.
+    plan: str = ""
 
     @property
     def complete(self) -> bool:
         """Whether every shard is written."""
         return all(shard.done for shard in self.shards)
+
+    @property
+    def version(self) -> int:
+        """2 where a document may go on from one shard to the next; else 1, as ever."""
+        ranges = any(not source.whole for shard in self.shards for source in shard.sources)
+        return 2 if ranges or self.plan else 1
 
     def with_shard(self, number: int, shard: Shard) -> ShardIndex:
         """The same with one shard replaced."""
@@ -80,7 +81,7 @@ class ShardIndex:
 
     def write(self, folder: Path) -> None:
         """Write ``index.json``."""
-        text = json.dumps({"format": _FORMAT, "version": 1, **asdict(self)}, indent=1)
+        text = json.dumps({"format": _FORMAT, "version": self.version, **asdict(self)}, indent=1)
         with whole_file(folder / INDEX) as file:
             file.write(text.encode())
 
@@ -88,8 +89,8 @@ class ShardIndex:
     def read(cls, folder: Path) -> ShardIndex:
         """Read ``index.json``; ValueError names what is wrong with it."""
         root = parse_json((folder / INDEX).read_bytes(), str(folder / INDEX))
-        if root.get("format", str, "") != _FORMAT or root.get("version", int, 0) != 1:
-            raise root.refusal(f"is no {_FORMAT} index of version 1")
+        if root.get("format", str, "") != _FORMAT or root.get("version", int, 0) not in (1, 2):
+            raise root.refusal(f"is no {_FORMAT} index of version 1 or 2")
         dtype = root.get("dtype", str)
         if dtype not in ("uint16", "uint32"):
             raise root.at("dtype").refusal(f"got {dtype!r}, takes 'uint16' or 'uint32'")
@@ -101,6 +102,8 @@ class ShardIndex:
             root.get("field", str),
             tuple(_read_shard(place) for place in root.at("shards").items()),
             root.get("begin_of_text", int) if root.given("begin_of_text") else None,
+            root.get("column", str, "text"),
+            root.get("plan", str, ""),
         )
 
 
@@ -109,15 +112,24 @@ def _read_shard(place: Place) -> Shard:
     if Path(name).name != name:
         raise place.refusal(f"name {name!r} is no plain file name")
     sources = (
-        Source(item.get("path", str), item.get("bytes", int), item.get("modified_ns", int))
+        Source(
+            item.get("path", str),
+            item.get("bytes", int),
+            item.get("modified_ns", int),
+            item.get("begin", int, 0),
+            item.get("end", int, -1),
+        )
         for item in place.at("sources").items()
     )
+    places = place.at("places").items() if place.given("places") else ()
     return Shard(
         name,
         tuple(sources),
         place.get("tokens", int),
         place.get("documents", int),
         place.get("sha256", str),
+        place.get("skipped", int, 0),
+        tuple(item.take(str) for item in places),
     )
 
 

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import IO, NamedTuple
 
-from tokfrag.tokens.pipeline import Piped
+import numpy as np
+from numpy.typing import NDArray
+
+from tokfrag.tokens.shards.columns import read_column
+from tokfrag.tokens.shards.cuts import first_cut, last_cut
+from tokfrag.tokens.shards.opening import refuse_binary, unpacked
+from tokfrag.tokens.shards.skips import Skips
+from tokfrag.tokens.shards.sources import Source, kind_of
 
 _READ = 1 << 20
-_WINDOW = 1 << 10
+_BATCH = 16 << 20
+_BEFORE = 64  # bytes read before a place that is asked for a cut
+_SOUGHT = 1 << 16  # bytes first read after it
 
-# Letters that every version of Unicode knows as such, and white space that every family treats
-# alike. Three places are the beginning of a piece under every native pattern, whatever surrounds
-# them, and the pieces before are the same when the text ends there:
-_ASCII = rb"[A-Za-z]"
-_LETTER = (
-    rb"(?:[A-Za-z]|\xd0[\x90-\xbf]|\xd1[\x80-\x8f]|\xe3\x81[\x81-\xbf]|\xe3\x82[\x80-\x96\xa1-\xbf]"
-    rb"|\xe3\x83[\x80-\xba]|(?:[\xe5-\xe8]|[\xeb\xec])[\x80-\xbf]{2})"
-)
-_STOP = rb"(?:[,.;:!?]|\xe3\x80[\x81\x82]|\xef\xbc[\x81\x8c\x9a\x9b\x9f])"
-#   a letter at the beginning of a line, after a line that ends in something visible;
-_LINE = rb"(?:[!-~]|%s|%s)\n(?=%s)"
-#   a space between two letters;
-_SPACE = rb"%s(?= %s)"
-#   a stop between two letters.
-_CUT_ANYWHERE = re.compile(
-    b"|".join((_LINE % (_LETTER, _STOP, _LETTER), _SPACE % (_LETTER, _LETTER)))
-    + rb"|%s(?=%s%s)" % (_LETTER, _STOP, _LETTER)
-)
-_CUT_PLAIN = re.compile(b"|".join((_LINE % (_ASCII, _ASCII, _ASCII), _SPACE % (_ASCII, _ASCII))))
-_CUT_SPACE = re.compile(_SPACE % (_ASCII, _ASCII))
+Rule = re.Pattern[bytes] | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How documents are read.
+
+    Attributes
+    ----------
+    field, column
+        What holds the text: of JSON lines, of tables.
+    rule
+        Where a text may be cut; None: nowhere.
+    """
+
+    field: str
+    column: str
+    rule: Rule
 
 
 class Piece(NamedTuple):
@@ -46,98 +52,181 @@ class Piece(NamedTuple):
     position: int
 
 
-def cut_rule(tokenizer: Piped) -> re.Pattern[bytes] | None:
-    """A pattern that ends where a text may be cut without changing its ids; None: nowhere."""
-    pipeline = tokenizer.text_pipeline.values
-    allowed = tokenizer.text_pipeline.model.cuts
-    if allowed is None:
-        return None
-    always = [token for token in pipeline.added_tokens if not token.special]
-    for token in always:
-        if not token.plain or any(character.isspace() for character in token.content):
-            return None
-    if pipeline.prefix_space or allowed == "space":
-        return _CUT_SPACE
-    if always or pipeline.normalizers or allowed == "plain":
-        return _CUT_PLAIN
-    return _CUT_ANYWHERE
+class Block(NamedTuple):
+    """Some megabytes of text: pieces, which of them end a document, how far the file is read."""
+
+    texts: Sequence[str | bytes]
+    last: NDArray[np.bool_]
+    position: int
+
+
+def read_blocks(source: Source, reading: Reading, skips: Skips) -> Iterator[Block]:
+    """Read the documents of a file, or of a part of it.
+
+    Raises
+    ------
+    BrokenFileError
+        The file cannot be read to its end.
+    ValueError
+        A document cannot be read, with ``skips`` that raise.
+    """
+    if kind_of(source.path).form in ("parquet", "arrow"):
+        for rows, position in read_column(source, reading.column, skips):
+            yield Block(rows, np.ones(len(rows), np.bool_), position)
+        return
+    batch: list[Piece] = []
+    size = 0
+    for piece in read_pieces(source, field=reading.field, rule=reading.rule, skips=skips):
+        batch.append(piece)
+        size += len(piece.text)
+        if size >= _BATCH:
+            yield _block(batch)
+            batch, size = [], 0
+    if batch:
+        yield _block(batch)
+
+
+def _block(pieces: list[Piece]) -> Block:
+    last = np.array([piece.is_last for piece in pieces])
+    return Block([piece.text for piece in pieces], last, pieces[-1].position)
 
 
 def read_pieces(
-    path: Path, *, field: str, rule: re.Pattern[bytes] | None, piece_bytes: int = _READ
+    source: Source | str | os.PathLike[str],
+    *,
+    field: str,
+    rule: Rule,
+    piece_bytes: int = _READ,
+    skips: Skips | None = None,
 ) -> Iterator[Piece]:
-    """Read the documents of a file: the lines of ``.jsonl``, else its text; unpacks ``.gz``."""
-    name = path.name.lower().removesuffix(".gz")
-    with _open(path) as (file, position):
-        if name.endswith((".jsonl", ".ndjson")):
-            for number, line in enumerate(file, start=1):
-                if not line.isspace():
-                    text = _field_of(line, field, f"{path}: line {number}")
-                    yield Piece(text, True, position())
+    """Read the documents of a text file: the lines of ``.jsonl``, else its text; unpacked.
+
+    Raises
+    ------
+    BrokenFileError
+        The file cannot be read to its end.
+    ValueError
+        A line holds no text, with ``skips`` that raise.
+    """
+    if not isinstance(source, Source):
+        source = Source.of(source)
+    skips = skips or Skips("raise")
+    form, packing = kind_of(source.path)
+    with unpacked(source.path, packing) as (file, position):
+        if form == "lines":
+            yield from _read_lines(file, position, source, field, skips)
         else:
-            yield from _read_text(file, position, rule, piece_bytes)
+            yield from _read_text(file, position, source, rule, piece_bytes)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
-    """A file to read, unpacked where need be, and how many bytes of it on disk are read."""
-    with path.open("rb") as raw:
-        if path.suffix.lower() != ".gz":
-            yield raw, raw.tell
-            return
+def _read_lines(
+    file: IO[bytes], position: Callable[[], int], source: Source, field: str, skips: Skips
+) -> Iterator[Piece]:
+    begin = end = 0
+    where = source.path
+    if not source.whole:
+        begin, end = (_line_at(file, place, source) for place in (source.begin, source.end))
+        file.seek(begin)
+        where += f", from byte {begin} on" if begin else ""
+    at = begin
+    for number, line in enumerate(file, start=1):
+        if not source.whole and at >= end:
+            break
+        at += len(line)
+        if number == 1:
+            refuse_binary(source.path, line)
+        if line.isspace():
+            continue
         try:
-            with gzip.open(raw) as unpacked:
-                yield unpacked, raw.tell  # type: ignore[misc]
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: not a whole gzip file ({error})") from None
+            text = _field_of(line, field)
+        except ValueError as error:
+            skips.add(f"{where}: line {number}: {error}")
+            continue
+        yield Piece(text, True, position() if source.whole else at - begin)
 
 
-def _field_of(line: bytes, field: str, where: str) -> str:
+def _field_of(line: bytes, field: str) -> str:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
+        raise ValueError(f"not JSON ({error})") from None
     if not isinstance(record, dict) or field not in record:
-        raise ValueError(f"{where}: has no field {field!r}")
+        raise ValueError(f"has no field {field!r}")
     text = record[field]
     if not isinstance(text, str):
-        raise ValueError(f"{where}: field {field!r} is a {type(text).__name__}, takes a string")
+        raise ValueError(f"field {field!r} is a {type(text).__name__}, takes a string")
     return text
 
 
 def _read_text(
-    file: IO[bytes], position: Callable[[], int], rule: re.Pattern[bytes] | None, size: int
+    file: IO[bytes], position: Callable[[], int], source: Source, rule: Rule, size: int
 ) -> Iterator[Piece]:
+    left = None
+    if not source.whole:
+        begin, end = (_cut_at(file, place, source, rule) for place in (source.begin, source.end))
+        if begin >= end and begin < source.bytes:
+            return
+        file.seek(begin)
+        left, start = end - begin, begin
+    ends = source.whole or source.end >= source.bytes
     chunks: list[bytes] = []
     held = 0
     wanted = size
-    while chunk := file.read(size):
+    first = source.whole or source.begin == 0
+    while chunk := file.read(size if left is None else min(size, left)):
+        if first:
+            refuse_binary(source.path, chunk)
+            first = False
+        if left is not None:
+            left -= len(chunk)
         chunks.append(chunk)
         held += len(chunk)
         if rule is None or held < wanted:
             continue
         text = b"".join(chunks)
-        cut = _last_cut(text, rule)
+        cut = last_cut(text, rule)
         if cut:
-            yield Piece(text[:cut], False, position())
+            at = position() if source.whole else position() - start
+            yield Piece(text[:cut], False, at)
         # Without a place to cut, look again once there is twice as much: the time stays linear.
         chunks, held = [text[cut:]], held - cut
         wanted = size if cut else 2 * held
-    yield Piece(b"".join(chunks), True, position())
+    at = position() if source.whole else position() - start
+    yield Piece(b"".join(chunks), ends, at)
 
 
-def _last_cut(text: bytes, rule: re.Pattern[bytes]) -> int:
-    """The last place where the rule allows a cut; 0 if there is none."""
-    end = len(text)
-    window = _WINDOW
-    while end > 0:
-        begin = max(0, end - window)
-        found = 0
-        # A few bytes more, so that no match is missed between two windows.
-        for match in rule.finditer(text, begin, min(len(text), end + 16)):
-            found = match.end()
-        if found:
-            return found
-        end = begin
-        window *= 2
-    return 0
+# Where a part begins: told by the file and the place alone, so that neighbours agree.
+
+
+def _line_at(file: IO[bytes], place: int, source: Source) -> int:
+    """The first line that begins at or after a place."""
+    if place <= 0 or place >= source.bytes:
+        return min(max(place, 0), source.bytes)
+    file.seek(place - 1)
+    at = place - 1
+    for line in iter(lambda: file.readline(_SOUGHT), b""):
+        at += len(line)
+        if line.endswith(b"\n"):
+            break
+    return at
+
+
+def _cut_at(file: IO[bytes], place: int, source: Source, rule: Rule) -> int:
+    """The first place from here on where the text may be cut."""
+    if place <= 0 or place >= source.bytes:
+        return min(max(place, 0), source.bytes)
+    if rule is None:
+        raise ValueError(f"{source.path}: is divided, and its text may not be cut")
+    from_ = max(0, place - _BEFORE)
+    file.seek(from_)
+    text = b""
+    for size in chain([_BEFORE + _SOUGHT], (_SOUGHT << doubling for doubling in range(1, 48))):
+        chunk = file.read(size)
+        text += chunk
+        cut = first_cut(text, rule, place - from_)
+        if cut >= 0 or not chunk:
+            break
+    return source.bytes if cut < 0 else from_ + cut
+
+
+__all__ = ["Block", "Piece", "Reading", "read_blocks", "read_pieces"]
