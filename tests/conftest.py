@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -37,6 +38,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+# Tests on engines that the test extra does not bring are there where those are.
+_ENGINES = {"ray": "ray", "tables": "datasets", "dask": "distributed", "datatrove": "datatrove"}
+_ABSENT = [name for name, module in _ENGINES.items() if find_spec(module) is None]
+collect_ignore = [f"scale/test_{name}.py" for name in _ABSENT]
+
+
+def pytest_report_header() -> str:
+    there = ", ".join(_ENGINES.keys() - set(_ABSENT)) or "none"
+    return f"engines: {there}; not installed, so that their tests are not collected: {_ABSENT}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

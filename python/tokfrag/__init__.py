@@ -96,7 +96,7 @@ _NAMES = {
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 _SUBMODULES = frozenset(
-    {"compare", "compat", "fragments", "nn", "reference", "sparse", "stream", "tokens"}
+    {"compare", "compat", "fragments", "nn", "reference", "scale", "sparse", "stream", "tokens"}
 )
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -26,6 +26,7 @@ DOORS = (
     "tokfrag.compat",
     "tokfrag.nn",
     "tokfrag.reference",
+    "tokfrag.scale",
     "tokfrag.sparse",
     "tokfrag.stream",
 )

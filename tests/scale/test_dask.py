@@ -1,0 +1,108 @@
+"""Dask distributed under fire, on this machine. Collected where distributed is installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+import pytest
+from scale_cases import OPTIONS, UnderFire, sums, tokenizer
+
+from tokfrag.scale import DaskEngine, encode_corpus
+
+FIRE = 120.0
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when its processes are killed
+
+
+def start() -> Any:
+    return distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    )
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with start() as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def test_a_workers_process_killed(
+    client: Any, paths: list[Path], serial: Path, tmp_path: Path
+) -> None:
+    engine = UnderFire(DaskEngine(client=client), tmp_path / "log", kills=(1, 3))
+    began = time.monotonic()
+    out = encode_corpus(tokenizer(), paths, tmp_path / "out", engine=engine, **OPTIONS)
+    assert time.monotonic() - began < FIRE
+    assert sums(out) == sums(serial)
+    # Of each killed worker, the part that it had begun and one that it had been given.
+    assert len(engine.attempts()) <= len(list(out.glob("*.bin"))) + 4
+
+
+@contextmanager
+def processes(folder: Path) -> Iterator[tuple[Any, list[subprocess.Popen[bytes]]]]:
+    """A client of a scheduler and two workers, each a process of its own; the scheduler first."""
+    place = folder / "scheduler.json"
+    options = ["--scheduler-file", str(place), "--host", "127.0.0.1", "--no-dashboard"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    commands = [["dask_scheduler", "--port", "0"], *2 * [["dask_worker", "--nthreads", "1"]]]
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{name}", *rest, *options],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for name, *rest in commands
+    ]
+    try:
+        with distributed.Client(
+            scheduler_file=str(place), set_as_default=False, timeout=FIRE
+        ) as client:
+            client.wait_for_workers(2, timeout=FIRE)
+            yield client, begun
+    finally:
+        for process in begun:
+            os.killpg(process.pid, signal.SIGKILL)  # of a worker, its nanny's child too
+            process.wait()
+
+
+class KillingScheduler:
+    """An engine whose scheduler is killed after the second part."""
+
+    def __init__(self, engine: Any, scheduler: subprocess.Popen[bytes]) -> None:
+        self.engine = engine
+        self.scheduler = scheduler
+
+    def run(self, work: Any, parts: Any) -> Iterator[Any]:
+        for number, done in enumerate(self.engine.run(work, parts)):
+            if number == 1:
+                self.scheduler.kill()
+            yield done
+
+
+def test_the_scheduler_killed_and_the_call_made_again(
+    paths: list[Path], serial: Path, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        processes(tmp_path) as (client, begun),
+    ):
+        engine = KillingScheduler(UnderFire(DaskEngine(client=client), log, seconds=0.5), begun[0])
+        with pytest.raises((OSError, RuntimeError, distributed.CancelledError)):
+            encode_corpus(tokenizer(), paths, out, engine=engine, **OPTIONS)
+    assert 0 < len(list(out.glob("0*.json"))) < len(list(serial.glob("0*.json")))
+    encode_corpus(tokenizer(), paths, out, engine="dask", workers=2, **OPTIONS)
+    assert sums(out) == sums(serial)

@@ -1,0 +1,80 @@
+"""Ray Core under fire, on this machine. Collected where ray is installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from scale_cases import OPTIONS, UnderFire, sums, tokenizer
+
+from tokfrag.scale import LocalEngine, RayEngine, encode_corpus
+
+FIRE = 120.0
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of ray's own start
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=100 << 20,
+        )
+        yield
+        ray.shutdown()
+
+
+def test_a_worker_killed_twice(
+    cluster: None, paths: list[Path], serial: Path, tmp_path: Path
+) -> None:
+    engine = UnderFire(RayEngine(), tmp_path / "log", kills=(1, 3))
+    began = time.monotonic()
+    out = encode_corpus(tokenizer(), paths, tmp_path / "out", engine=engine, **OPTIONS)
+    assert time.monotonic() - began < FIRE
+    assert sums(out) == sums(serial)
+    assert len(engine.attempts()) == len(list(out.glob("*.bin"))) + 2
+
+
+def test_goes_on_with_what_another_engine_began(
+    cluster: None, paths: list[Path], serial: Path, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    local = UnderFire(LocalEngine(2, retries=0), log, kills=(4,))
+    with pytest.raises(RuntimeError, match="workers died"):
+        encode_corpus(tokenizer(), paths, out, engine=local, **OPTIONS)
+    done = len(list(out.glob("0*.json")))
+    engine = UnderFire(RayEngine(), log)
+    encode_corpus(tokenizer(), paths, out, engine=engine, **OPTIONS)
+    assert sums(out) == sums(serial)
+    assert done
+    assert len(engine.attempts()) <= len(list(out.glob("*.bin"))) + 2
+
+
+def test_errors_are_those_of_the_work(cluster: None, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{")
+    with pytest.raises(ValueError, match="line 1: not JSON"):
+        encode_corpus(tokenizer(), tmp_path / "a.jsonl", tmp_path / "out", engine="ray", **OPTIONS)
+
+
+def test_map_batches(cluster: None) -> None:
+    texts = ["Word one", "再见 ab"] * 20
+
+    def encoded(table: Any) -> Any:
+        ids = tokenizer().encode_batch(table["text"], threads=1).to_arrow()
+        return table.append_column("ids", ids)
+
+    dataset = ray.data.from_items([{"n": n, "text": text} for n, text in enumerate(texts)])
+    rows = dataset.map_batches(encoded, batch_format="pyarrow", batch_size=7).take_all()
+    wanted = [ids.tolist() for ids in tokenizer().encode_batch(texts)]
+    assert [list(row["ids"]) for row in sorted(rows, key=lambda row: row["n"])] == wanted
