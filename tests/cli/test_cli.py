@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import signal
@@ -219,3 +220,40 @@ def test_plan_ranks_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*plan, "--memory", "lots"])
     assert stop.value.code == 2
+
+
+def test_encode_reads_tables_and_packed_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokfrag import Tokenizer, TokenShards
+
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = ["low lower", "", "lowest of all"]
+    table = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"body": texts}), table)
+    lines = tmp_path / "a.jsonl.gz"
+    lines.write_bytes(gzip.compress("".join(f'{{"text": "{t}"}}\n' for t in texts).encode()))
+    vocabulary = tmp_path / "tok.json"
+    Tokenizer.train(texts * 5, vocab_size=270).save(vocabulary)
+    tok = Tokenizer.from_file(vocabulary)
+    common = ["encode", str(table), str(lines), "--tokenizer", str(vocabulary), "--column", "body"]
+    assert main(common) == 0
+    count = sum(map(len, tok.encode_batch(texts)))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        f"{path}: {count} tokens, 22 bytes, {22 / count:.2f} each" for path in (table, lines)
+    ]
+    for folder, more in (("one", []), ("many", ["--workers", "2"])):
+        assert main([*common, "--out", str(tmp_path / folder), *more]) == 0
+        assert tok.decode(TokenShards(tmp_path / folder)[:]) == "".join(texts) * 2
+    assert "encoding" in capsys.readouterr().err
+    pair = [*common, "--out", str(tmp_path / "train"), "--layout", "megatron", "--quiet"]
+    assert main(pair) == 0
+    assert (tmp_path / "train.idx").exists()
+    assert main(pair) == 2
+    assert main([*pair, "--workers", "2", "--force"]) == 2
+    capsys.readouterr()
+    lines.write_bytes(gzip.compress(b'{"text": "low"}\nx\n'))
+    assert main([*common, "--on-error", "skip"]) == 0
+    assert "1 skipped; the first" in capsys.readouterr().out

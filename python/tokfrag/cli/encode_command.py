@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokfrag._files import check_new
 from tokfrag.cli.argument_types import positive
 from tokfrag.cli.tokenizer_files import PATTERN_HELP, check_texts, load_tokenizer
+from tokfrag.scale.plan import PLAN
+from tokfrag.tokens import Tokenizer
+from tokfrag.tokens.shards.cuts import cut_rule
+from tokfrag.tokens.shards.index import INDEX, remove_shards
+from tokfrag.tokens.shards.layouts import LAYOUTS
+from tokfrag.tokens.shards.pieces import Reading, read_blocks
+from tokfrag.tokens.shards.skips import ON_ERROR, Skips
+from tokfrag.tokens.shards.sources import Source, is_url
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +28,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "file has. After an interruption the same command goes on with the first shard that is "
         "not there.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="UTF-8 text, .jsonl, .parquet, .arrow; text and lines also .gz, .bz2, .xz, .zst; URLs",
+    )
     parser.add_argument(
         "--tokenizer",
         required=True,
@@ -33,11 +47,26 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument(
         "--layout",
-        choices=("tokfrag", "bin"),
+        choices=LAYOUTS,
         default="tokfrag",
-        help="a folder of shards, or one file of bare ids (default tokfrag)",
+        help="a folder of shards, one file of bare ids, or what other trainers read",
     )
-    parser.add_argument("--end-of-text", metavar="TOKEN", help="put this token after each file")
+    parser.add_argument("--begin-of-text", metavar="TOKEN", help="put it before each document")
+    parser.add_argument("--end-of-text", metavar="TOKEN", help="put it after each document")
+    parser.add_argument("--field", default="text", help="of JSON lines (default text)")
+    parser.add_argument("--column", default="text", help="of tables (default text)")
+    parser.add_argument(
+        "--on-error",
+        choices=ON_ERROR,
+        default="raise",
+        help="stop at bad lines, null rows and broken files, or leave them out (default raise)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="encode parts of the corpus in so many processes (tokfrag.scale.encode_corpus)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="default: all there are")
     parser.add_argument(
         "--force",
@@ -50,40 +79,77 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Write token shards, or print how many tokens each file has; returns the exit status."""
-    check_texts(arguments.files)
+    check_texts([Path(file) for file in arguments.files if not is_url(file)])
+    if arguments.workers and arguments.layout != "tokfrag":
+        raise ValueError(f"--workers: takes --layout tokfrag, not {arguments.layout}")
     if arguments.out is not None:
         _check_out(arguments.out, arguments.layout, force=arguments.force)
     tokenizer = load_tokenizer(arguments.tokenizer, arguments.pattern)
     if arguments.out is None:
         for path in arguments.files:
-            raw = path.read_bytes()
-            count = int(tokenizer.count(raw))
-            print(f"{path}: {count} tokens, {len(raw)} bytes, {len(raw) / max(1, count):.2f} each")
+            count, size = _count(tokenizer, path, arguments)
+            print(f"{path}: {count} tokens, {size} bytes, {size / max(1, count):.2f} each")
         return 0
-    written = tokenizer.encode_files(
-        arguments.files,
-        arguments.out,
-        end_of_text=arguments.end_of_text,
-        layout=arguments.layout,
-        threads=arguments.threads,
-        progress=not arguments.quiet,
-    )
+    if arguments.workers:
+        from tokfrag.scale import encode_corpus
+
+        written = encode_corpus(
+            tokenizer,
+            arguments.files,
+            arguments.out,
+            workers=arguments.workers,
+            begin_of_text=arguments.begin_of_text,
+            end_of_text=arguments.end_of_text,
+            field=arguments.field,
+            column=arguments.column,
+            on_error=arguments.on_error,
+            progress=not arguments.quiet,
+        )
+    else:
+        written = tokenizer.encode_files(
+            arguments.files,
+            arguments.out,
+            begin_of_text=arguments.begin_of_text,
+            end_of_text=arguments.end_of_text,
+            field=arguments.field,
+            column=arguments.column,
+            on_error=arguments.on_error,
+            layout=arguments.layout,
+            threads=arguments.threads,
+            progress=not arguments.quiet,
+        )
     print(f"wrote {written}")
     return 0
 
 
+def _count(tokenizer: Tokenizer, path: str, arguments: argparse.Namespace) -> tuple[int, int]:
+    """How many tokens the documents of a file have, and how many bytes, unpacked."""
+    reading = Reading(arguments.field, arguments.column, cut_rule(tokenizer))
+    skips = Skips(arguments.on_error)
+    tokens = size = 0
+    for block in read_blocks(Source.of(path), reading, skips):
+        texts = [text.encode() if isinstance(text, str) else text for text in block.texts]
+        tokens += len(tokenizer.encode_batch(texts, threads=arguments.threads).ids)
+        size += sum(map(len, texts))
+    if skips.count:
+        print(f"{path}: {skips.count} skipped; the first: {skips.places[0]}")
+    return tokens, size
+
+
 def _check_out(out: Path, layout: str, *, force: bool) -> None:
     """Refuse, before any work is done, a path that is not to be written to."""
-    from tokfrag._files import check_new
-    from tokfrag.tokens.shards.index import INDEX, remove_shards
-
+    if layout == "megatron":
+        for suffix in (".bin", ".idx"):
+            check_new(out.with_name(f"{out.name}{suffix}"), force=force)
+        return
     if layout == "bin" or not out.is_dir():
         if layout != "bin" and out.exists():
-            raise FileExistsError(f"--out: {out} is a file; --layout tokfrag takes a folder")
+            raise FileExistsError(f"--out: {out} is a file; --layout {layout} takes a folder")
         check_new(out, force=force)
         return
-    if (out / INDEX).exists():
-        if force:
-            remove_shards(out)
-    elif any(out.iterdir()):
+    if (out / PLAN).exists() and force:
+        raise FileExistsError(f"--out: {out} holds a corpus; remove the folder by hand")
+    if (out / INDEX).exists() and force:
+        remove_shards(out)
+    elif not (out / INDEX).exists() and not (out / PLAN).exists() and any(out.iterdir()):
         raise FileExistsError(f"--out: {out} holds other files and no {INDEX} of token shards")
