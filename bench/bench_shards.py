@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,54 @@ def test_batches(benchmark: Any, tmp_path: Path, peer: str) -> None:
     assert (x[:, 1:] == y[:, :-1]).all()
     describe(benchmark, "torch" if peer == "by hand" else peer, bytes=2 * BATCH * LENGTH)
     benchmark(batch)
+
+
+# Tables: Parquet in and shards out, beside encoding alone; and a column beside a list of strings.
+
+
+@pytest.fixture(scope="module")
+def rows(corpus: Path) -> list[str]:
+    text = corpus.read_text(encoding="utf-8")
+    return [text[at : at + 2000] for at in range(0, len(text), 2000)]
+
+
+def by_parquet(tok: Tokenizer, rows: list[str], folder: Path) -> Any:
+    """A table of the rows, packed by zstd, to a folder of shards, anew each time."""
+    arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
+    parquet.write_table(arrow.table({"text": rows}), folder / "a.parquet", compression="zstd")
+    turns = count()
+
+    def prepare() -> None:
+        tok.encode_files(folder / "a.parquet", folder / str(next(turns)), threads=1)
+
+    return prepare
+
+
+def by_list(tok: Tokenizer, rows: list[str], folder: Path) -> Any:
+    """Encoding alone: nothing is read or written."""
+    return lambda: tok.encode_batch(rows, threads=1)
+
+
+@pytest.mark.benchmark(group="shards: Parquet in, shards out, one thread")
+@pytest.mark.parametrize("peer", ["tokfrag", "encode_batch alone"])
+def test_tables(
+    benchmark: Any, gpt2: Tokenizer, rows: list[str], tmp_path: Path, peer: str
+) -> None:
+    prepare = (by_parquet if peer == "tokfrag" else by_list)(gpt2, rows, tmp_path)
+    prepare()
+    if peer == "tokfrag":
+        assert np.array_equal(TokenShards(tmp_path / "0")[:], gpt2.encode_batch(rows).ids)
+    describe(benchmark, "tokfrag", bytes=sum(len(row.encode()) for row in rows))
+    benchmark.pedantic(prepare, rounds=3)
+
+
+@pytest.mark.benchmark(group="shards: a column of strings to ids, one thread")
+@pytest.mark.parametrize("peer", ["tokfrag", "a list made of it"])
+def test_columns(benchmark: Any, gpt2: Tokenizer, rows: list[str], peer: str) -> None:
+    column = need("pyarrow").array(rows)
+    assert gpt2.encode_batch(column) == gpt2.encode_batch(rows)
+    describe(benchmark, "tokfrag", bytes=column.nbytes)
+    if peer == "tokfrag":
+        benchmark(lambda: gpt2.encode_batch(column, threads=1))
+    else:
+        benchmark(lambda: gpt2.encode_batch(column.to_pylist(), threads=1))

@@ -33,9 +33,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         modules += entries(f"tokfrag.{name}", f"tokfrag.{name}", public(path))
     add(files, config, "api/modules.md", ["# API: modules and stand-ins", *modules])
-    for page, title in (("compare", "API: compare"), ("reference", "API: the twins")):
+    for page, title in (
+        ("compare", "API: compare"),
+        ("scale", "API: scale"),
+        ("reference", "API: the twins"),
+    ):
         names = public(PACKAGE / page / "__init__.py")
-        shown = {"compare": "compare", "reference": "twins"}[page]
+        shown = {"reference": "twins"}.get(page, page)
         add(files, config, f"api/{shown}.md", entries(title, f"tokfrag.{page}", names))
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     add(files, config, "changelog.md", [changes])
