@@ -359,7 +359,7 @@ def test_labels_of_floats_are_forecast() -> None:
         (
             {"task": "digit"},
             ValueError,
-            "task: got 'digit'; it takes one of digits, motion, series, text, volume",
+            "task: got 'digit'; it takes one of arrays, digits, items, labels",
         ),
         ({"task": 3}, TypeError, "task: got int"),
         ({"cuts": []}, ValueError, "cuts: got none"),

@@ -11,9 +11,14 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from support import run_python  # noqa: E402
-from tokfrag.compare import ArrayTask, compare  # noqa: E402
+from tokfrag.compare import ArrayTask, Row, Samples, compare, parse_cut  # noqa: E402
+from tokfrag.compare.batches import Part  # noqa: E402
+from tokfrag.compare.body import Body  # noqa: E402
 from tokfrag.compare.contracts import PieceSpec  # noqa: E402
-from tokfrag.compare.gate import SeesTheFutureError, check_memory, probe_network  # noqa: E402
+from tokfrag.compare.devices import as_device  # noqa: E402
+from tokfrag.compare.gate import SeesTheFutureError, fitting_items, probe_network  # noqa: E402
+from tokfrag.compare.problems import PredictNext  # noqa: E402
+from tokfrag.compare.step import training_step  # noqa: E402
 
 TEXTS = [f"{i} the quick brown fox jumps over the lazy dog " * 3 for i in range(40)]
 
@@ -91,10 +96,66 @@ def test_the_probe_finds_each_place() -> None:
     probe_network(Ahead(), ids, causal=False, vocabulary=7)
 
 
-def test_a_step_that_does_not_fit_is_refused_with_its_numbers() -> None:
-    with pytest.raises(MemoryError, match=r"takes 8000000.0 GB at its peak.*no batch would fit"):
-        check_memory(8e15, 4)
-    check_memory(1e3, 4)
+def test_a_step_that_does_not_fit_is_made_in_parts_or_refused_with_its_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tokfrag.compare.gate.free_memory", lambda device=None: 10e9)
+    with pytest.raises(MemoryError, match=r"one item takes 2000000.0 GB at its peak, 10.0 GB are"):
+        fitting_items(8e15, 4)
+    assert fitting_items(24e9, 16) == 4
+    assert fitting_items(1e3, 4) == 4
+
+
+@pytest.mark.parametrize("cut", ["bytes", "window:4/2"])
+def test_micro_batches_take_the_same_step(cut: str) -> None:
+    samples = Samples([b"seventeen bytes..", b"and eight", b"x", b"four", b"seven__"])
+    fitted = parse_cut(cut).fit(samples)
+    problem = PredictNext()
+    part = Part.of(problem, fitted.cut(samples.x), samples, fitted)
+    found = []
+    for micro in (None, 2):
+        torch.manual_seed(0)
+        network = problem.network(fitted.spec, Body(width=16, depth=1, heads=2))
+        optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
+        loss = training_step(network, problem, optimiser, part.inputs, part.targets, micro=micro)
+        found.append((loss, [p.detach().clone() for p in network.parameters()]))
+    (loss, whole), (other, parts) = found
+    assert other == pytest.approx(loss, rel=1e-5)
+    for one, two in zip(whole, parts, strict=True):
+        assert torch.allclose(one, two, atol=1e-5)
+
+
+def test_memory_that_is_short_gives_micro_batches_and_the_same_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 1, 8, 8)).astype(np.float32)
+    task = (x, np.arange(100) % 2)
+
+    def score() -> Row:
+        return compare(task, ["patch:4"], budget="12 steps", seeds=1).rows[0]
+
+    whole = score()
+    monkeypatch.setattr("tokfrag.compare.gate.free_memory", lambda device=None: 2e6)
+    parts = score()
+    assert any("items at once, gradients added up" in note for note in parts.notes)
+    assert parts.quality == pytest.approx(whole.quality, abs=0.051)
+
+
+def test_devices_are_named_or_refused() -> None:
+    assert as_device("auto").type in ("cpu", "cuda")
+    assert as_device("cpu") == as_device(None) == torch.device("cpu")
+    with pytest.raises(ValueError, match="device: got 'gpu'; it takes cpu, cuda, cuda:N or auto"):
+        as_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device: got 'cuda'; torch sees no GPU here"):
+            compare(TEXTS, ["bytes"], budget="2 steps", device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("task", ["digits", "sensors", "tags", "pairs", "volume"])
+def test_every_kind_of_problem_trains_on_a_gpu(task: str) -> None:
+    rows = compare(task, budget="3 steps", seeds=1, device="cuda").rows
+    assert all(row.failure is None and not row.failures for row in rows)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory by setrlimit")
@@ -107,8 +168,8 @@ def test_a_cut_too_fine_for_the_memory_is_a_row_that_says_so() -> None:
         import torch
         resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
         rng = np.random.default_rng(0)
-        x = rng.normal(size=(100, 3, 32, 32)).astype(np.float32)
-        report = compare((x, np.arange(100) % 2), ["pixels:16", "patch:16"], budget="2 steps")
+        x = rng.normal(size=(40, 3, 80, 80)).astype(np.float32)
+        report = compare((x, np.arange(40) % 2), ["pixels:16", "patch:40"], budget="2 steps")
         print(report.rows[0].failures[0])
         print(report.rows[1].quality is not None)
         """,
@@ -116,7 +177,7 @@ def test_a_cut_too_fine_for_the_memory_is_a_row_that_says_so() -> None:
         OMP_NUM_THREADS="1",
     )
     first, second = done.stdout.splitlines()
-    assert "a training step takes" in first
+    assert "a training step on one item takes" in first
     assert second == "True", done.stderr
 
 

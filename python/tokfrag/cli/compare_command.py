@@ -17,15 +17,21 @@ cuts:
   patch:4, patch:10/5      fragments of a size, with a stride after the slash; 2x8x8/1x4x4 per axis
     +drop +shift +pad      what happens at the edge; +diff adds the change along the first axis
     +hann +gaussian +triangular  how fragments are weighed where answers are merged
-  whole                    one fragment
-  bytes, chars, bpe:512    tokens of text; wordpiece:vocab.txt
+  whole                    one fragment; quad:4/16 are small where samples vary
+  bytes, chars, bpe:512    tokens of text; words:4096, wordpiece:vocab.txt; +pairs shows pairs too
   tokenizer.json, x.tiktoken, x.model, hf:FOLDER    a tokenizer on disk
   window:8/4               fragments of text: 8 bytes, the last 4 of them new
+  entropy:4, hnet:4        of about 4 bytes: where a byte model is surprised; learnt by the network
+  mulaw:256/20, mel:40     sounds; items, items:4/2, hashes:64: histories
+  smiles, atoms:1          molecules
+  bpe:512++window:8        both in one network
   @concat @mean @attention how the network joins pieces; mean forgets where each one was
 
 examples:
   tokfrag compare digits
   tokfrag compare corpus.txt                                 the task told from the file
+  tokfrag compare train.tsv --test test.tsv                  an official part to be judged on
+  tokfrag compare speed.csv --set graph=links.csv            a network of sensors
   tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --card a.png --json a.json
   tokfrag report a.json --price 2.5                          other prices, nothing trained
   tokfrag compare digits --budget "200 GFLOP" --seeds 5      the same table every time
@@ -44,9 +50,15 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "task", metavar="TASK", help=f"one of: {', '.join(_tasks())}, or a .txt or .csv file"
+        "task",
+        metavar="TASK",
+        help=f"one of: {', '.join(_tasks())}; or a file or folder, from which it is told",
     )
     parser.add_argument("--data", type=Path, metavar="PATH", help="your data, not the default")
+    parser.add_argument(
+        "--test", metavar="PATH", help="the part to be judged on, where it is apart"
+    )
+    parser.add_argument("--choose", metavar="PATH", help="the part to choose on, where it is apart")
     parser.add_argument(
         "--cuts",
         nargs="+",
@@ -63,8 +75,20 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("--seeds", type=positive, default=3, help="trainings a cut (default 3)")
     parser.add_argument(
-        "--body", default="attention", metavar="KIND", help="attention (default), inside or conv"
+        "--body",
+        metavar="KIND",
+        help="attention (default), recurrent, bag, inside, conv; sensors: mean (default), gat",
     )
+    parser.add_argument(
+        "--second-body", metavar="KIND", help="train the best two rows with this one too"
+    )
+    parser.add_argument(
+        "--seeds-at-most",
+        type=positive,
+        metavar="N",
+        help="add seeds where they would tell rows apart, up to so many",
+    )
+    parser.add_argument("--device", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
     parser.add_argument("--width", type=positive, help="of the body (default: the task's)")
     parser.add_argument("--depth", type=positive, default=2, help="of the body (default 2)")
     parser.add_argument("--batch", type=positive, help="samples a step (default: the task's)")
@@ -102,7 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
     from tokfrag._files import check_new
     from tokfrag.compare import Recipe, compare
     from tokfrag.compare.extras import require
-    from tokfrag.compare.tasks import guess_task, make_task
+    from tokfrag.compare.tasks import TASKS, make_task, takes
+    from tokfrag.compare.tasks.telling import guess_task
 
     require("torch", purpose="tokfrag compare")
     from tokfrag.compare.body import Body
@@ -113,9 +138,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         check_new(arguments.json, force=arguments.force or arguments.resume)
     name, data = arguments.task, arguments.data
-    if data is None and Path(name).is_file():
-        name, data = guess_task(Path(name)), Path(name)
-    task = make_task(name, data, dict(arguments.settings))
+    settings = dict(arguments.settings)
+    if data is None and name not in TASKS and Path(name).exists():
+        # A graph beside a table of numbers makes them sensors.
+        data, name = Path(name), "sensors" if "graph" in settings else guess_task(Path(name))
+    for part in ("test", "choose"):
+        path = getattr(arguments, part)
+        if path is not None:
+            if name in TASKS and not takes(name, part):
+                raise ValueError(f"--{part}: {name} takes no such part; its data hold all of them")
+            settings[part] = path
+    task = make_task(name, data, settings)
     recipe: Recipe = getattr(task, "recipe", Recipe())
     recipe = replace(
         recipe,
@@ -133,8 +166,15 @@ def run(arguments: argparse.Namespace) -> int:
         cuts,
         budget=budgets[0] if len(budgets) == 1 else None,
         budgets=budgets if len(budgets) > 1 else None,
-        model=Body(arguments.body, recipe.width, arguments.depth),
+        model=Body(
+            arguments.body or getattr(task, "body", "attention"), recipe.width, arguments.depth
+        ),
         seeds=arguments.seeds,
+        seeds_at_most=arguments.seeds_at_most,
+        second_model=None
+        if arguments.second_body is None
+        else Body(arguments.second_body, recipe.width, arguments.depth),
+        device=arguments.device,
         recipe=recipe,
         threads=arguments.threads,
         price_per_hour=arguments.price,

@@ -8,14 +8,14 @@ cuts that make fewer pieces.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tokfrag.compare.contracts import FittedCut, Pieces, PieceSpec, Problem, Samples
+from tokfrag.compare.contracts import AsksPieces, FittedCut, Pieces, PieceSpec, Problem, Samples
 
 # Batches whose samples are sorted by length together: enough that neighbours are alike, few enough
 # that a batch is still drawn from all lengths.
@@ -40,16 +40,16 @@ class Part:
         """The items that a problem makes of a part's pieces."""
         inputs, targets = problem.tensors(pieces, samples, fitted)
         spec: PieceSpec = fitted.spec
+        lengths = problem.lengths(pieces) if isinstance(problem, AsksPieces) else pieces.lengths
         # Side by side, every place has weights of its own: nothing can be trimmed.
-        if not spec.padded or spec.merge == "concat" or len(inputs) != len(pieces.lengths):
+        if not spec.padded or spec.merge == "concat" or len(inputs) != len(lengths):
             return cls(inputs, targets)
-        follows = targets.dim() == 2 and targets.shape[1] == inputs.shape[1] * spec.fresh
-        return cls(
-            inputs,
-            targets,
-            torch.from_numpy(np.maximum(pieces.lengths, 1)),
-            spec.fresh if follows else 0,
-        )
+        follows = problem.targets_per_piece(spec) if isinstance(problem, AsksPieces) else 0
+        return cls(inputs, targets, torch.from_numpy(np.maximum(lengths, 1)), follows)
+
+    def to(self, device: torch.device) -> Part:
+        """The same items on a device; lengths stay where batches are drawn."""
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -2,187 +2,48 @@
 
 What depends on the cut is the first layer (ids are looked up in a table, values go through a
 linear map), a position for each piece, and, for text, the answer, which is the table again; all
-else has as many parameters for every cut that joins by attention. Three bodies: ``attention`` lets
-all pieces see each other, ``inside`` uses attention within each piece and none across, ``conv``
-convolves within each piece.
+else has as many parameters for every cut that joins by attention. Bodies: ``attention`` lets all
+pieces see each other, ``recurrent`` reads them one after the other, in a ``bag`` none sees another,
+``inside`` uses attention within each piece and none across, ``conv`` convolves within each piece;
+``mean`` and ``gat`` are layers over a graph of pieces, for tasks that have one.
 """
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from tokfrag.compare.chunks import Chunker
 from tokfrag.compare.contracts import Model, PieceSpec
+from tokfrag.compare.fusion import FusedNetwork
+from tokfrag.compare.layers import Blocks, EmbedConv, EmbedIds, EmbedInside, Join
 
-KINDS = ("attention", "inside", "conv")
-#: How many weighings of the pieces the attention join gives to the head.
-QUERIES = 4
+#: Layers over a graph, which the task must have.
+GRAPH_KINDS = ("mean", "gat")
+KINDS = ("attention", "recurrent", "bag", "inside", "conv", *GRAPH_KINDS)
 
 
-class Attention(nn.Module):
-    """Multi-head attention, written out so that its cost can be counted."""
+class Recurrent(nn.Module):
+    """Gated recurrent layers over the pieces: forward, and backward too where all are in sight."""
 
-    def __init__(self, width: int, heads: int, *, causal: bool):
+    def __init__(self, width: int, depth: int, *, causal: bool):
         super().__init__()
-        if width % heads:
-            raise ValueError(f"width: got {width}; it takes a multiple of the {heads} heads")
-        self.heads = heads
-        self.causal = causal
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        half = width if causal else width // 2
+        self.layers = nn.GRU(width, half, depth, batch_first=True, bidirectional=not causal)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """``(batch, n, width)`` to the same; ``mask`` tells which pieces are real."""
-        batch, n, width = x.shape
-        q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        if self.causal:
-            ahead = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(1)
-            scores = scores.masked_fill(ahead, -torch.inf)
-        elif mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None], -torch.inf)
-        mixed = scores.softmax(-1) @ v
-        joined: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, n, width))
-        return joined
-
-
-class Block(nn.Module):
-    """Attention and a two-layer network, each added to what comes in."""
-
-    def __init__(self, width: int, heads: int, *, causal: bool = False):
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, causal=causal)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``(batch, n, width)`` to the same; ``mask`` tells which pieces are real."""
-        x = x + self.attention(self.norm_attention(x), mask)
-        x = x + self.mlp(self.norm_mlp(x))
-        return x
-
-
-class Blocks(nn.Module):
-    """Blocks one after the other, all of the same width."""
-
-    def __init__(self, width: int, depth: int, heads: int, *, causal: bool = False):
-        super().__init__()
-        self.depth = depth
-        self.heads = heads
-        self.stack = nn.ModuleList(Block(width, heads, causal=causal) for _ in range(depth))
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``(batch, n, width)`` to the same; ``mask`` tells which pieces are real."""
-        for block in self.stack:
-            x = block(x, mask)
-        return x
-
-
-class EmbedIds(nn.Module):
-    """A table look-up; a window of ids is the looked-up units side by side, mapped to a piece."""
-
-    def __init__(self, spec: PieceSpec, width: int):
-        super().__init__()
-        assert spec.vocabulary is not None
-        unit = width if spec.units == 1 else max(8, width // 4)
-        self.table = nn.Embedding(spec.vocabulary + 1, unit)
-        # The table is the head of a text's network too, so vectors of length one to begin with.
-        nn.init.normal_(self.table.weight, std=unit**-0.5)
-        self.join = nn.Identity() if spec.units == 1 else nn.Linear(spec.units * unit, width)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """``(batch, n)`` or ``(batch, n, units)`` ids to ``(batch, n, width)``."""
-        found = self.table(ids)
-        joined: Tensor = self.join(found.flatten(2))
-        return joined
-
-
-class EmbedInside(nn.Module):
-    """Attention among the units of each piece, and their mean: pieces never see each other."""
-
-    def __init__(self, spec: PieceSpec, width: int, depth: int, heads: int):
-        super().__init__()
-        self.unit = nn.Linear(spec.shape[0], width)
-        self.position = nn.Parameter(torch.randn(math.prod(spec.shape[1:]), width) * 0.02)
-        self.blocks = Blocks(width, depth, heads)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, fragments: Tensor) -> Tensor:
-        """``(batch, n, channels, *size)`` fragments to ``(batch, n, width)``."""
-        batch, n = fragments.shape[:2]
-        x = fragments.flatten(0, 1).flatten(2).transpose(1, 2)
-        x = self.blocks(self.unit(x) + self.position, None)
-        vectors: Tensor = self.norm(x).mean(1)
-        return vectors.view(batch, n, -1)
-
-
-class EmbedConv(nn.Module):
-    """Two convolutions within each piece, halving between, then a linear map to its vector."""
-
-    def __init__(self, spec: PieceSpec, width: int):
-        super().__init__()
-        axes = len(spec.shape) - 1
-        if not 1 <= axes <= 3:
-            raise ValueError(f"body conv: takes fragments of 1 to 3 axes, got {axes}")
-        conv: type[nn.Module] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
-        self.pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[axes - 1]
-        channels = (max(4, width // 4), max(8, width // 2))
-        self.first = conv(spec.shape[0], channels[0], 3, padding=1)
-        self.second = conv(channels[0], channels[1], 3, padding=1)
-        # Halved twice, rounded up.
-        size = [-(-s // 4) for s in spec.shape[1:]]
-        self.join = nn.Linear(channels[1] * math.prod(size), width)
-
-    def forward(self, fragments: Tensor) -> Tensor:
-        """``(batch, n, channels, *size)`` fragments to ``(batch, n, width)``."""
-        batch, n = fragments.shape[:2]
-        x = fragments.flatten(0, 1)
-        for conv in (self.first, self.second):
-            x = functional.relu(conv(x))
-            x = self.pool(x, [min(2, size) for size in x.shape[2:]], ceil_mode=True)
-        vectors: Tensor = self.join(x.flatten(1))
-        return functional.relu(vectors).view(batch, n, -1)
-
-
-class Join(nn.Module):
-    """Pieces to one vector: a few learned weighings, their mean, or side by side.
-
-    The first two take as many parameters however many pieces there are.
-    """
-
-    def __init__(self, merge: str, n: int, width: int):
-        super().__init__()
-        self.merge = merge
-        self.width = {"concat": n * width, "mean": width, "attention": QUERIES * width}[merge]
-        if merge == "attention":
-            self.query = nn.Linear(width, QUERIES)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``(batch, n, width)`` to one vector a sample; ``mask`` tells which pieces are real."""
-        if self.merge == "concat":
-            return x.flatten(1)
-        if self.merge == "mean" and mask is None:
-            return x.mean(1)
-        if self.merge == "mean":
-            assert mask is not None
-            weight = mask.to(x.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
-            return (x * weight[..., None]).sum(1)
-        scores: Tensor = self.query(x).transpose(1, 2)
         if mask is not None:
-            scores = scores.masked_fill(~mask[:, None], -torch.inf)
-        return (scores.softmax(2) @ x).flatten(1)
+            x = x * mask[..., None]
+        answer: Tensor = x + self.layers(x)[0]
+        return answer
 
 
 class Network(nn.Module):
-    """Pieces in, ``outputs`` numbers a sample out; or, causal, one vector a piece."""
+    """Pieces in, ``outputs`` numbers a sample out, or a piece; or, causal, one vector a piece."""
 
     def __init__(
         self,
@@ -191,6 +52,8 @@ class Network(nn.Module):
         embed: nn.Module,
         mix: nn.Module,
         width: int,
+        *,
+        each: bool = False,
     ):
         super().__init__()
         self.spec = spec
@@ -203,11 +66,12 @@ class Network(nn.Module):
         )
         self.mix = mix
         self.norm = nn.LayerNorm(width)
-        self.join = None if outputs is None else Join(spec.merge, spec.n, width)
-        self.head = None if self.join is None else nn.Linear(self.join.width, outputs or 0)
+        self.join = None if outputs is None or each else Join(spec.merge, spec.n, width)
+        joined = width if self.join is None else self.join.width
+        self.head = None if outputs is None else nn.Linear(joined, outputs)
 
     def forward(self, pieces: Tensor) -> Tensor:
-        """Pieces to ``(batch, outputs)``, or ``(batch, n, width)`` where none are asked for."""
+        """Pieces to ``(batch, outputs)``, or ``(batch, n, outputs)``, or ``(batch, n, width)``."""
         mask = None
         if self.spec.padded:
             held = pieces.ne(self.spec.vocabulary or 0)
@@ -217,12 +81,13 @@ class Network(nn.Module):
         x: Tensor = self.embed(pieces.long() if self.spec.vocabulary is not None else pieces)
         if self.position is not None:
             x = x + self.position[: x.shape[1]]
-        mixed = self.mix(x, mask) if isinstance(self.mix, Blocks) else self.mix(x)
+        masked = isinstance(self.mix, (Blocks, Chunker, Recurrent))
+        mixed = self.mix(x, mask) if masked else self.mix(x)
         # Recurrent layers give their state beside the answer.
         x = self.norm(mixed[0] if isinstance(mixed, tuple) else mixed)
-        if self.join is None or self.head is None:
+        if self.head is None:
             return x
-        answer: Tensor = self.head(self.join(x, mask))
+        answer: Tensor = self.head(x if self.join is None else self.join(x, mask))
         return answer
 
 
@@ -244,31 +109,55 @@ class Body:
         if self.kind not in KINDS:
             raise ValueError(f"body: got {self.kind!r}; it takes one of {', '.join(KINDS)}")
 
-    def __call__(self, spec: PieceSpec, outputs: int | None) -> Network:
-        causal = outputs is None
-        if self.kind != "attention" and (spec.vocabulary is not None or len(spec.shape) < 2):
+    def __call__(self, spec: PieceSpec, outputs: int | None) -> nn.Module:
+        self._check(spec)
+        if spec.branches:
+            if outputs is None or self.middle is not None or self.kind != "attention":
+                raise ValueError("fused cuts: take body attention and one answer a sample")
+            blocks = Blocks(self.width, self.depth, self.heads)
+            return FusedNetwork(spec, outputs, self._embed, blocks, self.width)
+        mix = self._mix(spec, causal=outputs is None)
+        return Network(spec, outputs, self._embed(spec), mix, self.width)
+
+    def each(self, spec: PieceSpec, outputs: int) -> nn.Module:
+        """A network that answers for each piece, all pieces in sight."""
+        self._check(spec)
+        if spec.branches:
+            raise ValueError("fused cuts: take one answer a sample, not one a piece")
+        mix = self._mix(spec, causal=False)
+        return Network(spec, outputs, self._embed(spec), mix, self.width, each=True)
+
+    def _check(self, spec: PieceSpec) -> None:
+        if self.kind in GRAPH_KINDS:
+            raise ValueError(f"body {self.kind}: takes a graph of pieces, as the task sensors has")
+        values_only = self.kind in ("inside", "conv")
+        if values_only and (spec.vocabulary is not None or len(spec.shape) < 2):
             raise ValueError(
                 f"body {self.kind}: works inside fragments of values; tokens are single units, "
-                "so compare them with body attention"
+                "so compare them with body attention or recurrent"
             )
-        embed: nn.Module
-        mix: nn.Module = nn.Identity()
+        if spec.chunk and (self.kind != "attention" or self.middle is not None):
+            raise ValueError("learnt chunks: take body attention, which their boundaries are in")
+
+    def _embed(self, spec: PieceSpec) -> nn.Module:
         if self.kind == "inside":
-            embed = EmbedInside(spec, self.width, self.depth, self.heads)
-        elif self.kind == "conv":
-            embed = EmbedConv(spec, self.width)
-        else:
-            embed = (
-                EmbedIds(spec, self.width)
-                if spec.vocabulary is not None
-                else nn.Sequential(nn.Flatten(2), nn.Linear(spec.units, self.width))
-            )
-            mix = (
-                Blocks(self.width, self.depth, self.heads, causal=causal)
-                if self.middle is None
-                else self._copy_of_middle()
-            )
-        return Network(spec, outputs, embed, mix, self.width)
+            return EmbedInside(spec, self.width, self.depth, self.heads)
+        if self.kind == "conv":
+            return EmbedConv(spec, self.width)
+        if spec.vocabulary is not None:
+            return EmbedIds(spec, self.width)
+        return nn.Sequential(nn.Flatten(2), nn.Linear(spec.units, self.width))
+
+    def _mix(self, spec: PieceSpec, *, causal: bool) -> nn.Module:
+        if self.kind in ("bag", "inside", "conv"):
+            return nn.Identity()
+        if self.middle is not None:
+            return self._copy_of_middle()
+        if spec.chunk:
+            return Chunker(self.width, self.depth, self.heads, spec.chunk, causal=causal)
+        if self.kind == "recurrent":
+            return Recurrent(self.width, self.depth, causal=causal)
+        return Blocks(self.width, self.depth, self.heads, causal=causal)
 
     def _copy_of_middle(self) -> nn.Module:
         middle = deepcopy(self.middle)

@@ -13,7 +13,7 @@ import numpy as np
 from tokfrag._files import write_new
 from tokfrag._machine import environment
 from tokfrag.compare.budget import Budget, ladder
-from tokfrag.compare.contracts import Cut, Recipe, Split
+from tokfrag.compare.contracts import AdaptsCuts, Cut, Model, Recipe, Split
 from tokfrag.compare.cuts.names import as_cuts
 from tokfrag.compare.extras import require
 from tokfrag.compare.parts import Parts, in_parts
@@ -22,6 +22,8 @@ from tokfrag.compare.report import Report
 from tokfrag.compare.resuming import digest, finished_runs
 from tokfrag.compare.row import Prices, Row, Run
 from tokfrag.compare.sample import drawn_sample
+from tokfrag.compare.second import best_two, verdict, with_second_body
+from tokfrag.compare.settling import unsettled
 from tokfrag.compare.tasks import as_task
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def compare(
     seeds: int | Sequence[int] = 3,
     recipe: Recipe | None = None,
     threads: int = 1,
+    seeds_at_most: int | None = None,
+    second_model: Any = None,
     device: str | None = None,
     price_per_hour: float | None = None,
     price_per_million_pieces: float | None = None,
@@ -80,8 +84,14 @@ def compare(
     threads
         How many threads the network gets. Networks as small as these gain little from a second
         one.
+    seeds_at_most
+        Where rows are neither told apart from the best nor tied beyond doubt, they and the best get
+        two more trainings at a time, up to so many a row.
+    second_model
+        Another body that the best two rows are trained with at the end: does their order hold?
     device
-        Where networks are trained: only ``"cpu"`` in this version.
+        Where networks are trained: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is
+        one.
     price_per_hour, price_per_million_pieces
         What an hour of this machine and a million pieces cost; give each row a cost. Without
         either, a row's cost is told as the seconds and the pieces of one training.
@@ -110,30 +120,35 @@ def compare(
     import torch
 
     from tokfrag.compare.body import as_model
+    from tokfrag.compare.devices import as_device
     from tokfrag.compare.runner import Setting
 
-    if device not in (None, "cpu"):
-        raise ValueError(f"device: got {device!r}; this version trains on 'cpu'")
+    place = as_device(device)
     if threads < 1:
         raise ValueError(f"threads: got {threads}; it takes 1 or more")
     chosen = as_task(task)
     kinds = as_cuts(chosen.default_cuts() if cuts is None else cuts)
     if not kinds:
         raise ValueError("cuts: got none; give one or more")
+    if isinstance(chosen, AdaptsCuts):
+        kinds = [chosen.adapt(kind) for kind in kinds]
     if budgets is not None and budget is not None:
         raise ValueError("budget: got one beside budgets; give one of the two")
     given = chosen.default_budget() if budget is None else budget
     limit, rungs = ladder(given, budgets)
     drawn = _seeds(seeds)
     how = getattr(chosen, "recipe", Recipe()) if recipe is None else recipe
-    body = as_model(model, how.width)
+    if seeds_at_most is not None and seeds_at_most < len(drawn):
+        raise ValueError(f"seeds_at_most: got {seeds_at_most}, below the {len(drawn)} seeds")
+    body = as_model(getattr(chosen, "body", None) if model is None else model, how.width)
+    second = None if second_model is None else as_model(second_model, how.width)
     prices = Prices(price_per_hour, price_per_million_pieces)
     split, problem = chosen.split(), chosen.problem()
     key = digest(chosen, limit, rungs, how, model, threads, split)
     metric = problem.metric
     parts = _thinned(in_parts(split))
     session = _Session(
-        Setting(parts, problem, body, how, limit, rungs),
+        Setting(parts, problem, body, how, limit, rungs, place),
         rows={cut.name: Row(cut.name, metric, prices=prices) for cut in kinds},
         baselines=[
             Row(n, metric, baseline=s)
@@ -159,7 +174,12 @@ def compare(
     torch.set_num_threads(threads)
     try:
         with Progress(len(kinds), len(drawn), enabled=progress) as bar:
-            session.train(session.prepare(kinds, bar), bar)
+            prepared = session.prepare(kinds, bar)
+            session.train(prepared, bar, drawn)
+            if seeds_at_most is not None:
+                session.settle(prepared, bar, seeds_at_most)
+            if second is not None:
+                session.try_body(kinds, bar, second, _body_name(second_model))
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -202,7 +222,7 @@ class _Session:
                 facts=ready.facts,
                 floors=ready.floors,
                 honesty=ready.honesty,
-                notes=(*ready.facts.notes, *((note,) if note else ())),
+                notes=(*ready.facts.notes, *ready.notes, *((note,) if note else ())),
             )
         if not prepared:
             name, row = next(iter(self.rows.items()))
@@ -210,18 +230,19 @@ class _Session:
         self.blank = replace(self.blank, samples={n: p for n, p in pictures.items() if p})
         return prepared
 
-    def train(self, prepared: dict[str, Prepared], bar: Progress) -> None:
+    def train(self, prepared: dict[str, Prepared], bar: Progress, seeds: Sequence[int]) -> None:
         """Train each cut with each seed, but for those that an earlier comparison has finished."""
         import tokfrag.compare.runner as runner
 
         for name, ready in prepared.items():
-            missing = [s for s in self.blank.seeds if (name, s) not in self.done]
+            missing = [s for s in seeds if (name, s) not in self.done]
             known = [run.rate for (n, _), (run, _) in self.done.items() if n == name]
+            known += [run.rate for run in self.rows[name].runs if run.rungs]
             rate = known[0] if known else self.setting.recipe.rate
             if missing and not known:
                 bar.tuning(name)
                 rate = runner.tune(ready, self.setting, lambda _: None)
-            for seed in self.blank.seeds:
+            for seed in seeds:
                 if (name, seed) in self.done:
                     run, weights = self.done[name, seed]
                 else:
@@ -236,6 +257,43 @@ class _Session:
                 )
                 self._save()
 
+    def settle(self, prepared: dict[str, Prepared], bar: Progress, at_most: int) -> None:
+        """Add seeds, two at a time, to the best and to rows that they would tell apart from it."""
+        last = max(self.blank.seeds)
+        while True:
+            rows = unsettled(self.report())
+            names = [row.name for row in rows if len(row.runs) + 2 <= at_most]
+            if len(names) < 2:
+                break
+            more = (last + 1, last + 2)
+            last += 2
+            self.train({name: prepared[name] for name in names}, bar, more)
+            self.blank = replace(self.blank, seeds=(*self.blank.seeds, *more))
+
+    def try_body(self, cuts: Sequence[Cut], bar: Progress, body: Model, name: str) -> None:
+        """Train the best two rows with another body, and say whether their order holds."""
+        names = best_two(self.report())
+        if len(names) < 2:
+            return
+        inner = _Session(
+            replace(self.setting, model=body),
+            rows={n: replace(self.rows[n], runs=(), weights=()) for n in names},
+            baselines=[],
+            blank=self.blank,
+            state=None,
+        )
+
+        def build(cut_name: str) -> Row:
+            ready = inner.prepare([cut for cut in cuts if cut.name == cut_name], bar)
+            inner.train(ready, bar, self.blank.seeds)
+            return inner.rows[cut_name]
+
+        first = [self.rows[n] for n in names]
+        again = [with_second_body(name, inner.setting, r, self.blank.seeds, build) for r in first]
+        said = verdict(first, again, name)
+        self.blank = replace(self.blank, second=tuple(again), remarks=(*self.blank.remarks, said))
+        self._save()
+
     def report(self) -> Report:
         """The rows so far, and the baselines."""
         return replace(self.blank, rows=(*self.rows.values(), *self.baselines))
@@ -244,6 +302,11 @@ class _Session:
         if self.state is not None:
             text = json.dumps(self.report().to_dict(), indent=1, allow_nan=False)
             write_new(self.state, (text + "\n").encode(), force=True)
+
+
+def _body_name(model: Any) -> str:
+    name = model if isinstance(model, str) else getattr(model, "kind", None)
+    return str(name) if name is not None else type(model).__name__
 
 
 def _thinned(parts: Parts) -> Parts:

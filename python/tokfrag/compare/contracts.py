@@ -37,6 +37,9 @@ class Samples:
     groups : (samples,) integer array, optional
         Samples of one group are not independent (windows that overlap, clips of one person), so
         intervals draw them together; each sample is its own group when left out.
+    longest
+        Bytes of the longest text in any part, for which cuts keep room; that of the part to learn
+        from where it is 0.
 
     Examples
     --------
@@ -50,6 +53,7 @@ class Samples:
     x: Any
     y: Any = None
     groups: NDArray[np.int64] | None = None
+    longest: int = 0
 
     def __len__(self) -> int:
         return len(self.x)
@@ -72,6 +76,7 @@ class Samples:
             x,
             None if self.y is None else self.y[index],
             None if self.groups is None else self.groups[index],
+            self.longest,
         )
 
     @property
@@ -109,7 +114,9 @@ class PieceSpec:
     ``n`` pieces, each of ``shape``: ``()`` for a token, ``(units,)`` for a window of tokens,
     ``(channels, *size)`` for a fragment of values. ``vocabulary`` is None for values; else ids lie
     below it and the id ``vocabulary`` itself means "nothing here". ``fresh`` is how many of a
-    piece's units no earlier piece of the same sample holds, for windows over a sequence.
+    piece's units no earlier piece of the same sample holds, for windows over a sequence. Where
+    ``chunk`` is above 1, the network itself joins pieces, about so many at a time. ``branches`` are
+    the shapes of several cuts whose pieces stand in one row of numbers, one after the other.
     """
 
     n: int
@@ -118,6 +125,8 @@ class PieceSpec:
     merge: str = "concat"
     fresh: int = 1
     padded: bool = False
+    chunk: int = 0
+    branches: tuple[PieceSpec, ...] = ()
 
     @property
     def units(self) -> int:
@@ -163,7 +172,9 @@ class FittedCut:
     by piece, ``whole(x)`` is the input as the network sees it, uncut, and ``borders`` marks the
     positions next to the edge of a piece. ``decode(pieces)`` gives back the bytes that a text's
     real pieces stand for; a cut of text without it cannot be shown to lose nothing. ``boxes`` are
-    the pieces' first and last places along each axis, to be drawn.
+    the pieces' first and last places along each axis, to be drawn; ``boxes_of(sample)`` tells them
+    where they differ from sample to sample. ``given(x)`` counts the first
+    pieces of each sample that a network is shown and not asked for.
     """
 
     spec: PieceSpec
@@ -176,6 +187,8 @@ class FittedCut:
     borders: NDArray[np.bool_] | None = None
     decode: Callable[[NDArray[Any]], bytes] | None = None
     boxes: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    boxes_of: Callable[[NDArray[Any]], tuple[tuple[tuple[int, int], ...], ...]] | None = None
+    given: Callable[[Any], NDArray[np.int64]] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -283,6 +296,36 @@ class HasItems(Protocol):
 
         Parts are the same for every cut: they are of the data, not of the pieces.
         """
+
+
+@runtime_checkable
+class HasMore(Protocol):
+    """A problem with measures beside its score, such as RMSE beside MAE."""
+
+    def more(self, outputs: Tensor, samples: Samples, fitted: FittedCut) -> Mapping[str, float]:
+        """Their names, and what the answers reach in them."""
+
+
+@runtime_checkable
+class AsksPieces(Protocol):
+    """A problem whose targets follow the pieces, so that batches can be trimmed."""
+
+    def targets_per_piece(self, spec: PieceSpec) -> int:
+        """How many targets each piece has."""
+
+    def lengths(self, pieces: Pieces) -> NDArray[np.int64]:
+        """Pieces of each item."""
+
+    def weight(self, output: Tensor, target: Tensor) -> float:
+        """How many targets of a batch are asked for: what its mean loss is a mean over."""
+
+
+@runtime_checkable
+class AdaptsCuts(Protocol):
+    """A task that every cut must be prepared for, such as samples of two parts."""
+
+    def adapt(self, cut: Cut) -> Cut:
+        """The cut as this task needs it, under the same name."""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,18 @@ class SeesTheFutureError(ValueError):
 
 
 def probe_network(
-    network: nn.Module, inputs: Tensor, *, causal: bool, vocabulary: int | None
+    network: nn.Module,
+    inputs: Tensor,
+    *,
+    causal: bool,
+    vocabulary: int | None,
+    carries_ids: bool = False,
 ) -> None:
     """Change what an answer must not depend on, and see that it does not change.
 
     The last pieces of a text, for all answers up to that which tells the first of them; another
-    sample of the batch, for all.
+    sample of the batch, for all. ``carries_ids`` says that numbers stand for ids too, so that only
+    real samples are shown.
 
     Raises
     ------
@@ -42,7 +48,7 @@ def probe_network(
             before = network(x)
             for mine, changed in ((0, 1), (1, 0)):
                 other = x.clone()
-                other[changed] = _changed(x[changed], vocabulary)
+                other[changed] = x[mine] if carries_ids else _changed(x[changed], vocabulary)
                 if not _alike(before[mine], network(other)[mine]):
                     raise SeesTheFutureError(
                         "model: its answer to one sample changes with another sample of the batch "
@@ -77,8 +83,10 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     return bool(torch.allclose(one, other, rtol=1e-3, atol=1e-4 * max(1.0, size)))
 
 
-def free_memory() -> float | None:
-    """Bytes that this process may still take: of the machine's, and of its own limit."""
+def free_memory(device: torch.device | None = None) -> float | None:
+    """Bytes that may still be taken: of a GPU's memory, or of the machine's and the process's."""
+    if device is not None and device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
     found: list[float] = []
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
@@ -96,27 +104,35 @@ def free_memory() -> float | None:
     return min(found, default=None) if found else None
 
 
-def check_memory(peak: float, items: int) -> None:
-    """Refuse a training step that would not fit, before it is tried.
+def fitting_items(peak: float, items: int, device: torch.device | None = None) -> int:
+    """How many items of a batch may go through the network at once; all of them where they fit.
 
     Parameters
     ----------
     peak
-        Bytes that the step is predicted to hold at its peak.
+        Bytes that a step on all of them is predicted to hold at its peak.
     items
-        Items in its batch.
+        Items in the batch.
+    device
+        Where the step is made; on the processor if not given.
+
+    Returns
+    -------
+    int
+        At least 1.
 
     Raises
     ------
     MemoryError
-        With the prediction, what is free, and the batch that would fit.
+        Where not even one item would fit, with the prediction and what is free.
     """
-    free = free_memory()
+    free = free_memory(device)
     if free is None or peak <= free * _MEMORY_SHARE:
-        return
+        return items
     fits = int(items * free * _MEMORY_SHARE / peak)
-    cure = f"a batch of {fits} would fit (batch={fits})" if fits else "no batch would fit"
+    if fits:
+        return fits
     raise MemoryError(
-        f"memory: a training step takes {peak / 1e9:.1f} GB at its peak, {free / 1e9:.1f} GB are "
-        f"free; {cure}"
+        f"memory: a training step on one item takes {peak / items / 1e9:.1f} GB at its peak, "
+        f"{free / 1e9:.1f} GB are free; a smaller --width, or a coarser cut, takes less"
     )

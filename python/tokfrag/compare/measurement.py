@@ -15,9 +15,10 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from tokfrag.compare.batches import Part
-from tokfrag.compare.body import Join, Network
+from tokfrag.compare.body import Network
 from tokfrag.compare.contracts import FittedCut, HasSeams, Problem, Recipe, Split
 from tokfrag.compare.facts import StepCost
+from tokfrag.compare.layers import Join
 from tokfrag.compare.prediction import predict_step
 from tokfrag.compare.step import training_step
 
@@ -58,16 +59,21 @@ class StepFlops:
     """FLOPs of a training step by the length that its batch is trimmed to.
 
     Torch's counter is asked at three lengths; between them the cost is the parabola through these,
-    which is exact for networks whose cost is at most quadratic in the number of pieces.
+    which is exact for networks whose cost is at most quadratic in the number of pieces. A step is
+    ``times`` that of ``items`` items.
     """
 
-    def __init__(self, network: nn.Module, problem: Problem, part: Part, items: int):
+    def __init__(
+        self, network: nn.Module, problem: Problem, part: Part, items: int, times: float = 1.0
+    ):
         longest = part.longest
         ask = {longest, max(1, longest // 2), max(1, longest // 4)} if part.ragged else {longest}
         if longest > 2 and part.ragged and len(ask) < 3:
             ask |= {2, 3}
         self._at = sorted(ask)
-        self._flops = [count_flops(network, problem, *part.first(items, n)) for n in self._at]
+        self._flops = [
+            times * count_flops(network, problem, *part.first(items, n)) for n in self._at
+        ]
 
     def at(self, length: int) -> float:
         """FLOPs of a step on a batch of this length."""
@@ -137,7 +143,7 @@ def merge_seconds(network: nn.Module, n: int, items: int) -> tuple[float, int]:
     # Side by side is how the pieces lie already.
     if not isinstance(network, Network) or not isinstance(join, Join) or join.merge == "concat":
         return 0.0, 0
-    x = torch.randn(items, n, network.norm.normalized_shape[0])
+    x = torch.randn(items, n, network.norm.normalized_shape[0], device=network.norm.weight.device)
     best = math.inf
     with torch.no_grad():
         for _ in range(3):

@@ -48,9 +48,12 @@ class Metric:
 
 ACCURACY = Metric("accuracy", True, "%", 100.0, 1)
 MSE = Metric("MSE", False)
+MAE = Metric("MAE", False)
 BITS_PER_BYTE = Metric("bits per byte", False)
+ENTITY_F1 = Metric("entity F1", True, "%", 100.0, 1)
+HITS = Metric("hits in the first ten", True, "%", 100.0, 1)
 
-_SHIPPED = (ACCURACY, MSE, BITS_PER_BYTE)
+_SHIPPED = (ACCURACY, MSE, MAE, BITS_PER_BYTE, ENTITY_F1, HITS)
 
 
 def metric_named(name: str, higher_is_better: bool) -> Metric:

@@ -22,6 +22,8 @@ from tokfrag.compare.table import percent_text
 
 #: Predictions further off than this are called out.
 _TOLERANCE = 0.2
+#: A smaller share of what a cut did not know is not spoken of.
+_NEARLY_NONE = 5e-5
 #: A training that got less than this of the processor's time was not alone.
 _BUSY = 0.8
 
@@ -30,7 +32,8 @@ _BUSY = 0.8
 class Outcome:
     """Rows of one comparison, and what is needed to judge and repeat it.
 
-    ``budgets`` are the rungs of the ladder, rising; ``samples`` shows how each cut cuts one sample.
+    ``budgets`` are the rungs of the ladder, rising; ``samples`` shows how each cut cuts one sample;
+    ``second`` are the best two rows trained again with another body.
 
     Examples
     --------
@@ -59,6 +62,7 @@ class Outcome:
     command: str = ""
     key: str = ""
     interrupted: bool = False
+    second: tuple[Row, ...] = ()
 
     @property
     def title(self) -> str:
@@ -203,6 +207,7 @@ class Outcome:
         found = [self.headline, *self._cheapest(), *self._crossings(), *self._baseline_note()]
         for row in self.cuts:
             found += _row_notes(row, self.metric)
+        found += self._more()
         found += self.remarks
         if self.ranked and len(self.seeds) == 1:
             found.append("one seed: how much trainings differ by luck is in no interval here")
@@ -210,6 +215,15 @@ class Outcome:
         if self.interrupted:
             found.append("interrupted: rows hold what had finished")
         return found
+
+    def _more(self) -> list[str]:
+        """The problem's other measures, one a line."""
+        told = {row.name: row.more for row in self.cuts if row.more}
+        names = dict.fromkeys(name for more in told.values() for name in more)
+        return [
+            f"{name}: " + ", ".join(f"{row} {more[name]:.3f}" for row, more in told.items())
+            for name in names
+        ]
 
     def _cheapest(self) -> list[str]:
         ties = self.ties()
@@ -305,6 +319,7 @@ class Outcome:
             "rows": rows,
             "notes": self.notes,
             "remarks": list(self.remarks),
+            "second": [row.to_dict() for row in self.second],
             "samples": {name: picture.to_dict() for name, picture in self.samples.items()},
             "environment": dict(self.environment),
             "command": self.command,
@@ -367,7 +382,7 @@ def _row_notes(row: Row, metric: Metric) -> list[str]:
     if facts.coverage < 1:
         lost = percent_text(1 - facts.coverage, 2)
         found.append(f"{row.name}: loses data, {lost} % of the positions lie in no piece")
-    if facts.unknown:
+    if facts.unknown and facts.unknown >= _NEARLY_NONE:
         share = percent_text(facts.unknown, 2)
         found.append(f"{row.name}: {share} % of the judging part lies outside what it learnt")
     # Memory foretold too high does no harm; too low, and the gate lets pass what will not fit.

@@ -18,8 +18,9 @@ import math
 
 from torch import Tensor, nn
 
-from tokfrag.compare.body import QUERIES, Blocks, EmbedConv, EmbedIds, EmbedInside, Network
+from tokfrag.compare.body import Network
 from tokfrag.compare.facts import Prediction
+from tokfrag.compare.layers import QUERIES, Blocks, EmbedConv, EmbedIds, EmbedInside
 from tokfrag.compare.problems import DenseNetwork, NextPiece
 
 
@@ -71,7 +72,8 @@ def _attention(network: Network, inputs: Tensor) -> tuple[float, str]:
         length = math.prod(inputs.shape[3:])
         depth = network.embed.blocks.depth
         return n * depth * 12.0 * length**2 * width, "attention inside pieces"
-    return 0.0, "convolution inside pieces"
+    conv = isinstance(network.embed, EmbedConv)
+    return 0.0, "convolution inside pieces" if conv else "pieces by themselves"
 
 
 def _dense(network: DenseNetwork, inputs: Tensor) -> tuple[float, float]:
@@ -114,12 +116,13 @@ def _network(network: Network, inputs: Tensor) -> tuple[float, float]:
         more = _blocks(network.mix, n, width)
         flops, numbers = flops + more[0], numbers + more[1]
     numbers += n * width
-    if network.join is not None and network.head is not None:
-        if network.join.merge == "attention":
+    if network.head is not None:
+        answers = 1 if network.join is not None else n
+        if network.join is not None and network.join.merge == "attention":
             flops += 3 * QUERIES * (2 * n * width + 2 * n * width)
             numbers += 2 * QUERIES * n
-        flops += 3 * 2 * network.join.width * network.head.out_features
-        numbers += network.join.width + 3 * network.head.out_features
+        flops += 3 * 2 * answers * network.head.in_features * network.head.out_features
+        numbers += answers * (network.head.in_features + 3 * network.head.out_features)
     return flops, numbers
 
 

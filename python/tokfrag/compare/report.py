@@ -73,6 +73,9 @@ class Report(Outcome):
                 command=held["command"],
                 key=held["key"],
                 interrupted=held["interrupted"],
+                second=tuple(
+                    Row.of(row, metric, prices or Prices()) for row in held.get("second", ())
+                ),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: is no report of a comparison: {error}") from None

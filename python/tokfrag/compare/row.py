@@ -96,6 +96,7 @@ class Run:
     rate: float = 0.0
     predict_seconds: float = 0.0
     seam_error: float | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
 
     @classmethod
@@ -336,6 +337,12 @@ class Row:
         """Accuracy that borders cost, next to them; None where nothing is merged."""
         errors = [run.seam_error for run in self.runs if run.seam_error is not None]
         return self._mean(errors) if errors else None
+
+    @property
+    def more(self) -> dict[str, float]:
+        """What the whole trainings reach in the problem's other measures, the mean over seeds."""
+        names = self.finished[0].more if self.finished else {}
+        return {n: self._mean([run.more.get(n, math.nan) for run in self.finished]) for n in names}
 
     @property
     def cut_share(self) -> float:

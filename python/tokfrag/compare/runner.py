@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from tokfrag.compare.batches import Part
 from tokfrag.compare.body import Network
@@ -21,6 +21,7 @@ from tokfrag.compare.contracts import (
     Floor,
     HasFloors,
     HasItems,
+    HasMore,
     HasSeams,
     Model,
     Pieces,
@@ -30,7 +31,8 @@ from tokfrag.compare.contracts import (
     Split,
 )
 from tokfrag.compare.facts import CutFacts, StepCost
-from tokfrag.compare.gate import check_memory, probe_network
+from tokfrag.compare.fusion import FusedNetwork
+from tokfrag.compare.gate import fitting_items, probe_network
 from tokfrag.compare.measurement import (
     StepFlops,
     measure_items,
@@ -71,6 +73,8 @@ class Prepared:
     floors: tuple[Floor, ...]
     honesty: Honesty
     lost_bits: NDArray[np.float64]
+    micro: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,15 @@ class Setting:
     recipe: Recipe
     budget: Budget
     rungs: Sequence[float]
+    device: torch.device
+
+    def network(self, fitted: FittedCut) -> nn.Module:
+        """A fresh network for a cut's pieces, where it is to be trained."""
+        return self.problem.network(fitted.spec, self.model).to(self.device)
+
+    def part(self, pieces: Pieces, samples: Samples, fitted: FittedCut) -> Part:
+        """The items of a part, where they are to be learnt from."""
+        return Part.of(self.problem, pieces, samples, fitted).to(self.device)
 
     @property
     def causal(self) -> bool:
@@ -108,16 +121,16 @@ def prepare(cut: Cut, setting: Setting) -> Prepared:
     cut_seconds = perf_counter() - begin
     judged = fitted.cut(parts.judge.x)
     honesty, lost_bits = _honesty(judged, fitted, setting)
-    learn = Part.of(problem, pieces, parts.learn, fitted)
-    judge = Part.of(problem, judged, parts.judge, fitted)
+    learn = setting.part(pieces, parts.learn, fitted)
+    judge = setting.part(judged, parts.judge, fitted)
     torch.manual_seed(0)
-    network = problem.network(fitted.spec, setting.model)
+    network = setting.network(fitted)
     # A batch is as much data for every cut, whether an item is a sample or a window of one.
     per_sample = len(learn) / len(parts.learn)
     batch = min(len(learn), max(1, round(setting.recipe.batch * per_sample)))
-    check_memory(_peak(network, problem, learn, batch), batch)
-    probe_network(network, judge.inputs, causal=setting.causal, vocabulary=fitted.spec.vocabulary)
-    step = measure_step(network, problem, learn, batch, setting.recipe)
+    at_once = fitting_items(_peak(network, problem, learn, batch), batch, setting.device)
+    _probe(network, judge, fitted, setting)
+    step = measure_step(network, problem, learn, at_once, setting.recipe)
     if isinstance(problem, HasSeams):
         split = Split(parts.learn, parts.judge)
         merge_time, merge_bytes = merge_arrays_seconds(problem, network, learn, split, fitted)
@@ -144,15 +157,19 @@ def prepare(cut: Cut, setting: Setting) -> Prepared:
     return Prepared(
         fitted,
         learn,
-        Part.of(problem, fitted.cut(parts.choose.x), parts.choose, fitted),
+        setting.part(fitted.cut(parts.choose.x), parts.choose, fitted),
         judge,
         batch,
         facts,
         step,
-        StepFlops(network, problem, learn, batch),
+        StepFlops(network, problem, learn, at_once, batch / at_once),
         floors,
         honesty,
         lost_bits,
+        at_once if at_once < batch else None,
+        (f"memory is short: {at_once} of {batch} items at once, gradients added up",)
+        if at_once < batch
+        else (),
     )
 
 
@@ -177,6 +194,16 @@ def _honesty(
     )
 
 
+def _probe(network: nn.Module, judge: Part, fitted: FittedCut, setting: Setting) -> None:
+    probe_network(
+        network,
+        judge.inputs,
+        causal=setting.causal,
+        vocabulary=fitted.spec.vocabulary,
+        carries_ids=bool(fitted.spec.branches),
+    )
+
+
 def _peak(network: nn.Module, problem: Problem, part: Part, items: int) -> float:
     """Bytes that a training step will hold: by formula, or from steps on one and two items."""
     x, _ = part.first(1, part.longest)
@@ -194,6 +221,9 @@ def embedding_parameters(network: nn.Module) -> int:
     if isinstance(body, Network):
         found += sum(p.numel() for p in body.embed.parameters())
         found += 0 if body.position is None else body.position.numel()
+    elif isinstance(body, FusedNetwork):
+        found += sum(p.numel() for p in body.embeds.parameters())
+        found += body.position.numel() + body.mark.numel()
     else:
         found += sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Embedding))
     if isinstance(network, NextPiece):
@@ -257,7 +287,7 @@ def tune(prepared: Prepared, setting: Setting, on_progress: Callable[[float], No
         if budget.kind == "steps":
             budget = replace(budget, amount=float(max(1, round(budget.amount))))
         torch.manual_seed(0)
-        network = setting.problem.network(prepared.fitted.spec, setting.model)
+        network = setting.network(prepared.fitted)
         legs = climb(
             network,
             setting.problem,
@@ -268,6 +298,7 @@ def tune(prepared: Prepared, setting: Setting, on_progress: Callable[[float], No
             batch=prepared.batch,
             seed=0,
             flops=prepared.flops,
+            micro=prepared.micro,
             on_progress=on_progress,
         )
         try:
@@ -285,8 +316,14 @@ def _expected_steps(prepared: Prepared, budget: Budget) -> float:
     length = prepared.learn.longest
     if prepared.learn.lengths is not None:
         length = int(prepared.learn.lengths.double().mean())
-    cost = {"seconds": prepared.step.seconds, "flops": prepared.flops.at(length), "steps": 1.0}
+    seconds = prepared.step.seconds * prepared.batch / prepared.step.items
+    cost = {"seconds": seconds, "flops": prepared.flops.at(length), "steps": 1.0}
     return budget.amount / cost[budget.kind]
+
+
+def _outputs(network: nn.Module, part: Part, prepared: Prepared, setting: Setting) -> Tensor:
+    items = prepared.micro or prepared.batch * 4
+    return outputs_of(network, setting.problem, part, max(1, min(128, items)))
 
 
 def _judge(
@@ -294,7 +331,7 @@ def _judge(
 ) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
     """The score on a part; and part by part, with weights, where the problem tells."""
     problem = setting.problem
-    outputs = outputs_of(network, problem, part, max(1, min(128, prepared.batch * 4)))
+    outputs = _outputs(network, part, prepared, setting)
     score = problem.score(outputs, samples, prepared.fitted)
     if not isinstance(problem, HasItems):
         return score, (), ()
@@ -321,9 +358,10 @@ def run_seed(
     rungs: list[Rung] = []
     weights: tuple[float, ...] = ()
     seam_error, predict_seconds = None, 0.0
+    more: Mapping[str, float] = {}
     problem, budget, parts = setting.problem, setting.budget, setting.parts
     try:
-        network = problem.network(prepared.fitted.spec, setting.model)
+        network = setting.network(prepared.fitted)
         for share, trained, spent in climb(
             network,
             problem,
@@ -334,6 +372,7 @@ def run_seed(
             batch=prepared.batch,
             seed=seed,
             flops=prepared.flops,
+            micro=prepared.micro,
             spent_seconds=prepared.facts.cut_seconds if budget.kind == "seconds" else 0.0,
             on_progress=on_progress,
         ):
@@ -358,18 +397,16 @@ def run_seed(
                 )
             )
         # A module may hide behind weights that begin at zero: what was trained is probed too.
-        probe_network(
-            trained,
-            prepared.judge.inputs,
-            causal=setting.causal,
-            vocabulary=prepared.fitted.spec.vocabulary,
-        )
+        _probe(trained, prepared.judge, prepared.fitted, setting)
+        if isinstance(problem, HasMore):
+            outputs = _outputs(trained, prepared.judge, prepared, setting)
+            more = problem.more(outputs, parts.judge, prepared.fitted)
         if isinstance(problem, HasSeams):
             outputs = outputs_of(trained, problem, prepared.judge)
             seam_error = problem.seam_error(trained, outputs, parts.judge, prepared.fitted)
     except FAILURES as error:
         return Run(seed, failure=reason_of(error)), weights
-    return Run(seed, tuple(rungs), rate, predict_seconds, seam_error), weights
+    return Run(seed, tuple(rungs), rate, predict_seconds, seam_error, dict(more)), weights
 
 
 def _charged(

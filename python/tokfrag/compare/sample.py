@@ -67,6 +67,8 @@ def _array(fitted: FittedCut, judge: Samples) -> SamplePicture | None:
     x = np.asarray(judge.x[0], np.float32)[0]
     count = fitted.spec.n
     boxes = fitted.boxes or ()
+    if fitted.boxes_of is not None:
+        boxes = fitted.boxes_of(np.asarray(judge.x[0]))
     # Of more than two axes the middle slices are drawn, with the pieces that touch them.
     while x.ndim > 2:
         middle = x.shape[0] // 2

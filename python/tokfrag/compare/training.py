@@ -71,6 +71,7 @@ def climb(
     seed: int,
     flops: StepFlops,
     spent_seconds: float = 0.0,
+    micro: int | None = None,
     on_progress: Callable[[float], None],
 ) -> Iterator[tuple[float, nn.Module, Spent]]:
     """Train, and give the network as it is at each rung with what it used.
@@ -85,6 +86,8 @@ def climb(
         What a step costs, by length.
     spent_seconds
         Seconds that cutting took; they count where the budget is in seconds.
+    micro
+        Items that go through the network at once; all of a batch where it is None.
 
     Yields
     ------
@@ -102,7 +105,7 @@ def climb(
     network.train()
     trunk = Trainee(network, optimiser, Spent(seconds=spent_seconds))
     batch = min(batch, len(part))
-    run = _Run(problem, part, budget, recipe, batch, flops, rungs[0], on_progress)
+    run = _Run(problem, part, budget, recipe, batch, flops, rungs[0], micro, on_progress)
     order = part.passes(batch, np.random.default_rng(seed))
     for number, rung in enumerate(rungs):
         run.advance(trunk, order, rung * (1 - _DECAY), None)
@@ -131,6 +134,7 @@ class _Run:
     batch: int
     flops: StepFlops
     first_rung: float
+    micro: int | None
     on_progress: Callable[[float], None]
 
     def advance(
@@ -158,7 +162,9 @@ class _Run:
             for group in trainee.optimiser.param_groups:
                 group["lr"] = self.recipe.rate * min(1.0, factor)
             begin, cpu_begin = perf_counter(), process_time()
-            loss = training_step(trainee.network, self.problem, trainee.optimiser, x, y)
+            loss = training_step(
+                trainee.network, self.problem, trainee.optimiser, x, y, micro=self.micro
+            )
             steps = spent.steps + 1
             if not math.isfinite(loss):
                 raise TrainingFailedError(f"the loss became {loss} at step {steps}")

@@ -10,8 +10,16 @@ from typing import Any
 
 from tokfrag.compare.contracts import Cut, check_merge
 from tokfrag.compare.cuts.arrays import Patches, Quantised
+from tokfrag.compare.cuts.fused import Fused
+from tokfrag.compare.cuts.items import Items
+from tokfrag.compare.cuts.learned import LearnedChunks
+from tokfrag.compare.cuts.molecules import AtomFragments, SmilesTokens
+from tokfrag.compare.cuts.quad import QuadPatches
+from tokfrag.compare.cuts.sounds import MelFrames, MuLaw
+from tokfrag.compare.cuts.surprise import EntropyPatches
 from tokfrag.compare.cuts.texts import Bpe, ByteWindows, Characters, RawBytes, WordPieces
 from tokfrag.compare.cuts.tokenizers import TokenizerCut, TokenizerFile, is_tokenizer_file
+from tokfrag.compare.cuts.words import WithPairs, Words
 
 _FORM = re.compile(
     r"(?P<name>[a-z]+)(?::(?P<args>[^+@]*))?(?P<flags>(?:\+[a-z]+)*)(?:@(?P<merge>[a-z]+))?"
@@ -28,6 +36,16 @@ _READERS: dict[str, Callable[[str, Sequence[str], str | None], Cut]] = {
     "bpe": Bpe.read,
     "wordpiece": WordPieces.read,
     "window": ByteWindows.read,
+    "words": Words.read,
+    "entropy": EntropyPatches.read,
+    "hnet": LearnedChunks.read,
+    "quad": QuadPatches.read,
+    "mulaw": MuLaw.read,
+    "mel": MelFrames.read,
+    "items": Items.read,
+    "hashes": Items.read_hashes,
+    "smiles": SmilesTokens.read,
+    "atoms": AtomFragments.read,
 }
 
 
@@ -38,10 +56,14 @@ def parse_cut(text: str) -> Cut:
     ``patch:10/5``, ``patch:2x8x8/1x4x4``: fragments of a size, with a stride after the slash;
     ``+drop``, ``+shift`` or ``+pad`` at the edge, ``+diff`` adds the change along the first axis,
     ``+hann``, ``+gaussian`` or ``+triangular`` weigh fragments where they are merged. ``whole``:
-    one fragment. ``bytes``, ``chars``, ``bpe:512``, ``wordpiece:vocab.txt``: text. ``window:8/4``:
-    fragments of text, 8 bytes long, 4 new ones each. ``tokenizer.json``, ``x.tiktoken``,
-    ``hf:FOLDER``: a tokenizer on disk. ``@concat``, ``@mean``, ``@attention``: how the network
-    joins the pieces.
+    one fragment; ``quad:4/16``: from 4 wide where samples vary to 16 where they do not. ``bytes``,
+    ``chars``, ``words:4096``, ``bpe:512``, ``wordpiece:vocab.txt``: text; ``+pairs`` shows pairs of
+    neighbours too. ``window:8/4``: fragments of text, 8 bytes long, 4 new ones each; ``entropy:4``:
+    patches that begin where a small byte model is surprised; ``hnet:4``: chunks that the network
+    learns to make. ``tokenizer.json``, ``x.tiktoken``, ``hf:FOLDER``: a tokenizer on disk.
+    ``mulaw:256/20``, ``mel:40``: sounds. ``items``, ``items:4/2``, ``hashes:64``: histories.
+    ``smiles``, ``atoms:1``: molecules. ``one++other``: both in one network. ``@concat``, ``@mean``,
+    ``@attention``: how the network joins the pieces.
 
     Parameters
     ----------
@@ -64,6 +86,10 @@ def parse_cut(text: str) -> Cut:
     'patch:4/2@mean'
     """
     text = text.strip()
+    if "++" in text:
+        return Fused(tuple(parse_cut(part) for part in text.split("++")))
+    if "+pairs" in text:
+        return WithPairs(parse_cut(text.replace("+pairs", "", 1)))
     if is_tokenizer_file(text):
         return TokenizerFile.read(text)
     match = _FORM.fullmatch(text)

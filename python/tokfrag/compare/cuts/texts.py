@@ -451,7 +451,7 @@ class ByteWindows:
         ValueError
             For arrays, which are no text.
         """
-        longest = max(map(len, check_texts(train, self.name)))
+        longest = max(train.longest, *map(len, check_texts(train, self.name)))
         n = -(-longest // self.stride)
         before = self.size - self.stride
         extent = before + n * self.stride

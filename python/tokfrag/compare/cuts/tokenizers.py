@@ -43,7 +43,9 @@ def fit_ids(
     """Fit what every tokenizer shares: room for the longest sample, rows filled up."""
     longest = max(1, max(len(row) for row in encode(train.x)))
     # A tokenizer seldom makes more pieces than there are bytes; where it does, the gate says so.
-    room = longest if merge == "concat" else max(longest, max(map(len, train.x)))
+    room = longest
+    if merge != "concat":
+        room = max(longest, train.longest, *map(len, train.x))
 
     def cut(texts: Sequence[bytes]) -> Pieces:
         rows = encode(texts)

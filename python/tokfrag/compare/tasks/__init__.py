@@ -10,25 +10,37 @@ from typing import Any
 from tokfrag.compare.contracts import Task
 from tokfrag.compare.tasks.arrays import ArrayTask
 from tokfrag.compare.tasks.digits import DigitsTask
+from tokfrag.compare.tasks.items import ItemsTask
+from tokfrag.compare.tasks.labels import LabelsTask
+from tokfrag.compare.tasks.molecules import MoleculesTask
 from tokfrag.compare.tasks.motion import MotionTask
+from tokfrag.compare.tasks.pairs import PairsTask
+from tokfrag.compare.tasks.pictures import PicturesTask
+from tokfrag.compare.tasks.recordings import ArraysTask
+from tokfrag.compare.tasks.sensors import SensorsTask
 from tokfrag.compare.tasks.series import SeriesTask
+from tokfrag.compare.tasks.sounds import SoundsTask
+from tokfrag.compare.tasks.tags import TagsTask
+from tokfrag.compare.tasks.telling import guess_task
 from tokfrag.compare.tasks.text import TextTask
 from tokfrag.compare.tasks.volume import VolumeTask
 
 #: The shipped tasks. Each takes the path of the user's data, and settings of its own by name.
 TASKS: dict[str, Any] = {
+    "arrays": ArraysTask,
     "digits": DigitsTask,
+    "items": ItemsTask,
+    "labels": LabelsTask,
+    "molecules": MoleculesTask,
     "motion": MotionTask,
+    "pairs": PairsTask,
+    "pictures": PicturesTask,
+    "sensors": SensorsTask,
     "series": SeriesTask,
+    "sounds": SoundsTask,
+    "tags": TagsTask,
     "text": TextTask,
     "volume": VolumeTask,
-}
-
-
-_ENDINGS = {
-    "series": (".csv",),
-    "text": (".txt", ".md", ".py"),
-    "digits": ("-ubyte", ".idx"),
 }
 
 
@@ -55,31 +67,17 @@ def make_task(name: str, data: Path | None, settings: Mapping[str, str]) -> Task
     return task
 
 
-def guess_task(path: Path) -> str:
-    """The shipped task that a file's name stands for.
-
-    Raises
-    ------
-    ValueError
-        Where the name tells none; the message says how to name one.
-
-    Examples
-    --------
-    >>> guess_task(Path("ETTh1.csv.gz")), guess_task(Path("corpus.txt"))
-    ('series', 'text')
-    """
-    name = path.name.lower().removesuffix(".gz")
-    for task, endings in _ENDINGS.items():
-        if name.endswith(endings):
-            return task
-    raise ValueError(
-        f"task: cannot tell one from {path.name!r}; name it: tokfrag compare TASK --data "
-        f"{path.name}, TASK one of {', '.join(TASKS)}"
-    )
+def takes(name: str, setting: str) -> bool:
+    """Whether a shipped task has a setting of that name."""
+    return setting in signature(TASKS[name]).parameters
 
 
 def as_task(value: Any) -> Task:
-    """A task from its name, from ``(x, y)``, from a list of texts, or the task itself."""
+    """A task from its name, a file, ``(x, y)``, a list of texts, or the task itself."""
+    if isinstance(value, Path) or (isinstance(value, str) and value not in TASKS):
+        path = Path(value)
+        if path.exists():
+            return make_task(guess_task(path), path, {})
     if isinstance(value, str):
         return make_task(value, None, {})
     if isinstance(value, tuple) and len(value) == 2:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
 from tokfrag.compare.extras import require
 from tokfrag.compare.files import check_labels, read_data, read_npz
-from tokfrag.compare.tasks.arrays import majority
+from tokfrag.compare.tasks.arrays import hold_out, majority
 
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -60,7 +60,7 @@ class DigitsTask:
     def default_cuts(self) -> Sequence[str]:
         """Pixels, and patches that fit the pictures."""
         if self._split.train.x.shape[-1] <= 8:
-            return ("pixels:16", "patch:2", "patch:4/2", "patch:4", "patch:2@mean")
+            return ("pixels:16@concat", "patch:2", "patch:4/2", "patch:4", "patch:2@mean")
         return ("patch:4", "patch:7", "patch:10/5", "patch:14/7", "patch:10/5@mean")
 
     def default_budget(self) -> str:
@@ -79,14 +79,7 @@ def digit_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def _bundled() -> Split:
     images, labels = digit_images()
-    return hold_out(images[:, None], labels)
-
-
-def hold_out(x: NDArray[Any], y: NDArray[Any]) -> Split:
-    """Every fifth sample for testing, in an order drawn once."""
-    order = np.random.default_rng(0).permutation(len(x))
-    test, train = order[: len(x) // 5], order[len(x) // 5 :]
-    return Split(Samples(x[train], y[train]), Samples(x[test], y[test]))
+    return hold_out(Samples(images[:, None], labels))
 
 
 def read_images(path: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -117,7 +110,7 @@ def _from_file(path: Path) -> Split:
             )
         test_y = check_labels(test_y, str(test_images[0]))
         return Split(Samples(x[:, None], y), Samples(test_x[:, None], test_y))
-    return hold_out(x[:, None], y)
+    return hold_out(Samples(x[:, None], y))
 
 
 def _read_idx_pair(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:

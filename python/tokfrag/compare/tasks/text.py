@@ -18,13 +18,24 @@ class TextTask:
 
     The last tenth is for testing. A sample never ends within a character, so it can be a little
     shorter. Every piece of a sample is predicted from those before it, the first from nothing.
+    With `pieces`, a network is shown so many pieces at a time in place of a whole sample, so that
+    all cuts have the same context in pieces; samples are then of eight times as many bytes.
     """
 
     name = "text"
 
     def __init__(
-        self, data: Path | None = None, *, context: int = 128, texts: Sequence[str] | None = None
+        self,
+        data: Path | None = None,
+        *,
+        context: int | None = None,
+        pieces: int | None = None,
+        texts: Sequence[str] | None = None,
     ):
+        if pieces is not None and pieces < 2:
+            raise ValueError(f"pieces: got {pieces}; it takes 2 or more")
+        context = context if context is not None else 8 * pieces if pieces else 128
+        self.pieces = pieces
         if context < 8:
             raise ValueError(f"context: got {context} bytes; it takes 8 or more")
         self.data = data
@@ -45,6 +56,7 @@ class TextTask:
         self.about = (
             f"{source}, {self._split.train.raw_bytes} bytes to learn from, "
             f"{self._split.test.raw_bytes} to be judged on, {context} a sample"
+            + (f", {pieces} pieces at a time" if pieces else "")
         )
 
     @property
@@ -60,7 +72,7 @@ class TextTask:
         """Every piece from those before it."""
         from tokfrag.compare.problems import PredictNext
 
-        return PredictNext()
+        return PredictNext(self.pieces)
 
     def baselines(self, split: Split) -> Mapping[str, float]:
         """Byte frequencies of the training part, and xz that has seen it."""
