@@ -35,7 +35,9 @@ ByteTrie::ByteTrie(const std::vector<std::string>& keys, const std::vector<doubl
   nodes_[kRoot].check = kRoot;
   std::vector<bool> taken(nodes_.size());
   taken[kRoot] = true;
-  std::size_t first_free = 1;
+  // No node with a high first byte could have its children further down: a free place there would
+  // be looked at for ever.
+  std::size_t first_free = 256;
   std::vector<Range> open{{kRoot, 0, order.size(), 0}};
   std::vector<std::pair<std::uint32_t, std::uint32_t>> found;  // node, key
   std::vector<std::uint8_t> bytes;
@@ -71,7 +73,6 @@ ByteTrie::ByteTrie(const std::vector<std::string>& keys, const std::vector<doubl
         taken.resize(nodes_.size());
       }
       if (taken[place]) continue;
-      if (place < bytes[0]) continue;
       base = place - bytes[0];
       bool fits = true;
       for (const std::uint8_t byte : bytes) fits &= !taken[base + byte];
