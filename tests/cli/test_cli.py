@@ -201,6 +201,11 @@ def test_encode_goes_on_where_it_stopped(
     assert "holds shards with end_of_text" in capsys.readouterr().err
     assert main([*other, "--force"]) == 0
     assert len(TokenShards(ids)) == len(wanted) + 1
+    begun = [*other, "--begin-of-text", "to", "--force"]
+    assert main(begun) == 0
+    first, *middle, last = TokenShards(ids)[:].tolist()
+    assert middle == wanted
+    assert first == last
     # One file of bare ids.
     assert main([*encode, "--out", str(bare), "--layout", "bin"]) == 0
     assert TokenShards(bare)[:].tolist() == wanted

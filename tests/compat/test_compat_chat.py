@@ -324,8 +324,10 @@ def test_what_cannot_be_done_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             ours.apply_chat_template(messages, **options)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="tools: item 0 is a function, takes a JSON schema"):
-        ours.apply_chat_template(chat, chat_template="a", tools=[plain])
+    with pytest.raises(TypeError, match="tools: item 0 is a int, takes a JSON schema"):
+        ours.apply_chat_template(chat, chat_template="a", tools=[1])
+    with pytest.raises(ValueError, match="tools: item 0: "):
+        ours.apply_chat_template(chat, chat_template="a", tools=[lambda x: x])
     with pytest.raises(TypeError, match="messages: item 0 is a str, takes a dict"):
         ours.apply_chat_template(["x"], chat_template="a")
     monkeypatch.setattr("jinja2.__version__", "3.1.4")
@@ -334,3 +336,27 @@ def test_what_cannot_be_done_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(ImportError, match=r"pip install 'tokfrag\[chat\]'"):
         ours.apply_chat_template(chat, chat_template="nor this")
+
+
+def test_functions_are_tools_as_transformers_describes_them() -> None:
+    def weather(city: str, days: int = 1) -> str:
+        """
+        Tell the weather.
+
+        Args:
+            city: Where.
+            days: How many.
+        """
+        return city * days
+
+    utils = pytest.importorskip("transformers.utils")
+    tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    chat = [{"role": "user", "content": "hi"}]
+    made, given = (
+        tok.apply_chat_template(
+            chat, tools=[tool], chat_template="{{ tools | tojson }}", tokenize=False
+        )
+        for tool in (weather, utils.get_json_schema(weather))
+    )
+    assert made == given
+    assert '"city"' in made

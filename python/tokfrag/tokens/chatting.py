@@ -37,8 +37,9 @@ def apply_chat_template(
         What encodes; special tokens that the template writes are found.
     messages : list of {"role": str, "content": ...}
         Or a list of such lists.
-    tools : sequence of dict, optional
-        JSON schemas of what the model may call.
+    tools : sequence of dict or function, optional
+        What the model may call: JSON schemas, or functions with types and a docstring, of which
+        transformers (where it is installed) makes them.
     documents : sequence of dict, optional
         What the model may read.
     chat_template : str, optional

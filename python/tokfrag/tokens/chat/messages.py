@@ -62,13 +62,33 @@ def plain_tools(tools: Sequence[Any] | None) -> list[Any] | None:
     """Descriptions of tools, each a JSON schema."""
     if tools is None:
         return None
-    for index, tool in enumerate(tools):
-        if not isinstance(tool, Mapping):
-            raise TypeError(
-                f"tools: item {index} is a {type(tool).__name__}, takes a JSON schema (a dict);"
-                " transformers.utils.get_json_schema makes one of a function"
-            )
-    return [plain(tool) for tool in tools]
+    return [plain(_schema(index, tool)) for index, tool in enumerate(tools)]
+
+
+def _schema(index: int, tool: Any) -> Any:
+    """A description of a tool: itself, or that of a function, by its types and its docstring."""
+    if isinstance(tool, Mapping):
+        return tool
+    if not callable(tool):
+        raise TypeError(
+            f"tools: item {index} is a {type(tool).__name__}, takes a JSON schema (a dict) or a"
+            " function"
+        )
+    try:
+        from transformers.utils.chat_template_utils import (
+            DocstringParsingException,
+            TypeHintParsingException,
+            get_json_schema,
+        )
+    except ImportError:
+        raise ImportError(
+            f"tools: item {index} is a function; transformers, which describes it, is not"
+            " installed; give a JSON schema (a dict)"
+        ) from None
+    try:
+        return get_json_schema(tool)
+    except (DocstringParsingException, TypeHintParsingException) as error:
+        raise ValueError(f"tools: item {index}: {error}") from error
 
 
 def mark_end(messages: list[dict[str, Any]], field: str, template: str) -> str:
