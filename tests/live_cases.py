@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
 from tokfrag import Tokenizer
+from tokfrag.reference.charsmap import pack_charsmap
+from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeValues
+from tokfrag.tokens.models.text_steps import (
+    METASPACE,
+    Lowercase,
+    Metaspace,
+    Precompiled,
+    Prepend,
+    Replace,
+    ReplacePattern,
+    Strip,
+    StripAccents,
+    TextStep,
+)
+from tokfrag.tokens.models.unicode_step import UnicodeForm
+from tokfrag.tokens.models.unigram import UnigramValues
 from tokfrag.tokens.specification import AddedToken, Pipeline, Specification, WordPieceModel
 
 SAMPLE = (
@@ -69,7 +86,35 @@ UNSEEN = (
     AddedToken(".\né", 1008, special=False, normalized=True),
     AddedToken("é", 1009, special=False, normalized=True, lstrip=True),
 )
+# Models whose blanks are metaspaces, by what they do to a text first.
+_MARK = Replace(" ", METASPACE)
+_NMT_NFKC = Precompiled(
+    pack_charsmap(
+        {
+            old.encode(): new.encode()
+            for old, new in {"\n": " ", "\t": " ", "\u3000": " ", "e\u0301": "é", "ﬁ": "fi"}.items()
+        }
+    )
+)
+_BLANKS = ReplacePattern(" {2,}", " ")
+_SPACES = ReplacePattern(r"\s{2,}|[\n\r\t]", " ")
+_LOWER = (UnicodeForm("NFKD"), StripAccents(), Lowercase())
+METASPACES: dict[str, tuple[tuple[TextStep, ...], bool]] = {
+    "bpe legacy": ((Prepend(METASPACE), _MARK), False),
+    "bpe first": ((Metaspace("first"),), False),
+    "bpe never": ((_MARK,), False),
+    "bpe words": ((Metaspace(),), True),
+    "bpe added": ((Prepend(METASPACE), _MARK), False),
+    "unigram t5": ((_NMT_NFKC, _BLANKS, Metaspace()), True),
+    "unigram words": ((_NMT_NFKC, Metaspace("always", True)), True),
+    "unigram albert": ((Replace("``", '"'), *_LOWER, _NMT_NFKC, _BLANKS, Metaspace()), True),
+    "unigram deberta": ((Strip(), _NMT_NFKC, _SPACES, Metaspace()), True),
+    "unigram added": ((_NMT_NFKC, Metaspace()), True),
+    "unigram whole": ((Metaspace(),), False),
+    "unigram pattern": ((ReplacePattern("[aeiou] ", "_"), Metaspace()), True),
+}
 KINDS = (
+    *METASPACES,
     *PATTERNS,
     "wordpiece",
     "nfc",
@@ -89,6 +134,8 @@ def made(kind: str) -> Tokenizer:
         return Tokenizer.train(
             [SAMPLE, *BITS] * 3, 500, pattern=PATTERNS[kind], special_tokens=SPECIAL
         )
+    if kind in METASPACES:
+        return _metaspaced(kind)
     if kind == "wordpiece":
         return _around(_words(), Pipeline())
     if kind == "added_words":
@@ -105,6 +152,39 @@ def made(kind: str) -> Tokenizer:
         "added_nfc": Pipeline(normalizers=("NFC",), added_tokens=ADDED),
     }
     return _around(plain, values[kind])
+
+
+def _metaspaced(kind: str) -> Tokenizer:
+    """A small model of SentencePiece's kind; a loop finds its merges and scores in the texts."""
+    text = "".join([SAMPLE, *BITS]).replace(" ", METASPACE)
+    chars = sorted(set(text) - set("🙂ﬁ") | {METASPACE})
+    pieces = Counter(
+        text[i : i + size]
+        for size in (2, 3)
+        for i in range(len(text) - size)
+        if METASPACE not in text[i + 1 : i + size]
+    )
+    pairs = [piece for piece, _ in pieces.most_common(150) if not set(piece) - set(chars)]
+    pairs = [piece for piece in pairs if len(piece) == 2 or piece[:2] in pairs]
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    steps, split = METASPACES[kind]
+    names = tuple(zip(("<unk>", *bytes_, *chars, *pairs), range(999), strict=False))
+    model: SentencePieceBpeValues | UnigramValues
+    if kind.startswith("bpe"):
+        model = SentencePieceBpeValues(
+            names,
+            merges=tuple((piece[:-1], piece[-1]) for piece in pairs),
+            unknown=0,
+            byte_fallback=kind != "bpe first",
+            fuse_unknown=True,
+            text=steps,
+            split=split,
+        )
+    else:
+        scores = (0.0, *(-30.0 for _ in bytes_), *(-6.0 for _ in chars), *(-7.5 for _ in pairs))
+        model = UnigramValues(names, scores, 0, text=steps, split=split)
+    added = ADDED if kind.endswith("added") else (AddedToken("<|end|>", 1006),)
+    return Tokenizer.from_specification(Specification(model, Pipeline(added_tokens=added)))
 
 
 def _around(inner: Specification, values: Pipeline) -> Tokenizer:

@@ -10,6 +10,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
+#include "bindings/token_arrays.hpp"
 #include "core/checked.hpp"
 #include "core/huge_buffer.hpp"
 #include "core/interrupt.hpp"
@@ -23,35 +24,6 @@ namespace py = pybind11;
 namespace tokfrag {
 
 namespace {
-
-// A byte a special token: which are allowed. None: no token; empty bytes: all.
-AllowedSpecial allowed_of(const Model& model, const py::object& flags) {
-  if (flags.is_none()) return {};
-  const auto view = static_cast<std::string_view>(py::reinterpret_borrow<py::bytes>(flags));
-  if (view.empty()) return {true, nullptr};
-  if (view.size() != model.special().tokens().size()) {
-    throw py::value_error("allowed: takes a byte for each special token");
-  }
-  return {true, reinterpret_cast<const std::uint8_t*>(view.data())};
-}
-
-py::array_t<std::uint32_t> copy_of(const TokenBuffer& ids) {
-  py::array_t<std::uint32_t> array(ids.size());
-  if (ids.size() > 0) {
-    std::memcpy(array.mutable_data(), ids.data(),
-                static_cast<std::size_t>(ids.size()) * sizeof(std::uint32_t));
-  }
-  return array;
-}
-
-py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
-  const std::int64_t count = ids.size();
-  if (count < 4096) return copy_of(ids);
-  ids.shrink();
-  std::uint32_t* const data = ids.release();
-  const py::capsule owner(data, [](void* held) { std::free(held); });
-  return py::array_t<std::uint32_t>({count}, {std::int64_t{4}}, data, owner);
-}
 
 using Special = std::vector<std::pair<std::string, std::uint32_t>>;
 

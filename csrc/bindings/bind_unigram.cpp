@@ -8,10 +8,8 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
-#include "core/parallel.hpp"
 #include "tokens/byte_pair/character_merges.hpp"
 #include "tokens/byte_pair/model.hpp"
-#include "tokens/text/charsmap.hpp"
 #include "tokens/unigram/model_normalizer.hpp"
 #include "tokens/unigram/unigram.hpp"
 
@@ -145,35 +143,12 @@ py::tuple encode_spans(const Model& model, const py::object& text) {
   return py::make_tuple(py::array_t<std::uint32_t>(ids.size(), ids.data()), places);
 }
 
-std::unique_ptr<ModelNormalizer> make_normalizer(const std::string& charsmap,
+std::shared_ptr<ModelNormalizer> make_normalizer(const std::string& charsmap,
                                                  const std::vector<std::string>& user_defined,
                                                  bool add_dummy_prefix,
                                                  bool remove_extra_whitespaces) {
-  return std::make_unique<ModelNormalizer>(
+  return std::make_shared<ModelNormalizer>(
       charsmap, user_defined, NormalizerOptions{add_dummy_prefix, remove_extra_whitespaces});
-}
-
-py::list normalize_batch(const ModelNormalizer& normalizer, const py::object& texts, int threads) {
-  HeldTexts held = HeldTexts::of_many(texts);
-  std::vector<std::string> results(held.texts().size());
-  {
-    const ReleaseGil nogil;
-    const std::vector<TextView> views = held.utf8();
-    constexpr std::int64_t kGrainTexts = 16;
-    parallel_for(static_cast<std::int64_t>(views.size()), kGrainTexts, threads,
-                 [&](std::int64_t begin, std::int64_t end, int) {
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     const auto at = static_cast<std::size_t>(i);
-                     results[at] = normalizer(views[at].data, views[at].size, nullptr);
-                   }
-                 });
-  }
-  py::list out(results.size());
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    out[i] = py::bytes(results[i]);
-    results[i] = std::string();
-  }
-  return out;
 }
 
 py::tuple normalize_aligned(const ModelNormalizer& normalizer, const py::object& text) {
@@ -183,36 +158,9 @@ py::tuple normalize_aligned(const ModelNormalizer& normalizer, const py::object&
   {
     const ReleaseGil nogil;
     const TextView view = held.utf8()[0];
-    result = normalizer(view.data, view.size, &sources);
+    normalizer(view.data, view.size, &result, &sources);
   }
   return py::make_tuple(py::bytes(result), to_array(sources));
-}
-
-py::tuple replace_text(const Charsmap& map, const py::object& text, const py::object& ends,
-                       bool aligned) {
-  HeldTexts held(text);
-  std::vector<std::int64_t> end_list;
-  const bool given = !ends.is_none();
-  if (given) end_list = to_vector(ends.cast<Array<std::int64_t>>());
-  AlignedText result;
-  {
-    const ReleaseGil nogil;
-    const TextView view = held.utf8()[0];
-    result = replace_graphemes(map, view.data, view.size, given ? end_list.data() : nullptr,
-                               static_cast<std::int64_t>(end_list.size()), aligned);
-  }
-  return py::make_tuple(py::bytes(result.text), to_array(result.sources));
-}
-
-// Whether every byte of a text is ASCII that no key begins with.
-bool leaves_text(const Charsmap& map, const py::object& text) {
-  HeldTexts held(text);
-  const ReleaseGil nogil;
-  const TextView view = held.utf8()[0];
-  for (std::int64_t i = 0; i < view.size; ++i) {
-    if (view.data[i] >= 0x80 || !map.keeps(view.data[i])) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -226,33 +174,11 @@ void bind_unigram(py::module_& module) {
               py::arg("ids"), py::arg("byte_ids"), py::arg("unknown"), py::arg("fuse_unknown"),
               py::arg("pattern"), py::arg("special"));
   unigram.def("encode_spans", &encode_spans, py::arg("model"), py::arg("text"));
-  py::class_<ModelNormalizer>(unigram, "ModelNormalizer")
+  py::class_<ModelNormalizer, WritingStep, std::shared_ptr<ModelNormalizer>>(unigram,
+                                                                             "ModelNormalizer")
       .def(py::init(&make_normalizer), py::arg("charsmap"), py::arg("user_defined"),
            py::arg("add_dummy_prefix"), py::arg("remove_extra_whitespaces"))
-      .def("normalize_batch", &normalize_batch, py::arg("texts"), py::arg("threads"))
       .def("normalize_aligned", &normalize_aligned, py::arg("text"));
-  py::class_<Charsmap>(unigram, "Charsmap")
-      .def(py::init([](const py::bytes& blob) {
-             return std::make_unique<Charsmap>(static_cast<std::string>(blob));
-           }),
-           py::arg("blob"))
-      .def("replace", &replace_text, py::arg("text"), py::arg("ends").none(true),
-           py::arg("aligned"))
-      .def("leaves", &leaves_text, py::arg("text"));
-  py::class_<JoiningSet>(unigram, "JoiningSet")
-      .def(py::init([](const py::bytes& bits) {
-             return std::make_unique<JoiningSet>(static_cast<std::string>(bits));
-           }),
-           py::arg("bits"))
-      .def(
-          "any_in",
-          [](const JoiningSet& set, const py::object& text) {
-            HeldTexts held(text);
-            const ReleaseGil nogil;
-            const TextView view = held.utf8()[0];
-            return set.any_in(view.data, view.size);
-          },
-          py::arg("text"));
 }
 
 }  // namespace tokfrag

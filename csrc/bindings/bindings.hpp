@@ -20,6 +20,7 @@ void bind_stitching(pybind11::module_& module);     // tokfrag._core.stitching
 void bind_sparse(pybind11::module_& module);        // tokfrag._core.sparse
 void bind_stream(pybind11::module_& module);        // tokfrag._core.stream
 void bind_added_tokens(pybind11::module_& module);  // tokfrag._core.added_tokens
+void bind_writing(pybind11::module_& module);       // tokfrag._core.writing
 void bind_unigram(pybind11::module_& module);       // tokfrag._core.unigram
 void bind_arrow(pybind11::module_& module);         // tokfrag._core.arrow
 

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   tokfrag::bind_formats(module);
   tokfrag::bind_training(module);
   tokfrag::bind_wordpiece(module);
+  tokfrag::bind_writing(module);
   tokfrag::bind_unigram(module);
   tokfrag::bind_fragments(module);
   tokfrag::bind_conversion(module);

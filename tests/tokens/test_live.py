@@ -14,9 +14,10 @@ from hypothesis import given, settings, strategies as st
 
 from live_cases import BITS, KINDS, made
 from tokfrag import Tokenizer
-from tokfrag.tokens import live as live_module, safe_cuts
+from tokfrag.tokens import live as live_module, live_parts, safe_cuts
 from tokfrag.tokens.edit import Edit, common_ids
 from tokfrag.tokens.live import LiveTokens
+from tokfrag.tokens.rests import encode_rest
 from tokfrag.tokens.safe_cuts import SafeCuts
 
 # 8,100 rounds are a million edits of each kind.
@@ -29,7 +30,7 @@ texts = st.lists(st.sampled_from(BITS), max_size=40).map("".join)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few characters, so that a short text has many."""
     monkeypatch.setattr(safe_cuts, "PART", 5)
-    for module in (safe_cuts, live_module):
+    for module in (safe_cuts, live_parts):
         monkeypatch.setattr(module, "LONGEST", 10)
     monkeypatch.setattr(live_module, "_SHORTEST", 3)
 
@@ -53,7 +54,7 @@ def edit_at_random(live: LiveTokens, text: str, pick: random.Random) -> tuple[st
 
 
 def check(live: LiveTokens, text: str, edit: Edit, before: np.ndarray) -> None:
-    wanted = live._tokenizer.encode(text, allowed_special=live._allowed)
+    wanted = live._tokenizer.encode(text, allowed_special=live._make.allowed)
     assert live.text == text
     assert live.ids.tolist() == wanted.tolist(), text
     assert len(live) == len(wanted)
@@ -84,7 +85,7 @@ def test_random_edits_give_the_ids_of_a_full_encode(kind: str, allowed: str) -> 
 def test_most_kinds_have_parts(kind: str) -> None:
     """What holds of one part holds of many: the texts above are cut."""
     live = made(kind).live("The cat sat on the mat and the dog. " * 5)
-    uncut = {"none", "regex", "unseen"}
+    uncut = {"none", "regex", "unseen", "unigram whole", "unigram pattern"}
     assert (len(live._parts) == 1) == (kind in uncut)
 
 
@@ -93,7 +94,7 @@ def test_most_kinds_have_parts(kind: str) -> None:
 def test_hypothesis_finds_no_edit_that_differs(data: st.DataObject, kind: str, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(safe_cuts, "PART", 3)
-        for module in (safe_cuts, live_module):
+        for module in (safe_cuts, live_parts):
             patch.setattr(module, "LONGEST", 6)
         patch.setattr(live_module, "_SHORTEST", 1)
         live = made(kind).live(text, allowed_special="all")
@@ -119,7 +120,9 @@ def test_no_cut_changes_an_id(kind: str, bits: list[str]) -> None:
     for at in range(len(text) + 1):
         if cuts.allows(text, at):
             halves = [text[:at], text[at:]]
-            ids = [tok.encode(half, allowed_special="all") for half in halves]
+            way = tok.text_pipeline
+            rest = encode_rest(way, halves[1], way.sought("all"))
+            ids = [tok.encode(halves[0], allowed_special="all"), rest]
             assert np.concatenate(ids).tolist() == whole, halves
 
 

@@ -8,8 +8,9 @@ import pytest
 import regex
 from hypothesis import given, strategies as st
 
-from tokfrag._core import unigram as native
+from tokfrag._core import unigram as native, writing
 from tokfrag.reference import charsmap as twin
+from tokfrag.tokens.models.graphemes import grapheme_table
 from tokfrag.tokens.models.text_steps import (
     METASPACE,
     Lowercase,
@@ -71,7 +72,8 @@ def test_models_write_as_the_twin(
         add_dummy_prefix=prefix,
         remove_extra_whitespaces=remove,
     )
-    assert normalizer.normalize_batch([text, text], 2) == [want.encode()] * 2
+    writer = writing.TextWriter([normalizer], False)
+    assert writer.write_batch([text, text], None, 2) == [want.encode()] * 2
     written, sources = normalizer.normalize_aligned(text)
     assert written == want.encode()
     assert len(sources) == len(written) + 1
@@ -81,7 +83,7 @@ def test_models_write_as_the_twin(
 @pytest.mark.parametrize("blob", [b"", b"\4\0\0\0", b"\4\0\0\0abcd", b"\xff\xff\xff\xffabcd\0"])
 def test_a_map_cut_short_is_refused(blob: bytes) -> None:
     with pytest.raises(ValueError, match="precompiled_charsmap: the blob is cut short"):
-        native.Charsmap(blob)
+        writing.Charsmap(blob)
 
 
 def test_a_damaged_map_reads_nothing_outside() -> None:
@@ -91,7 +93,10 @@ def test_a_damaged_map_reads_nothing_outside() -> None:
         damaged = bytearray(blob)
         for _ in range(20):
             damaged[random_.randrange(4, len(blob) - 1)] = random_.randrange(256)
-        native.Charsmap(bytes(damaged)).replace("abc\u4f60\u597d" * 3, None, True)
+        text = "abc\u4f60\u597d" * 3
+        charsmap = writing.charsmap(writing.Charsmap(bytes(damaged)), grapheme_table())
+        written = writing.TextWriter([charsmap], True).write_batch([text], None, 1)[0]
+        assert written == writing.Charsmap(bytes(damaged)).replace(text, grapheme_table())[0]
 
 
 STEPS: list[tuple[str, TextStep]] = [

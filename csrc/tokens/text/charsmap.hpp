@@ -11,6 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "tokens/text/byte_runs.hpp"
+#include "tokens/text/character_map.hpp"
+#include "tokens/text/graphemes.hpp"
+
 namespace tokfrag {
 
 class Charsmap {
@@ -19,7 +23,11 @@ class Charsmap {
   explicit Charsmap(const std::string& blob);
 
   // Whether this is ASCII, and no key.
-  bool keeps(std::uint8_t byte) const { return keeps_[byte]; }
+  bool keeps(std::uint8_t byte) const { return kept_.holds(byte); }
+  // Those of them that are graphemes by themselves whatever ASCII is beside them: all but CR.
+  const AsciiSet& plain() const { return plain_; }
+  // Whether a text that begins with this character may begin with a key.
+  bool starts(std::uint32_t point) const { return starts_.holds(point); }
   // Whether no key begins with two ASCII characters.
   bool keeps_pairs() const { return keeps_pairs_; }
 
@@ -38,26 +46,16 @@ class Charsmap {
 
  private:
   Match find(const std::uint8_t* text, std::int64_t size, bool first) const;
+  // The node below `children` by a byte; kNone: there is none.
+  std::uint32_t step(std::uint32_t children, std::uint8_t byte) const;
+  void note_starts(std::uint32_t node, std::uint32_t point, int left, bool ended);
 
   std::vector<std::uint32_t> units_;
   std::string replacements_;
-  bool keeps_[256] = {};
+  AsciiSet kept_;
+  AsciiSet plain_;
+  PointSet starts_;
   bool keeps_pairs_ = true;
-};
-
-// A bit a code point: those that may be in one grapheme with their neighbours.
-class JoiningSet {
- public:
-  // Throws std::invalid_argument if there are not 0x110000 bits.
-  explicit JoiningSet(std::string bits);
-  bool holds(std::uint32_t point) const {
-    return (static_cast<std::uint8_t>(bits_[point >> 3]) >> (point & 7) & 1) != 0;
-  }
-  // Whether some graphemes of a text may have several characters.
-  bool any_in(const std::uint8_t* text, std::int64_t size) const;
-
- private:
-  std::string bits_;
 };
 
 // A text and, for each of its characters, the character of the text before that it comes from.
@@ -68,8 +66,10 @@ struct AlignedText {
 
 // Replaces grapheme by grapheme, as Hugging Face does: one of fewer than six bytes by what its
 // shortest key stands for, others (and those that begin with no key) character by character.
-// Graphemes end at ends[0..count); null: every character is one.
-AlignedText replace_graphemes(const Charsmap& map, const std::uint8_t* text, std::int64_t size,
-                              const std::int64_t* ends, std::int64_t count, bool aligned);
+AlignedText replace_aligned(const Charsmap& map, const GraphemeTable& graphemes,
+                            const std::uint8_t* text, std::int64_t size);
+// The same without sources. Returns false, and writes nothing, where the text stays as it is.
+bool replace_graphemes(const Charsmap& map, const GraphemeTable& graphemes,
+                       const std::uint8_t* text, std::int64_t size, std::string* out);
 
 }  // namespace tokfrag

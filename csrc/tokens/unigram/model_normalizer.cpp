@@ -50,9 +50,10 @@ ModelNormalizer::Prefix ModelNormalizer::prefix_of(const std::uint8_t* text,
   return {reinterpret_cast<const char*>(text), point.length, point.length};
 }
 
-std::string ModelNormalizer::operator()(const std::uint8_t* text, std::int64_t size,
-                                        std::vector<std::int64_t>* sources) const {
-  std::string result;
+void ModelNormalizer::operator()(const std::uint8_t* text, std::int64_t size, std::string* out,
+                                 std::vector<std::int64_t>* sources) const {
+  std::string& result = *out;
+  result.clear();
   std::int64_t at = 0;
   if (sources != nullptr) sources->clear();
   const auto put = [&](char byte) {
@@ -68,7 +69,7 @@ std::string ModelNormalizer::operator()(const std::uint8_t* text, std::int64_t s
   }
   if (at == size) {
     if (sources != nullptr) sources->push_back(0);
-    return result;
+    return;
   }
   result.reserve(static_cast<std::size_t>(size - at) + 16);
   if (options_.add_dummy_prefix) put(' ');
@@ -110,7 +111,12 @@ std::string ModelNormalizer::operator()(const std::uint8_t* text, std::int64_t s
     sources->resize(kept);
     sources->push_back(at);
   }
-  return result;
+}
+
+Utf8 ModelNormalizer::write(Utf8 text, bool, std::string* out) const {
+  (*this)(text.data, text.size, out, nullptr);
+  return {reinterpret_cast<const std::uint8_t*>(out->data()),
+          static_cast<std::int64_t>(out->size())};
 }
 
 }  // namespace tokfrag

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tokens/text/charsmap.hpp"
+#include "tokens/text/writing_step.hpp"
 #include "tokens/unigram/byte_trie.hpp"
 
 namespace tokfrag {
@@ -17,16 +18,18 @@ struct NormalizerOptions {
   bool remove_extra_whitespaces;
 };
 
-class ModelNormalizer {
+class ModelNormalizer : public WritingStep {
  public:
   // An empty blob maps nothing. Symbols the user defined are left as they are.
   ModelNormalizer(const std::string& charsmap, const std::vector<std::string>& user_defined,
                   NormalizerOptions options);
 
-  // `sources`, if asked for, becomes for each byte of the result, and its end, the place in the
-  // text that it comes from.
-  std::string operator()(const std::uint8_t* text, std::int64_t size,
-                         std::vector<std::int64_t>* sources) const;
+  // Writes to `result`. `sources`, if asked for, becomes for each byte of the result, and its end,
+  // the place in the text that it comes from.
+  void operator()(const std::uint8_t* text, std::int64_t size, std::string* result,
+                  std::vector<std::int64_t>* sources) const;
+
+  Utf8 write(Utf8 text, bool first, std::string* out) const override;
 
  private:
   struct Prefix {

@@ -17,6 +17,7 @@ from . import (
     training as training,
     unigram as unigram,
     wordpiece as wordpiece,
+    writing as writing,
 )
 
 __version__: str

@@ -1,11 +1,10 @@
 """Native models of SentencePiece; arguments are validated in tokfrag.tokens.models."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .tokens import Model
+from .writing import Step
 
 def unigram_model(
     tokens: list[bytes],
@@ -31,7 +30,7 @@ def encode_spans(
     model: Model, text: str | bytes
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
 
-class ModelNormalizer:
+class ModelNormalizer(Step):
     def __init__(
         self,
         charsmap: bytes,
@@ -39,16 +38,4 @@ class ModelNormalizer:
         add_dummy_prefix: bool,
         remove_extra_whitespaces: bool,
     ) -> None: ...
-    def normalize_batch(self, texts: Sequence[str | bytes], threads: int) -> list[bytes]: ...
     def normalize_aligned(self, text: str | bytes) -> tuple[bytes, NDArray[np.int64]]: ...
-
-class Charsmap:
-    def __init__(self, blob: bytes) -> None: ...
-    def replace(
-        self, text: str | bytes, ends: NDArray[np.int64] | None, aligned: bool
-    ) -> tuple[bytes, NDArray[np.int64]]: ...
-    def leaves(self, text: str | bytes) -> bool: ...
-
-class JoiningSet:
-    def __init__(self, bits: bytes) -> None: ...
-    def any_in(self, text: str | bytes) -> bool: ...

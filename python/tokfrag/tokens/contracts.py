@@ -49,7 +49,8 @@ class Model(Protocol):
         """Where a text may be cut without changing its ids.
 
         ``"anywhere"``: wherever every native pattern begins a piece; ``"plain"``: there, between
-        ASCII characters; ``"space"``: before a blank between two ASCII letters; None: nowhere.
+        ASCII characters; ``"space"``: before a blank between two ASCII letters; ``"rest"``: as
+        :mod:`tokfrag.tokens.rests` has it; None: nowhere.
         """
 
     def token_id(self, token: str) -> int | None:

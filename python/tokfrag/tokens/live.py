@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -14,14 +13,12 @@ from numpy.typing import NDArray
 from tokfrag.tokens.arguments import check_count
 from tokfrag.tokens.contracts import Ids, Offsets
 from tokfrag.tokens.edit import ID_BYTES, Edit, common_ids
+from tokfrag.tokens.live_parts import LiveParts
 from tokfrag.tokens.pipeline import Names, TextPipeline
-from tokfrag.tokens.safe_cuts import LONGEST, MARGIN, SafeCuts
-from tokfrag.tokens.specification import AddedToken
+from tokfrag.tokens.safe_cuts import MARGIN
 
 # What an edit leaves shorter than this goes together with its neighbour.
 _SHORTEST = 48
-# Fewer parts than this are encoded here rather than on several threads.
-_FEW = 32
 
 
 class Truncating(Protocol):
@@ -42,8 +39,8 @@ class LiveTokens:
     text falls apart whatever surrounds them. An edit encodes the parts it touches, and those whose
     cut it comes within two characters of; the others stand by proof (docs/live.md). Where there is
     no cut for long (a million digits, blanks or letters in one run) the run is one part; without a
-    pattern, with an expression of one's own, or with a model that names no cuts (Unigram), the
-    whole text is.
+    pattern, with an expression of one's own, or with a model that names no cuts (Unigram that does
+    not cut words), the whole text is.
 
     Positions count characters. Threads may read and edit one object; edits take turns. An edit
     that raises has changed nothing. Pickles hold the text, and encode it where they are read.
@@ -52,38 +49,27 @@ class LiveTokens:
     """
 
     __slots__ = (
-        "_allowed",
         "_begins",
-        "_cuts",
-        "_disallowed",
-        "_encode",
         "_firsts",
         "_ids",
         "_joined",
         "_lock",
+        "_make",
         "_parts",
-        "_sought",
         "_tokenizer",
-        "_way",
     )
 
     def __init__(
         self, tokenizer: Truncating, text: str, allowed_special: Names, disallowed_special: Names
     ) -> None:
-        way = tokenizer.text_pipeline
         self._tokenizer = tokenizer
-        self._way = way
-        self._allowed = _names(allowed_special)
-        self._disallowed = _names(disallowed_special)
-        self._sought = way.sought(self._allowed)
-        self._encode = self._encoder()
-        self._cuts = SafeCuts(way, _heeded(way, self._allowed, self._disallowed))
+        self._make = LiveParts(tokenizer.text_pipeline, allowed_special, disallowed_special)
         self._lock = threading.RLock()
         self._joined: Ids | None = None
         _check_text(text)
         # Part k is characters begins[k] to begins[k + 1], tokens firsts[k] to firsts[k + 1].
-        self._parts = self._checked(text)
-        self._ids = self._encoded(self._parts)
+        self._parts = self._make.cut(text)
+        self._ids = self._make.encode(self._parts, True)
         self._begins = np.array(_ends(0, [len(part) for part in self._parts]), np.int64)
         self._firsts = np.array(_ends(0, [len(ids) // ID_BYTES for ids in self._ids]), np.int64)
 
@@ -124,7 +110,12 @@ class LiveTokens:
             return f"LiveTokens(characters={int(self._begins[-1])}, tokens={len(self)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LiveTokens, (self._tokenizer, self.text, self._allowed, self._disallowed)
+        return LiveTokens, (
+            self._tokenizer,
+            self.text,
+            self._make.allowed,
+            self._make.disallowed,
+        )
 
     def fork(self) -> LiveTokens:
         """Another one that begins from here; both go their own ways.
@@ -143,9 +134,7 @@ class LiveTokens:
         """
         other = LiveTokens.__new__(LiveTokens)
         with self._lock:
-            for name in ("_tokenizer", "_way", "_allowed", "_disallowed", "_sought", "_cuts"):
-                setattr(other, name, getattr(self, name))
-            other._encode = other._encoder()
+            other._tokenizer, other._make = self._tokenizer, self._make
             other._lock = threading.RLock()
             other._joined = self._joined
             other._parts, other._ids = self._parts.copy(), self._ids.copy()
@@ -260,8 +249,8 @@ class LiveTokens:
             left -= 1
             begin = int(begins[left])
         old = self._parts[left] if right == left + 1 else "".join(self._parts[left:right])
-        parts = self._checked(old[: start - begin] + text + old[stop - begin :])
-        new_ids = self._encoded(parts)
+        parts = self._make.cut(old[: start - begin] + text + old[stop - begin :])
+        new_ids = self._make.encode(parts, left == 0)
 
         before = b"".join(self._ids[left:right])
         after = new_ids[0] if len(new_ids) == 1 else b"".join(new_ids)
@@ -389,41 +378,19 @@ class LiveTokens:
             if max_tokens >= len(self):
                 return int(self._begins[-1])
             end = int(self._firsts.searchsorted(max_tokens, "right"))
-            part = end - 1
+            # What follows a cut may be no text by itself: then all that is before it is looked at.
+            part = 0 if self._make.has_rests else end - 1
             while True:
                 text = "".join(self._parts[part:end])
                 room = max_tokens - int(self._firsts[part])
-                kept = len(self._tokenizer.truncate(text, room, allowed_special=self._allowed))
+                kept = len(self._tokenizer.truncate(text, room, allowed_special=self._make.allowed))
                 # The cut before holds only with its two characters after it.
                 if kept >= MARGIN or part == 0:
                     return int(self._begins[part]) + kept
                 part -= 1
 
     def _offsets_of(self, part: int) -> Offsets:
-        _, spans = self._way.encode_with_offsets(self._parts[part], self._sought, "char")
-        return spans + int(self._begins[part])
-
-    # Encoding parts.
-
-    def _checked(self, text: str) -> list[str]:
-        """The parts of a text that may stand."""
-        if self._disallowed:
-            self._way.refuse(text, self._allowed, self._disallowed)
-        return [text] if len(text) <= LONGEST else self._cuts.parts(text)
-
-    def _encoded(self, parts: list[str]) -> list[bytes]:
-        if len(parts) < _FEW:
-            return [self._encode(part).tobytes() for part in parts]
-        batch = self._way.encode_batch([*parts], self._sought)
-        ids = batch.ids.tobytes()
-        ends = (batch.offsets * ID_BYTES).tolist()
-        return [ids[ends[k] : ends[k + 1]] for k in range(len(parts))]
-
-    def _encoder(self) -> Callable[[str], Ids]:
-        """What encodes one part: the model itself where nothing is to be looked for."""
-        if not self._allowed:
-            return self._way.encode_plain
-        return partial(self._way.encode, sought=self._sought)
+        return self._make.offsets(self._parts[part], part == 0) + int(self._begins[part])
 
 
 def live(
@@ -460,18 +427,6 @@ def live(
     ([99], 'acat', 4)
     """
     return LiveTokens(tokenizer, text, allowed_special, disallowed_special)
-
-
-def _names(names: Names) -> Names:
-    return names if isinstance(names, str) else tuple(names)
-
-
-def _heeded(way: TextPipeline, allowed: Names, disallowed: Names) -> Iterator[AddedToken]:
-    """The added tokens that texts are searched for, to find them or to refuse."""
-    for token in way.values.added_tokens:
-        named = any(names == "all" or token.content in names for names in (allowed, disallowed))
-        if named or not token.special:
-            yield token
 
 
 def _check_text(text: str) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from tokfrag.tokens.models.metaspace import MetaspaceModel
 from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.rests import has_rests
 from tokfrag.tokens.specification import AddedToken
 
 #: How many characters on either side decide whether a place is a cut.
@@ -36,6 +38,10 @@ _WIDE_LINE = f"(?<=[!-~{_LETTER}{_STOP}]\n)(?=[{_LETTER}])"
 _ANYWHERE = re.compile(f"{_AFTER_LETTER}|{_AFTER_DIGIT}|{_WIDE_LINE}")
 _PLAIN = re.compile(f"{_SPACE}|{_LINE}")
 _SPACES = re.compile(_SPACE)
+# Anywhere: pairs of characters decide. A metaspace of the text is read as a blank.
+_BETWEEN = re.compile(r"(?<!\u2581)(?!\u2581|\Z)")
+# The same where added tokens may take white space: what they take it before is a text of its own.
+_BEHIND_WORDS = re.compile(r"(?<![\s\u2581])(?!\u2581|\Z)")
 
 
 class SafeCuts:
@@ -68,9 +74,13 @@ class SafeCuts:
             for token in tokens
             for at in range(1, len(token.content))
         )
+        self._inner_pairs |= _joined_pairs(way) or frozenset()
         # Others look at what is beside them, or take blanks from there: these may not touch a cut.
         apart = [token.content for token in tokens if not token.plain]
         self._firsts = frozenset(content[0] for content in apart)
+        if has_rests(way):
+            # What follows a token is a text of its own there, and no rest.
+            apart = [token.content for token in tokens]
         self._lasts = frozenset(content[-1] for content in apart)
 
     def __bool__(self) -> bool:
@@ -116,6 +126,12 @@ def _rule(way: TextPipeline, tokens: tuple[AddedToken, ...]) -> re.Pattern[str] 
     allowed = way.model.cuts
     if allowed is None:
         return None
+    if allowed == "rest":
+        if way.values.normalizers or way.values.prefix_space:
+            return None
+        if _joined_pairs(way) is None:
+            return _SPACES
+        return _BETWEEN if all(token.plain for token in tokens) else _BEHIND_WORDS
     if way.values.normalizers:
         # These are found in a text that is not there to be looked at.
         unseen = [token for token in tokens if token.normalized]
@@ -124,6 +140,10 @@ def _rule(way: TextPipeline, tokens: tuple[AddedToken, ...]) -> re.Pattern[str] 
     if way.values.prefix_space or allowed == "space":
         return _SPACES
     return _PLAIN if way.values.normalizers or allowed == "plain" else _ANYWHERE
+
+
+def _joined_pairs(way: TextPipeline) -> frozenset[str] | None:
+    return way.model.joined_pairs if isinstance(way.model, MetaspaceModel) else None
 
 
 __all__ = ["LONGEST", "MARGIN", "PART", "SafeCuts"]

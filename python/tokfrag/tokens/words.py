@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tokfrag._core import tokens as _native
 from tokfrag.tokens.models.byte_pair import BytePair
+from tokfrag.tokens.models.metaspace import MetaspaceModel
 from tokfrag.tokens.models.wordpiece import WordPiece
 from tokfrag.tokens.patterns import RegexPattern, native_name
 from tokfrag.tokens.pipeline import Sought, TextPipeline
@@ -47,15 +48,17 @@ def word_indices(way: TextPipeline, text: str, sought: Sought) -> NDArray[np.int
             parts.append(np.array([words], np.int64))
             words += 1
             continue
-        inside = _inside(way, segment.text)
+        inside = _inside(way, segment.text, segment.begin > 0)
         parts.append(words + inside)
         words += int(inside.max(initial=-1)) + 1
     return np.concatenate(parts)
 
 
-def _inside(way: TextPipeline, text: bytes) -> NDArray[np.int64]:
-    """The same of a text without added tokens."""
+def _inside(way: TextPipeline, text: bytes, inner: bool) -> NDArray[np.int64]:
+    """The same of a text without added tokens; ``inner``: it does not begin its document."""
     model = way.model
+    if isinstance(model, MetaspaceModel):
+        return model.word_indices(text, inner=inner)
     if isinstance(model, BytePair):
         _, spans = model.encode_spans(text)
         found: NDArray[np.int64] = np.searchsorted(

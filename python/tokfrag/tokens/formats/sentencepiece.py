@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tokfrag.tokens.formats.sentencepiece_model import PieceType, SentencePieceFile
-from tokfrag.tokens.models.metaspace import ModelText
+from tokfrag.tokens.models.model_text import ModelText
 from tokfrag.tokens.models.piece_decoding import ModelDecoding, token_of_byte
 from tokfrag.tokens.models.sentencepiece_bpe import SentencePieceBpeValues
 from tokfrag.tokens.models.unigram import UNKNOWN_PENALTY, UnigramValues

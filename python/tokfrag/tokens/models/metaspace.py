@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +12,10 @@ from numpy.typing import NDArray
 
 from tokfrag._core import unigram as _native
 from tokfrag._core.tokens import Model as NativeModel
+from tokfrag._core.writing import TextWriter
 from tokfrag.tokens.contracts import Joiner
+from tokfrag.tokens.models.metaspace_cuts import joined_pairs, leaves_characters, rest_of
+from tokfrag.tokens.models.model_text import ModelText
 from tokfrag.tokens.models.piece_decoding import (
     ModelDecoding,
     ModelJoiner,
@@ -26,11 +28,13 @@ from tokfrag.tokens.models.text_steps import (
     align_steps,
     apply_steps,
     well_formed,
-    without_metaspaces,
 )
+from tokfrag.tokens.models.text_writer import text_writer
 from tokfrag.tokens.specification import AddedToken, ModelDescription
 
 NO_ID = 0xFFFFFFFF
+#: A text that does not begin its document, but goes on from a safe cut.
+REST = 2
 
 
 def _one_mark_a_byte(error: UnicodeError) -> tuple[str, int]:
@@ -41,34 +45,6 @@ def _one_mark_a_byte(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("tokfrag.mark_bytes", _one_mark_a_byte)
-
-
-@dataclass(frozen=True)
-class ModelText:
-    """How a ``.model`` of sentencepiece writes text before it cuts it."""
-
-    charsmap: bytes = field(repr=False)
-    user_defined: tuple[str, ...]
-    add_dummy_prefix: bool
-    remove_extra_whitespaces: bool
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ModelText, (
-            self.charsmap,
-            self.user_defined,
-            self.add_dummy_prefix,
-            self.remove_extra_whitespaces,
-        )
-
-    @cached_property
-    def native(self) -> _native.ModelNormalizer:
-        """The native normaliser."""
-        return _native.ModelNormalizer(
-            self.charsmap,
-            [token.encode() for token in self.user_defined],
-            self.add_dummy_prefix,
-            self.remove_extra_whitespaces,
-        )
 
 
 class MetaspaceModel:
@@ -86,14 +62,19 @@ class MetaspaceModel:
         added: Iterable[AddedToken],
         text: tuple[TextStep, ...] | ModelText,
         decoding: PieceDecoding | ModelDecoding,
-        cuts: str | None,
+        *,
+        splits: bool,
+        parts_at_blanks: bool,
+        parts_at_pairs: bool = False,
     ) -> None:
         self._native = native
         self.added = tuple(added)
         self._text = text
-        self._quick = () if isinstance(text, ModelText) else without_metaspaces(text)
+        self._writer = _writer_of(text)
         self._decoding = decoding
-        self._cuts = cuts
+        self._splits = splits
+        self._rest = rest_of(text) if parts_at_blanks else None
+        self._parts_at_pairs = parts_at_pairs and leaves_characters(text)
         self._own = {_spelled(token): id for token, id in tokens}
         self._spellings = {id: _spelled(token) for token, id in tokens}
         self._ids = dict(self._own)
@@ -108,8 +89,33 @@ class MetaspaceModel:
 
     @property
     def cuts(self) -> str | None:
-        """Where long texts may be cut without changing ids: nowhere, as their begin differs."""
-        return self._cuts
+        """Where a text may be cut: what follows is then written as :meth:`encode_rest` does."""
+        return None if self._rest is None else "rest"
+
+    @cached_property
+    def joined_pairs(self) -> frozenset[str] | None:
+        """The two characters that a token may join: between others every text may be cut.
+
+        None where that is not so.
+        """
+        return joined_pairs(self._own) if self._parts_at_pairs and self._rest is not None else None
+
+    def encode_rest(self, text: str | bytes) -> NDArray[np.uint32]:
+        """Return the ids of a text from a safe cut on, with nothing put before it."""
+        return self._rest_writer.encode(self._native, text, self._within)
+
+    def encode_rests(
+        self, texts: list[str | bytes], threads: int
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Return the ids of many such texts, end to end, and where those of each begin."""
+        return self._rest_writer.encode_batch(self._native, texts, None, self._within, threads)
+
+    @cached_property
+    def _rest_writer(self) -> TextWriter:
+        writer = None if self._rest is None else _writer_of(self._rest)
+        if writer is None:
+            raise ValueError("text: got the rest of one, takes a model that names cuts")
+        return writer
 
     def token_id(self, token: str) -> int | None:
         """Return the id of a token as a file spells it."""
@@ -133,8 +139,9 @@ class MetaspaceModel:
 
     def encode(self, text: str | bytes, allowed: bytes | None = None) -> NDArray[np.uint32]:
         """Return the ids of one text that begins its document."""
-        written = self._write([text], None, 1)[0]
-        return self._native.encode(written, self._within)
+        if self._writer is not None:
+            return self._writer.encode(self._native, text, self._within)
+        return self._native.encode(self._write([text], None)[0], self._within)
 
     def encode_batch(
         self,
@@ -144,13 +151,17 @@ class MetaspaceModel:
         inner: bytes | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return the ids of many texts, end to end, and where those of each begin."""
-        return self._native.encode_batch(self._write(texts, inner, threads), self._within, threads)
+        if self._writer is not None:
+            return self._writer.encode_batch(self._native, texts, inner, self._within, threads)
+        return self._native.encode_batch([*self._write(texts, inner)], self._within, threads)
 
     def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """Return how many ids each text has."""
         if self._within is not None:
             return np.diff(self.encode_batch(texts, None, threads)[1])
-        return self._native.count_batch(self._write(texts, None, threads), threads)
+        if self._writer is not None:
+            return self._writer.count_batch(self._native, texts, threads)
+        return self._native.count_batch([*self._write(texts, None)], threads)
 
     def encode_with_dropout(
         self,
@@ -168,14 +179,15 @@ class MetaspaceModel:
         text: str | bytes,
         allowed: bytes | None = None,
         *,
-        inner: bool = False,
+        inner: bool | int = False,
         limit: int | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return the ids of a text and the bytes of it that each stands for."""
+        steps = self._text if inner != REST or self._rest is None else self._rest
         if isinstance(text, str):
             text = well_formed(text).encode()
-        if isinstance(self._text, ModelText):
-            written, sources = self._text.native.normalize_aligned(text)
+        if isinstance(steps, ModelText):
+            written, sources = steps.native.normalize_aligned(text)
             ids, spans = _native.encode_spans(self._native, written)
             return ids, sources[spans]
         plain = text.decode(errors="tokfrag.mark_bytes")
@@ -183,7 +195,7 @@ class MetaspaceModel:
             raise ValueError(
                 "text: got bytes that are not UTF-8, takes UTF-8 where offsets are asked"
             )
-        written_text, places = align_steps(self._text, plain, not inner)
+        written_text, places = align_steps(steps, plain, not inner)
         ids, spans = _native.encode_spans(self._native, written_text)
         if len(ids) == 0:
             return ids, spans
@@ -194,6 +206,20 @@ class MetaspaceModel:
         first = begins[of_byte[spans[:, 0]]]
         last = ends[of_byte[spans[:, 1] - 1]]
         return ids, np.stack([starts[first], starts[last]], axis=1)
+
+    def word_indices(self, text: str | bytes, *, inner: bool = False) -> NDArray[np.int64]:
+        """Return the number of the word that each token of a text is in.
+
+        Every metaspace begins a word where words are cut by themselves; else the text is one.
+        """
+        written = self._write([text], bytes([inner]))[0]
+        ids, spans = _native.encode_spans(self._native, written)
+        if not self._splits or len(ids) == 0:
+            return np.zeros(len(ids), np.int64)
+        begins = np.frombuffer(written, np.uint8) == ord(" ")
+        begins[0] = True
+        words: NDArray[np.int64] = np.cumsum(begins)[spans[:, 0]] - 1
+        return words
 
     def decode(self, ids: NDArray[Any]) -> bytes:
         """Return the text of ids, in UTF-8."""
@@ -217,24 +243,27 @@ class MetaspaceModel:
 
     _has_symbols = False
 
-    def _write(
-        self, texts: Sequence[str | bytes], inner: bytes | None, threads: int
-    ) -> list[str | bytes]:
-        if isinstance(self._text, ModelText):
-            try:
-                return [*self._text.native.normalize_batch([*texts], threads)]
-            except ValueError:
-                # A lone surrogate has no UTF-8 form: it reads as U+FFFD.
-                clean = [text if isinstance(text, bytes) else well_formed(text) for text in texts]
-                return [*self._text.native.normalize_batch([*clean], threads)]
+    def _write(self, texts: Sequence[str | bytes], inner: bytes | None) -> list[bytes]:
+        """Write texts as the model cuts them, in UTF-8."""
+        if self._writer is not None:
+            return self._writer.write_batch([*texts], inner, 1)
+        steps = () if isinstance(self._text, ModelText) else self._text
         return [
             apply_steps(
-                self._quick,
-                text.decode(errors="tokfrag.mark_bytes") if isinstance(text, bytes) else text,
+                steps,
+                text.decode(errors="tokfrag.mark_bytes")
+                if isinstance(text, bytes)
+                else well_formed(text),
                 inner is None or not inner[i],
-            )
+            ).encode()
             for i, text in enumerate(texts)
         ]
+
+
+def _writer_of(text: tuple[TextStep, ...] | ModelText) -> TextWriter | None:
+    if isinstance(text, ModelText):
+        return TextWriter([text.native], False)
+    return text_writer(text)
 
 
 class IdJoiner:

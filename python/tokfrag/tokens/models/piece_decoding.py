@@ -85,8 +85,11 @@ class PieceJoiner:
         return self._strip(self._take_run() + joint + token)
 
     def finish(self) -> str:
-        """Return the text of the bytes at the end."""
-        return self._strip(self._take_run())
+        """Return the text of the bytes at the end; the joiner is then as new."""
+        text = self._strip(self._take_run())
+        self._begun = False
+        self._strip_left = self._decoding.strip[1]
+        return text
 
     def _take_run(self) -> str:
         run = _decode_run(bytes(self._run))
@@ -153,8 +156,11 @@ class ModelJoiner:
         return before + text
 
     def finish(self) -> str:
-        """Return the text of the bytes at the end."""
-        return self._take_run(True)
+        """Return the text of the bytes at the end; the joiner is then as new."""
+        text = self._take_run(True)
+        self._empty = True
+        self._strips = self._decoding.prefix or self._decoding.blanks
+        return text
 
     def _take_run(self, ended: bool) -> str:
         """Decode the bytes at hand; a byte that cannot become a character is a U+FFFD."""

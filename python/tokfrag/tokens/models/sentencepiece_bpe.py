@@ -13,11 +13,11 @@ from tokfrag._core import unigram as _native
 from tokfrag.tokens.models.metaspace import (
     NO_ID,
     MetaspaceModel,
-    ModelText,
     byte_ids,
     inner_spelling,
     scan_pattern,
 )
+from tokfrag.tokens.models.model_text import ModelText
 from tokfrag.tokens.models.piece_decoding import ModelDecoding, PieceDecoding
 from tokfrag.tokens.models.text_steps import TextStep
 from tokfrag.tokens.specification import AddedToken
@@ -109,6 +109,12 @@ class SentencePieceBpeModel(MetaspaceModel):
         ]
         bytes_ = byte_ids(values.tokens) if values.byte_fallback else np.full(256, NO_ID, np.uint32)
         fuses = values.fuse_unknown and NO_ID in bytes_
+        pattern = scan_pattern(
+            symbols,
+            split=values.split,
+            lines=not fuses,
+            blanks=not fuses or b" " in ids,
+        )
         native = _native.character_model(
             symbols,
             merges,
@@ -116,15 +122,19 @@ class SentencePieceBpeModel(MetaspaceModel):
             bytes_,
             NO_ID if values.unknown is None else values.unknown,
             values.fuse_unknown,
-            scan_pattern(
-                symbols,
-                split=values.split,
-                lines=not fuses,
-                blanks=not fuses or b" " in ids,
-            ),
+            pattern,
             special,
         )
-        super().__init__(native, values.tokens, added, values.text, values.decoding, None)
+        super().__init__(
+            native,
+            values.tokens,
+            added,
+            values.text,
+            values.decoding,
+            splits=values.split,
+            parts_at_blanks=bool(pattern) and not any(b" " in text for text, _ in special),
+            parts_at_pairs=not fuses and not special,
+        )
         self._has_symbols = bool(special)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import regex
 
 from tokfrag import _bert_characters as tables
 from tokfrag._bert_tables import replacements
-from tokfrag._core import unigram as _native
+from tokfrag._core import writing as _native
+from tokfrag.tokens.models.graphemes import grapheme_table
 
 METASPACE = "\u2581"
 Sources = list[tuple[int, int]]  # of each character: begin and end in the text of the beginning
@@ -140,10 +140,7 @@ class Strip:
 
 _SPACE = regex.compile(r"\p{White_Space}")
 _WORD = regex.compile(r"[^\p{White_Space}]+")
-_MARK = regex.compile(r"\p{M}")
-# Characters that may make one grapheme with those beside them.
-_JOINING = regex.compile(r"[^\p{GCB=Other}\p{GCB=Control}\p{GCB=CR}\p{GCB=LF}]+")
-_GRAPHEME = regex.compile(r"\X")
+MARK = regex.compile(r"\p{M}")
 
 
 class _EachCharacter(ABC):
@@ -172,11 +169,11 @@ class Lowercase(_EachCharacter):
 
     def write(self, char: str) -> str:
         """Return the character in lower case."""
-        return char.lower() if char.isascii() else _lowered().get(ord(char), char)
+        return char.lower() if char.isascii() else lowered().get(ord(char), char)
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text in lower case."""
-        return text.lower() if text.isascii() else text.translate(_lowered())
+        return text.lower() if text.isascii() else text.translate(lowered())
 
 
 @dataclass(frozen=True)
@@ -185,16 +182,16 @@ class StripAccents(_EachCharacter):
 
     def write(self, char: str) -> str:
         """Return the character, or nothing for a mark."""
-        return "" if _MARK.match(char) else char
+        return "" if MARK.match(char) else char
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text without marks."""
-        return text if text.isascii() else _MARK.sub("", text)
+        return text if text.isascii() else MARK.sub("", text)
 
 
 _NMT_DROPPED = [*range(1, 9), 0x0B, *range(0x0E, 0x20), 0x7F, 0x8F, 0x9F]
 _NMT_BLANK = [9, 10, 12, 13, 0x1680, *range(0x200B, 0x2010), 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD]
-_NMT: dict[int, str] = {**dict.fromkeys(_NMT_DROPPED, ""), **dict.fromkeys(_NMT_BLANK, " ")}
+NMT: dict[int, str] = {**dict.fromkeys(_NMT_DROPPED, ""), **dict.fromkeys(_NMT_BLANK, " ")}
 
 
 @dataclass(frozen=True)
@@ -203,11 +200,11 @@ class Nmt(_EachCharacter):
 
     def write(self, char: str) -> str:
         """Return the character, a blank, or nothing."""
-        return _NMT.get(ord(char), char)
+        return NMT.get(ord(char), char)
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text with blanks for white space and without control characters."""
-        return text.translate(_NMT)
+        return text.translate(NMT)
 
 
 @dataclass(frozen=True)
@@ -220,31 +217,21 @@ class Precompiled:
         return Precompiled, (self.blob,)
 
     @cached_property
-    def _map(self) -> _native.Charsmap:
+    def native(self) -> _native.Charsmap:
+        """The native map."""
         return _native.Charsmap(self.blob)
 
-    def _replace(self, text: str, aligned: bool) -> tuple[str, list[int]]:
-        ends = None
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:
-            text = well_formed(text)
-            data = text.encode()
-        if _joining().any_in(data):
-            sizes = [len(grapheme.encode()) for grapheme in _GRAPHEME.findall(text)]
-            ends = np.cumsum(sizes, dtype=np.int64)
-        new, sources = self._map.replace(data, ends, aligned)
+    def _replace(self, text: str) -> tuple[str, list[int]]:
+        new, sources = self.native.replace(well_formed(text), grapheme_table())
         return new.decode(), sources.tolist()
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text, every grapheme replaced as the map says."""
-        if text.isascii() and self._map.leaves(text):
-            return text
-        return self._replace(text, False)[0]
+        return self._replace(text)[0]
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
         """Return the same and where its characters come from, as the map says."""
-        new, places = self._replace(text, True)
+        new, places = self._replace(text)
         return new, [sources[place] for place in places]
 
 
@@ -286,19 +273,9 @@ class Metaspace:
 
 
 @cache
-def _lowered() -> dict[int, str]:
-    """Lower case by one version of Unicode, whatever Python's is."""
+def lowered() -> dict[int, str]:
+    """Return lower case by one version of Unicode, whatever Python's is."""
     return replacements(tables.LOWERED)
-
-
-@cache
-def _joining() -> _native.JoiningSet:
-    """The characters that :data:`_JOINING` finds, as a set of bits."""
-    bits = np.zeros(0x110000, np.uint8)
-    every = "".join(map(chr, range(0x110000)))
-    for match in _JOINING.finditer(every):
-        bits[match.start() : match.end()] = 1
-    return _native.JoiningSet(np.packbits(bits, bitorder="little").tobytes())
 
 
 def well_formed(text: str) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 from tokfrag._core import unigram as _native
 from tokfrag.tokens.models.metaspace import (
     MetaspaceModel,
-    ModelText,
     byte_ids,
     inner_spelling,
 )
+from tokfrag.tokens.models.model_text import ModelText
 from tokfrag.tokens.models.piece_decoding import ModelDecoding, PieceDecoding
 from tokfrag.tokens.models.text_steps import TextStep
 from tokfrag.tokens.specification import AddedToken
@@ -108,7 +108,16 @@ class UnigramModel(MetaspaceModel):
             bytes_,
             "blanks" if values.split else "",
         )
-        super().__init__(native, values.tokens, added, values.text, values.decoding, None)
+        super().__init__(
+            native,
+            values.tokens,
+            added,
+            values.text,
+            values.decoding,
+            splits=values.split,
+            # Without words, sums over all that came before decide between equals.
+            parts_at_blanks=values.split,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.description, self.added)
