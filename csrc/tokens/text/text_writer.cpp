@@ -57,8 +57,8 @@ Utf8 repair(Utf8 text, std::string* out) {
 
 Utf8 TextWriter::operator()(const Text& text, bool first, Scratch* scratch) const {
   Utf8 written = to_utf8(text, &scratch->utf8);
-  // Code units have been written as UTF-8 just now.
-  if (repairs_ && text.unit == 0) written = repair(written, &scratch->repaired);
+  // Code units have been written as UTF-8 just now; bytes may be damaged.
+  if (repairs_ && text.unit <= 0) written = repair(written, &scratch->repaired);
   int next = 0;
   for (const StepPointer& step : steps_) {
     std::string& out = scratch->written[next];
