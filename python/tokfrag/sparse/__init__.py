@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ModuleReport as ModuleReport,
         SparsityReport as SparsityReport,
     )
+    from tokfrag.sparse.pruning.sparse_training import SparseTraining as SparseTraining
     from tokfrag.sparse.pruning.sparsify import sparsify as sparsify
 
 _HOME = {
@@ -42,6 +43,7 @@ _HOME = {
     "SparseLSTM": "layers.recurrent",
     "SparseLinear": "layers.linear",
     "SparseMultiheadAttention": "layers.attention",
+    "SparseTraining": "pruning.sparse_training",
     "LayerReport": "pruning.report",
     "ModuleReport": "pruning.report",
     "SparsityReport": "pruning.report",

@@ -70,21 +70,27 @@ def regrow(
     layers = {n: m for n, m in model.named_modules() if isinstance(m, SparseLinear)}
     if not layers:
         raise ValueError("model: has no SparseLinear to regrow")
-    flows = _flows(model, layers, inputs, loss)
-    masks = {path: _new_mask(layers[path], fraction, flows[path]) for path in layers}
-    moved = {}
-    for path, layer in layers.items():
-        origin = layer.set_mask(masks[path])
-        if optimizer is not None:
-            carry_state(optimizer, layer.values, origin)
-        moved[path] = int((origin < 0).sum())
-    return moved
+    flows = flows_of(model, layers, inputs, loss)
+    masks = {
+        path: exchanged(layer, fraction, gradient_sizes(flows[path]))
+        for path, layer in layers.items()
+    }
+    return {path: move(layer, masks[path], optimizer) for path, layer in layers.items()}
 
 
 Flow = list[tuple[Tensor, Tensor]]
+Scores = Callable[[slice], Tensor]
 
 
-def _flows(
+def move(layer: SparseLinear, mask: Tensor, optimizer: torch.optim.Optimizer | None) -> int:
+    """Give a layer another mask, and its optimiser's state with it; return how many are new."""
+    origin = layer.set_mask(mask)
+    if optimizer is not None:
+        carry_state(optimizer, layer.values, origin)
+    return int((origin < 0).sum())
+
+
+def flows_of(
     model: nn.Module,
     layers: dict[str, SparseLinear],
     inputs: Any,
@@ -124,23 +130,35 @@ def _flows(
     return flows
 
 
-def _new_mask(layer: SparseLinear, fraction: float, flow: Flow) -> Tensor:
+def gradient_sizes(flow: Flow) -> Scores | None:
+    """The sizes of the gradients of whole rows, from what flows through a layer; None: nothing."""
+    if not flow:
+        return None
+    return lambda rows: torch.stack([g[:, rows].t() @ x for x, g in flow]).sum(0).abs().float()
+
+
+def exchanged(layer: SparseLinear, fraction: float, scores: Scores | None) -> Tensor:
+    """The mask without a share of the smallest values, and with as many others that score most.
+
+    ``scores(rows)`` gives those of some rows, ``(rows, columns)``, none below zero; None: nothing
+    moves. Only those of 128 rows are in memory at a time.
+    """
     mask = layer.mask
     absent = mask.numel() - layer.nnz
-    count = min(int(fraction * layer.nnz), absent) if flow else 0
-    if count == 0:
+    count = 0 if scores is None else min(int(fraction * layer.nnz), absent)
+    if scores is None or count == 0:
         return mask
-    best_scores = torch.empty(0)
-    best_places = torch.empty(0, dtype=torch.int64)
+    device = mask.device
+    best_scores = torch.empty(0, device=device)
+    best_places = torch.empty(0, dtype=torch.int64, device=device)
     columns = layer.in_features
     for first in range(0, layer.out_features, _BLOCK_ROWS):
         rows = slice(first, first + _BLOCK_ROWS)
-        score = torch.stack([g[:, rows].t() @ x for x, g in flow]).sum(0).abs().float()
-        score = score.masked_fill(mask[rows], -1.0).reshape(-1)
-        scores, places = score.topk(min(count, len(score)))
-        scores = torch.cat([best_scores, scores])
+        score = scores(rows).masked_fill(mask[rows], -1.0).reshape(-1)
+        some, places = score.topk(min(count, len(score)))
+        some = torch.cat([best_scores, some])
         places = torch.cat([best_places, places + first * columns])
-        best_scores, order = scores.topk(min(count, len(scores)))
+        best_scores, order = some.topk(min(count, len(some)))
         best_places = places[order]
     grown = best_places[best_scores >= 0]
     weight = layer.dense_weight().detach().abs().masked_fill(~mask, torch.inf).reshape(-1)
