@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tokfrag.sparse.pruning.calibration import inputs_of
 from tokfrag.sparse.pruning.refit import Problem
 from tokfrag.sparse.pruning.sites import Site
+from tokfrag.sparse.pruning.taylor import Emphasis
 
 # Squares of layer outputs beyond this leave the range of float32 while descending.
 _LARGEST = 1e30
@@ -22,12 +23,18 @@ class _Sums:
     def __init__(self, columns: int) -> None:
         self.gram = torch.zeros(columns, columns, dtype=torch.float64)
         self.total = torch.zeros(columns, dtype=torch.float64)
-        self.count = 0
+        self.count = 0.0
 
-    def add(self, x: Tensor) -> None:
-        self.gram += x.t() @ x
-        self.total += x.sum(0, dtype=torch.float64)
-        self.count += len(x)
+    def add(self, x: Tensor, lines: Tensor | None = None) -> None:
+        """Add lines, each as often as its weight says; once without."""
+        if lines is None:
+            self.gram += x.t() @ x
+            self.total += x.sum(0, dtype=torch.float64)
+            self.count += len(x)
+            return
+        self.gram += (x * lines[:, None]).t() @ x
+        self.total += lines.double() @ x.double()
+        self.count += float(lines.sum(dtype=torch.float64))
 
 
 class _Pairs:
@@ -42,12 +49,13 @@ class _Pairs:
         self.both = torch.zeros(columns, columns, dtype=torch.float64)  # Xd' Xp
         self.equal_counts = True
 
-    def add(self, reference: Tensor | None, x: Tensor | None) -> None:
+    def add(self, reference: Tensor | None, x: Tensor | None, lines: Tensor | None) -> None:
         if reference is None or x is None or reference.shape != x.shape:
             self.equal_counts = self.equal_counts and reference is x
             return
-        self.both += reference.t() @ x
-        self.dense.add(reference)
+        weighed = reference if lines is None else reference * lines[:, None]
+        self.both += weighed.t() @ x
+        self.dense.add(reference, lines)
 
     def pair(self, pruned: _Sums) -> bool:
         """Whether lines are the same tokens: nearer to each other than to the mean line."""
@@ -70,36 +78,52 @@ def layer_problem(
     *,
     dense_target: bool,
     with_bias: bool,
-) -> tuple[Problem, bool]:
-    """The problem of one site, and whether its target is the dense model's."""
+    emphasis: Emphasis | None = None,
+) -> tuple[Problem, str]:
+    """The problem of one site, and what it has otherwise than asked, in words.
+
+    With ``emphasis``, lines count by their weights, and the problem's rows (weights, targets) are
+    scaled by the roots of theirs.
+    """
     columns = sum(site.widths)
     sums, pairs = _Sums(columns), _Pairs(columns)
+    remark = ""
     # A module that runs as often for every batch is not routed to, so a pass may end early.
     steady = len(set(calls)) == 1
-    for batch, count in zip(batches, calls, strict=True):
+    for number, (batch, count) in enumerate(zip(batches, calls, strict=True)):
         x = inputs_of(pruned, site, batch, count if steady else None)
+        lines = None if emphasis is None else emphasis.lines[number]
+        if lines is not None and len(lines) != (0 if x is None else len(x)):
+            again = layer_problem(
+                model, pruned, site, batches, calls, dense_target=dense_target, with_bias=with_bias
+            )
+            return again[0], "; ".join(filter(None, (again[1], "all tokens count alike")))
         if x is not None:
-            sums.add(x)
+            sums.add(x, lines)
         if dense_target:
-            pairs.add(inputs_of(model, site, batch, count) if count else None, x)
+            pairs.add(inputs_of(model, site, batch, count) if count else None, x, lines)
     if not sums.count:
         raise ValueError(
             f"{site.name}: no token reaches this layer once the layers before it are pruned (name "
             "it in skip)"
         )
-    dense_target = dense_target and pairs.pair(sums)
+    if dense_target and not pairs.pair(sums):
+        dense_target, remark = False, "target local: tokens differ"
     gram = sums.gram
     if dense_target:
         both, dense, dense_total = pairs.both, pairs.dense.gram, pairs.dense.total
     else:
         both, dense, dense_total = gram.clone(), gram.clone(), sums.total
-    problem = _problem_of(site, model, sums, both, dense, dense_total, with_bias)
-    return problem, dense_target
+    weight = site.weight(model)
+    if emphasis is not None:
+        weight *= emphasis.roots[:, None]
+    problem = _problem_of(site, weight, sums, both, dense, dense_total, with_bias)
+    return problem, remark
 
 
 def _problem_of(
     site: Site,
-    model: nn.Module,
+    weight: Tensor,
     sums: _Sums,
     both: Tensor,
     dense: Tensor,
@@ -107,7 +131,6 @@ def _problem_of(
     with_bias: bool,
 ) -> Problem:
     gram, total, count = sums.gram, sums.total, sums.count
-    weight = site.weight(model)
     wide = weight.double()
     scale = float(((wide @ dense) * wide).sum())
     centred = with_bias and site.bias is not None

@@ -25,6 +25,7 @@ from tokfrag.sparse.pruning.report import (
 )
 from tokfrag.sparse.pruning.sites import Site, find_sites
 from tokfrag.sparse.pruning.structures import Grouped, Structure, parse
+from tokfrag.sparse.pruning.taylor import Emphasis, emphasis_of
 
 METHODS = ("cd", "admm", "magnitude", "wanda", "sparsegpt", "sgd")
 _REFITTED = ("cd", "admm")
@@ -37,6 +38,7 @@ def sparsify(
     sparsity: budget.Sparsity = 0.5,
     method: str = "cd",
     target: str = "dense",
+    objective: str = "outputs",
     structure: str | None = None,
     masks: Mapping[str, Tensor] | None = None,
     skip: Sequence[str] = (),
@@ -79,6 +81,11 @@ def sparsify(
     target : {"dense", "local"}
         See above. A layer whose tokens are not the same in both models, as experts behind a
         router, takes "local", and the report says so.
+    objective : {"outputs", "taylor"}
+        Whether errors of all outputs count alike, or by the square of the gradient of ``loss``
+        there in the dense model, split into a weight a token and one an output: what an error
+        costs the loss, to second order. Layers other than Linear and Conv1D of transformers, whose
+        products do not leave them as they are, take "outputs", and the report says so.
     structure : str, optional
         ``"n:m"`` (n of every m along a row, which fixes the sparsity); ``"rxc"`` (r rows of c
         columns together).
@@ -93,8 +100,8 @@ def sparsify(
         Whether layers become sparse ones (``SparseLinear`` and so on), under every path that leads
         to them, with their mode and hooks, frozen where they were; else zeros stay in place.
     loss : callable, optional
-        For ``"sgd"``: ``loss(model, batch)``, a scalar; by default the distance to the dense
-        model's outputs.
+        ``loss(model, batch)``, a scalar. For ``"sgd"``, by default the distance to the dense
+        model's outputs; ``objective="taylor"`` needs one, and batches with what it asks for.
     steps, learning_rate : int, float
         For ``"sgd"``: Adam's steps, and their size.
     progress : bool
@@ -129,6 +136,7 @@ def sparsify(
     """
     begin = time.perf_counter()
     shape = _check(model, method, target, structure, sparsity, steps, learning_rate)
+    _check_objective(objective, method, loss)
     sites, reasons, remarks = find_sites(model, skip)
     _check_structure(sites, shape, structure)
     given = _site_masks(sites, model, masks)
@@ -170,9 +178,13 @@ def sparsify(
             evaluation(model, pruned),
             progress_bar(len(sites), "sparsify", "layer", progress) as advance,
         ):
+            emphasis: dict[str, Emphasis] = {}
+            if objective == "taylor" and loss is not None:
+                emphasis = emphasis_of(model, sites, batches, loss)
             for site in sites:
                 started = time.perf_counter()
-                problem, as_asked = layer_problem(
+                own = emphasis.get(site.name)
+                problem, remark = layer_problem(
                     model,
                     pruned,
                     site,
@@ -180,15 +192,20 @@ def sparsify(
                     calls[site.path],
                     dense_target=target == "dense",
                     with_bias=refit,
+                    emphasis=own,
                 )
+                if objective == "taylor" and own is None:
+                    remark = "; ".join(filter(None, (remark, "objective outputs: product unseen")))
                 mask, weight, error = solve(
                     problem, method, wanted[site.name], shape, given.get(site.name), refit
                 )
                 shift = problem.shift(weight)
-                site.assign(pruned, weight, shift)
-                remark = "" if as_asked or target == "local" else "target local: tokens differ"
-                seconds = time.perf_counter() - started
                 after = problem.error(weight)
+                if own is not None:  # back from the scale of the problem's rows
+                    weight = weight / own.roots[:, None]
+                    shift = None if shift is None else shift / own.roots
+                site.assign(pruned, weight, shift)
+                seconds = time.perf_counter() - started
                 plan.append(Pruned(site, mask, weight, shift, error, after, seconds, remark))
                 advance(1)
     layers = tuple(layer_report(model, item) for item in plan)
@@ -224,6 +241,17 @@ def _check(
         if parameter.device.type != "cpu":
             raise ValueError(f"{key}: got a parameter on {parameter.device}, takes cpu")
     return parse(structure)
+
+
+def _check_objective(
+    objective: str, method: str, loss: Callable[[nn.Module, Any], Tensor] | None
+) -> None:
+    if objective not in ("outputs", "taylor"):
+        raise ValueError(f"objective: got {objective!r}, takes one of ('outputs', 'taylor')")
+    if objective == "taylor" and method == "sgd":
+        raise ValueError("objective: got 'taylor' with method 'sgd', which has no layer problem")
+    if objective == "taylor" and loss is None:
+        raise ValueError("loss: got None with objective 'taylor', takes loss(model, batch)")
 
 
 def _check_structure(sites: list[Site], shape: Structure | None, structure: str | None) -> None:
