@@ -290,10 +290,10 @@ TOKFRAG_INLINE void add_sums(typename Simd<T>::Native (&sums)[kRows], T* rows) {
     sum_eight<T>(groups, total);
     *reinterpret_cast<E*>(rows) += total;
   } else if constexpr (kRows == 8 && kWidth == 8) {
-    E total;
-    E eights[8];
+    Vector<T, 8> total;
+    Vector<T, 8> eights[8];
 #pragma GCC unroll 8
-    for (int r = 0; r < 8; ++r) eights[r] = E(sums[r]);
+    for (int r = 0; r < 8; ++r) eights[r] = Vector<T, 8>(sums[r]);
     sum_across(eights, total);
     *reinterpret_cast<E*>(rows) += total;
   } else {

@@ -98,10 +98,16 @@ TOKFRAG_INLINE void sum_eight(typename Simd<T>::Native (&sums)[8][kGroupParts],
     out = __builtin_shufflevector(fours, fours, 0, 1, 2, 3, 8, 9, 10, 11) +
           __builtin_shufflevector(fours, fours, 4, 5, 6, 7, 12, 13, 14, 15);
   } else {
-    E eights[8];
+    Vector<T, 8> eights[8];
 #pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) fold<T>(sums[k], eights[k]);
-    sum_across(eights, out);
+    for (int k = 0; k < 8; ++k) {
+      E eight;
+      fold<T>(sums[k], eight);
+      eights[k] = eight;
+    }
+    Vector<T, 8> total;
+    sum_across(eights, total);
+    out = total;
   }
 }
 
@@ -115,6 +121,13 @@ struct ChunkOfInputs {
     alignas(64) float padded[128] = {};
     std::memcpy(padded, from, static_cast<std::size_t>(width) * sizeof(float));
     for (int k = 0; k < 8; ++k) x[k] = _mm512_load_ps(padded + 16 * k);
+  }
+  // Whether none of the inputs is infinite or NaN.
+  bool finite() const {
+    constexpr int kNaNsAndInfinities = 0x01 | 0x80 | 0x08 | 0x10;
+    unsigned found = 0;
+    for (int k = 0; k < 8; ++k) found |= _mm512_fpclass_ps_mask(x[k], kNaNsAndInfinities);
+    return found == 0;
   }
   TOKFRAG_INLINE __m512 at(__m512i columns) const {
     const __mmask16 high = _mm512_test_epi32_mask(columns, _mm512_set1_epi32(64));

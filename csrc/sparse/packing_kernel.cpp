@@ -123,7 +123,7 @@ TOKFRAG_INLINE void pack_lanes(const E* x, std::int64_t stride, std::int64_t val
                                std::int64_t columns, std::int64_t lanes, std::int64_t lane,
                                Real<E>* panel) {
   using T = Real<E>;
-  using Part = Line<T, kCount>;
+  using Part = Vector<T, kCount>;
   std::int64_t column = 0;
   if (lane + kCount <= valid) {
     for (; column + kCount <= columns; column += kCount) {
@@ -164,7 +164,7 @@ template <class E>
 void pack_pairs(const void* x_address, std::int64_t stride, std::int64_t valid, std::int64_t rows,
                 std::int64_t lanes, void* pairs_address) {
   using T = Real<E>;
-  using Eight = Line<T, 8>;
+  using Eight = Vector<T, 8>;
   const auto* x = static_cast<const E*>(x_address);
   auto* pairs = static_cast<T*>(pairs_address);
   for (std::int64_t lane = 0; lane < lanes; lane += 2) {
@@ -194,7 +194,7 @@ void pack_pairs(const void* x_address, std::int64_t stride, std::int64_t valid, 
 template <class T>
 void fold_pairs(const void* sums_address, const RowGroup* groups, std::int64_t count,
                 void* out_address) {
-  using Eight = Line<T, 8>;
+  using Eight = Vector<T, 8>;
   const auto* sums = static_cast<const T*>(sums_address);
   auto* out = static_cast<T*>(out_address);
   for (const RowGroup* group = groups; group < groups + count; ++group) {
@@ -246,7 +246,7 @@ TOKFRAG_INLINE void unpack_lanes(const Real<E>* rows, std::int64_t count, std::i
                                  const E* bias, std::int64_t valid, std::int64_t stride,
                                  std::int64_t lane, E* y) {
   using T = Real<E>;
-  using Part = Line<T, kCount>;
+  using Part = Vector<T, kCount>;
   std::int64_t row = 0;
   if (lane + kCount <= valid) {
     for (; row + kCount <= count; row += kCount) {

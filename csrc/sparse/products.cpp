@@ -20,7 +20,9 @@ void multiply_tile(Element element, const Layout& layout, std::int64_t chunk, st
   const std::size_t real = real_index(element);
   const std::int64_t start = layout.tile_start(chunk, block);
   const std::int64_t width = layout.chunk_columns(chunk);
-  const void* tile_values = at(values, start, real_size(element));
+  // Kernels of masks take values as they are stored, all others take them widened.
+  const std::int64_t size = layout.masks != nullptr ? element_size(element) : real_size(element);
+  const void* tile_values = at(values, start, size);
   const std::uint8_t* runs = layout.tile_runs(chunk, block);
   const std::int64_t block_rows = layout.block_rows(block);
   if (layout.groups != nullptr) {
@@ -40,17 +42,16 @@ void multiply_tile(Element element, const Layout& layout, std::int64_t chunk, st
     kernels.multiply[real][choice](panel, tile_values, layout.local + start, runs, block_rows,
                                    rows);
   } else if (layout.masks != nullptr) {
-    kernels.multiply_masked(
-        static_cast<const float*>(panel), width, static_cast<const float*>(tile_values),
-        static_cast<const float*>(values) + nnz_of(layout), layout.tile_masks(chunk, block), runs,
-        block_rows, static_cast<float*>(rows));
+    kernels.multiply_masked[element](
+        static_cast<const float*>(panel), width, tile_values, at(values, nnz_of(layout), size),
+        layout.tile_masks(chunk, block), runs, block_rows, static_cast<float*>(rows));
   } else {
     kernels.multiply_vector[real](panel, width, tile_values, layout.local + start, runs, block_rows,
                                   rows);
   }
 }
 
-// The product proper: values are Real already and stand in the layout's order.
+// The product proper: values stand in the layout's order and are Real already, but with masks.
 void multiply_widened(Element element, const Layout& layout, Batch x, const void* values,
                       const void* bias, void* y, int threads) {
   const PackingKernels& packing = packing_kernels();
@@ -116,7 +117,7 @@ void multiply_widened(Element element, const Layout& layout, Batch x, const void
 void multiply(Element element, const Layout& layout, Batch x, const void* values, const void* bias,
               void* y, int threads) {
   if (x.count == 0 || layout.rows == 0) return;
-  if (element == kFloat16 || element == kBFloat16) {
+  if (layout.masks == nullptr && (element == kFloat16 || element == kBFloat16)) {
     const std::int64_t nnz = nnz_of(layout);
     void* wide = scratch(kValues, nnz * 4);
     packing_kernels().widen[element](values, nnz, wide);
@@ -127,10 +128,10 @@ void multiply(Element element, const Layout& layout, Batch x, const void* values
 
 bool masks_pay(Element element, const Pattern& pattern, std::int64_t batch) {
   // Measured break-even between a mask's fixed cost and a cost by non-zeros.
-  constexpr double kLeastDensity = 0.2;
-  return batch == 1 && element != kFloat64 && product_kernels().multiply_masked != nullptr &&
-         static_cast<double>(pattern.nnz()) >= kLeastDensity * static_cast<double>(pattern.rows()) *
-                                                   static_cast<double>(pattern.columns());
+  const double least = element == kFloat32 ? 0.2 : 0.1;  // halves need not be widened first
+  return batch == 1 && product_kernels().multiply_masked[element] != nullptr &&
+         static_cast<double>(pattern.nnz()) >=
+             least * static_cast<double>(pattern.rows()) * static_cast<double>(pattern.columns());
 }
 
 void multiply_transposed(Element element, const Pattern& pattern, const Layout& layout, Batch x,

@@ -201,24 +201,82 @@ void multiply_vector<float>(const void* x_address, std::int64_t width, const voi
 }
 #endif
 
+// Runs whose values are read in whole vectors, also past their end: the last ones, behind which the
+// values end, are read from a copy.
+template <class E>
+class Readable {
+ public:
+  const E* of(const E* values, int count, const E* end) {
+    if (values + count + kMost <= end) return values;
+    std::memcpy(copy_, values, static_cast<std::size_t>(count) * sizeof(E));
+    return copy_;
+  }
+
+ private:
+  static constexpr int kMost = 16;
+  E copy_[128 + kMost] = {};
+};
+
 #if defined(__AVX512F__)
-void multiply_masked(const float* x_address, std::int64_t width, const float* values, const float*,
-                     const std::uint64_t* masks, const std::uint8_t* runs, std::int64_t block_rows,
-                     float* rows) {
-  const ChunkOfInputs x(x_address, width);
+// With a mask of all lanes: the plain intrinsics of GCC 12 read an uninitialised vector.
+constexpr __mmask16 kAll = 0xffff;
+
+TOKFRAG_INLINE __m512 load_values(const float* from) { return _mm512_loadu_ps(from); }
+TOKFRAG_INLINE __m512 load_values(const Half* from) {
+  return _mm512_maskz_cvtph_ps(kAll, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+TOKFRAG_INLINE __m512 load_values(const BFloat16* from) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm512_castsi512_ps(
+      _mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16));
+}
+
+// Expands values under a mask. GCC would fold the load into the expansion, which then takes 1.6
+// times as long: the empty statement keeps them apart.
+TOKFRAG_INLINE __m512 expanded(__mmask16 kept, __m512 values) {
+  asm("" : "+v"(values));
+  return _mm512_maskz_expand_ps(kept, values);
+}
+
+// Four sums side by side hide the latency of an addition. Where an input is infinite or NaN, what
+// is not stored must not meet it, and every multiply-add has a mask; else zeros do no harm.
+template <class E, bool kFinite>
+TOKFRAG_INLINE void multiply_masked_by(const ChunkOfInputs& x, const E* values, const E* end,
+                                       const std::uint64_t* masks, const std::uint8_t* runs,
+                                       std::int64_t block_rows, float* rows) {
+  constexpr int kSums = 4;
+  Readable<E> readable;
   for (std::int64_t i = 0; i < block_rows; ++i) {
-    ask_ahead(values, runs[2 * i + 1]);
+    const int count = runs[2 * i + 1];
+    ask_ahead(values, count);
     float* out = rows + runs[2 * i] * 16;
-    __m512 sum = _mm512_load_ps(out);
-    const float* next = values;
+    __m512 sums[kSums] = {_mm512_load_ps(out)};
+    const E* next = readable.of(values, count, end);
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {
       const auto kept = static_cast<__mmask16>(masks[2 * i + k / 4] >> (16 * (k % 4)));
-      sum = _mm512_mask3_fmadd_ps(_mm512_maskz_expandloadu_ps(kept, next), x.x[k], sum, kept);
+      const __m512 part = expanded(kept, load_values(next));
+      __m512& sum = sums[k % kSums];
+      sum = kFinite ? _mm512_fmadd_ps(part, x.x[k], sum)
+                    : _mm512_mask3_fmadd_ps(part, x.x[k], sum, kept);
       next += __builtin_popcount(kept);
     }
-    _mm512_store_ps(out, sum);
-    values += runs[2 * i + 1];
+    _mm512_store_ps(out, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+    values += count;
+  }
+}
+
+template <class E>
+void multiply_masked(const float* x_address, std::int64_t width, const void* values_address,
+                     const void* end_address, const std::uint64_t* masks, const std::uint8_t* runs,
+                     std::int64_t block_rows, float* rows) {
+  const ChunkOfInputs x(x_address, width);
+  const auto* values = static_cast<const E*>(values_address);
+  const auto* end = static_cast<const E*>(end_address);
+  if (x.finite()) {
+    multiply_masked_by<E, true>(x, values, end, masks, runs, block_rows, rows);
+  } else {
+    multiply_masked_by<E, false>(x, values, end, masks, runs, block_rows, rows);
   }
 }
 #elif defined(__AVX2__)
@@ -236,42 +294,45 @@ struct ExpandTable {
 };
 constexpr ExpandTable kExpand{};
 
-void multiply_masked(const float* x_address, std::int64_t width, const float* values,
-                     const float* end, const std::uint64_t* masks, const std::uint8_t* runs,
+TOKFRAG_INLINE __m256 load_values(const float* from) { return _mm256_loadu_ps(from); }
+TOKFRAG_INLINE __m256 load_values(const Half* from) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+TOKFRAG_INLINE __m256 load_values(const BFloat16* from) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+template <class E>
+void multiply_masked(const float* x_address, std::int64_t width, const void* values_address,
+                     const void* end, const std::uint64_t* masks, const std::uint8_t* runs,
                      std::int64_t block_rows, float* rows) {
   alignas(64) float x[128] = {};
   std::memcpy(x, x_address, static_cast<std::size_t>(width) * sizeof(float));
+  const auto* values = static_cast<const E*>(values_address);
+  Readable<E> readable;
   for (std::int64_t i = 0; i < block_rows; ++i) {
-    ask_ahead(values, runs[2 * i + 1]);
+    const int count = runs[2 * i + 1];
+    ask_ahead(values, count);
     float* out = rows + runs[2 * i] * 16;
     __m256 sums[2] = {_mm256_load_ps(out), _mm256_load_ps(out + 8)};
-    const float* next = values;
+    const E* next = readable.of(values, count, static_cast<const E*>(end));
     for (int k = 0; k < 16; ++k) {
       const auto kept = static_cast<std::uint8_t>(masks[2 * i + k / 8] >> (8 * (k % 8)));
       const __m256i source = _mm256_cvtepu8_epi32(
           _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kExpand.source[kept])));
-      const int count = __builtin_popcount(kept);
-      __m256 eight;
-      if (next + 8 <= end) {
-        eight = _mm256_loadu_ps(next);
-      } else {
-        float last[8] = {};
-        std::memcpy(last, next, static_cast<std::size_t>(count) * sizeof(float));
-        eight = _mm256_loadu_ps(last);
-      }
       const __m256 none = _mm256_castsi256_ps(_mm256_cmpgt_epi32(source, _mm256_set1_epi32(7)));
-      const __m256 expanded = _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(eight, source));
+      const __m256 expanded =
+          _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(load_values(next), source));
       const __m256 inputs = _mm256_andnot_ps(none, _mm256_load_ps(x + 8 * k));  // may be infinite
       sums[k & 1] = _mm256_fmadd_ps(expanded, inputs, sums[k & 1]);
-      next += count;
+      next += __builtin_popcount(kept);
     }
     _mm256_store_ps(out, sums[0]);
     _mm256_store_ps(out + 8, sums[1]);
-    values += runs[2 * i + 1];
+    values += count;
   }
 }
-#else
-constexpr decltype(ProductKernels::multiply_masked) multiply_masked = nullptr;
 #endif
 
 }  // namespace
@@ -283,7 +344,11 @@ const ProductKernels sparse_product_kernels = {
     {{sample<float, 16>, sample<float, 32>, sample<float, 64>},
      {sample<double, 16>, sample<double, 32>, sample<double, 64>}},
     {multiply_vector<float>, multiply_vector<double>},
-    multiply_masked,
+#if defined(__AVX2__)
+    {multiply_masked<float>, nullptr, multiply_masked<Half>, multiply_masked<BFloat16>},
+#else
+    {},
+#endif
 };
 
 }  // namespace tokfrag::TOKFRAG_ISA

@@ -31,11 +31,13 @@ struct ProductKernels {
                                   const std::uint8_t* local, const std::uint8_t* runs,
                                   std::int64_t block_rows, void* rows);
   MultiplyVector multiply_vector[2];
-  // The same in float from bit masks (two words a run), which cost the same at any sparsity; `end`:
-  // where readable values end. Null where the instruction set has nothing to expand them with.
-  void (*multiply_masked)(const float* x, std::int64_t width, const float* values, const float* end,
-                          const std::uint64_t* masks, const std::uint8_t* runs,
-                          std::int64_t block_rows, float* rows);
+  // The same in float from bit masks (two words a run), which cost the same at any sparsity, and
+  // from values as they are stored; `end`: where readable values end. Index: Element; null for
+  // double, and where the instruction set has nothing to expand values with.
+  using MultiplyMasked = void (*)(const float* x, std::int64_t width, const void* values,
+                                  const void* end, const std::uint64_t* masks,
+                                  const std::uint8_t* runs, std::int64_t block_rows, float* rows);
+  MultiplyMasked multiply_masked[4];
 };
 
 }  // namespace tokfrag::sparse
