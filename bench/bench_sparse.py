@@ -18,8 +18,6 @@ from peers import describe, need
 torch = need("torch")
 
 from tokfrag.sparse import SparseLinear  # noqa: E402
-from tokfrag.sparse.products import products  # noqa: E402
-from tokfrag.sparse.pruning.masks import select  # noqa: E402
 
 SHAPES = [(1024, 1024), (4096, 1024)]  # outputs, inputs
 SPARSITIES = [0.3, 0.5, 0.75, 0.9, 0.95]
@@ -38,6 +36,12 @@ def pair(rows: int, columns: int, sparsity: float, **options: Any) -> tuple[Any,
     """A sparse layer and the dense one with the same weights."""
     layer = SparseLinear(columns, rows, sparsity=sparsity, **options)
     return layer, layer.to_dense()
+
+
+def random_mask(rows: int, columns: int, sparsity: float, height: int = 1) -> Any:
+    """A mask of blocks of ``height`` rows and one column."""
+    kept = torch.rand(-(-rows // height), columns) >= sparsity
+    return kept.repeat_interleave(height, 0)[:rows]
 
 
 def extent(benchmark: Any, full: int) -> int:
@@ -137,30 +141,30 @@ def bench_blocks(benchmark, size, batch, sparsity, product, peer):
     """A matrix of 8 x 1 blocks, one of single weights and a dense one."""
     benchmark.group = f"8x1 {product} {size}x{size} batch {batch} sparsity {sparsity}"
     size = extent(benchmark, size)
-    scores = torch.rand(size, size)
-    mask = select(scores, sparsity, None if peer == "tokfrag-unstructured" else "8x1")
-    layer, dense = pair(size, size, sparsity, mask=mask)
+    mask = random_mask(size, size, sparsity, 1 if peer == "tokfrag-unstructured" else 8)
+    layer, dense = pair(size, size, sparsity, mask=mask, kernel="sparse", bias=False)
+    layer.requires_grad_(False)
     x, grad = torch.randn(2, batch, size).unbind()
-    weight, values = dense.weight.detach(), layer.values.detach()
+    weight, values = dense.weight.detach(), layer.values.clone()
     places = layer.local, layer.runs
+    operators = torch.ops.tokfrag
     expected, ours = {
-        "forward": (
-            lambda: x @ weight.t(),
-            lambda: products.multiply(x, values, None, *places, size, False, "sparse"),
-        ),
+        "forward": (lambda: x @ weight.t(), lambda: layer(x)),
         "input gradient": (
             lambda: grad @ weight,
-            lambda: products.multiply(grad, values, None, *places, size, True, "sparse"),
+            lambda: operators.sparse_mm(grad, values, None, *places, size, True, "sparse"),
         ),
         "sampled gradient": (
             lambda: grad.t() @ x,
-            lambda: products.sample(grad, x, *places, "sparse"),
+            lambda: operators.sparse_sample(grad, x, *places, "sparse"),
         ),
     }[product]
-    result = expected()
+    result, got = expected(), ours()
     if product == "sampled gradient":
-        result = result.reshape(-1)[layer._positions()]
-    torch.testing.assert_close(ours(), result, rtol=1e-3, atol=1e-3)
+        result = result * mask
+        layer.values.copy_(got)
+        got = layer.to_dense().weight.detach()
+    torch.testing.assert_close(got, result, rtol=1e-3, atol=1e-3)
     describe(benchmark, "torch" if peer == "torch" else "tokfrag")
     benchmark(expected if peer == "torch" else ours)
 
@@ -178,7 +182,7 @@ def bench_never_slower(benchmark):
     shapes = [(64, 64, 1), (256, 256, 1), (1024, 1024, 1), (1024, 1024, 8), (3000, 700, 1)]
     for rows, columns, height in shapes if benchmark.enabled else shapes[:1]:
         for sparsity in (0.0, 0.3, 0.5, 0.9):
-            mask = select(torch.rand(rows, columns), sparsity, "8x1" if height == 8 else None)
+            mask = random_mask(rows, columns, sparsity, height)
             layer, dense = pair(rows, columns, sparsity, mask=mask)
             layer.requires_grad_(False)  # what is trainable is read whole to see it unchanged
             line = []
@@ -231,14 +235,13 @@ def bench_bytes(benchmark, sparsity, dtype):
     layer(x).sum().backward()
     optimizer = torch.optim.Adam([layer.values])
     optimizer.step()
-    from tokfrag.sparse.products.places import pattern_of
-
     state = sum(
         t.numel() * t.element_size() for t in optimizer.state[layer.values].values() if t.ndim
     )
-    derived = pattern_of(layer.local, layer.runs, 4096).nbytes
     benchmark.extra_info["stored"] = round(layer.nbytes / slots, 3)
     gradient = layer.values.numel() * layer.values.element_size()
-    benchmark.extra_info["training"] = round((layer.nbytes + derived + state + gradient) / slots, 3)
+    benchmark.extra_info["training"] = round(
+        (layer.nbytes + layer.derived_nbytes + state + gradient) / slots, 3
+    )
     print(f"\n{dtype} {sparsity}:", benchmark.extra_info)
     benchmark(lambda: None)

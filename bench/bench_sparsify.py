@@ -23,10 +23,6 @@ from peers import need
 torch = need("torch")
 
 from tokfrag.sparse import sparsify  # noqa: E402
-from tokfrag.sparse.pruning.calibration import calls_of, evaluation  # noqa: E402
-from tokfrag.sparse.pruning.problems import layer_problem  # noqa: E402
-from tokfrag.sparse.pruning.refit import solve  # noqa: E402
-from tokfrag.sparse.pruning.sites import find_sites  # noqa: E402
 
 SHORT = os.environ.get("TOKFRAG_LONG_BENCH") != "1"
 LENGTH, BATCH = 128, 32
@@ -99,29 +95,30 @@ def bench_language_model(benchmark, sparsity, peer):
 
 
 @cache
-def large_layer() -> Any:
-    """The 4096 to 1024 layer of a trained block and its problem on real activations."""
+def large_layer() -> tuple[Any, list[Any]]:
+    """The 4096 to 1024 layer of a trained block, and its real inputs."""
     model = trained(64, 1, 3) if SHORT else trained(1024, 1, 100)
-    batches = calibration(BATCH * LENGTH if SHORT else 16384)
-    site = next(site for site in find_sites(model, ())[0] if site.path.endswith("down"))
-    with evaluation(model):
-        calls = calls_of(model, [site], batches)[site.path]
-        problem, _ = layer_problem(
-            model, model, site, batches, calls, dense_target=True, with_bias=True
-        )
-        return problem
+    layer = next(module for path, module in model.named_modules() if path.endswith("down"))
+    inputs: list[Any] = []
+    hook = layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0].flatten(0, 1)))
+    with torch.no_grad():
+        for batch in calibration(BATCH * LENGTH if SHORT else 16384):
+            model(batch)
+    hook.remove()
+    return torch.nn.Sequential(layer), inputs
 
 
 @pytest.mark.parametrize("peer", ["sparsegpt", "tokfrag", "tokfrag-gradual"])
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def bench_large_layer(benchmark, sparsity, peer):
-    """1024 x 4096, Gram matrix given: descent on SparseGPT's or its own mask, and SparseGPT."""
-    benchmark.group = f"layer 1024x4096 pruned to {sparsity:.0%}, Gram given"
-    problem = large_layer()
+    """1024 x 4096, its Gram matrix included: descent on some mask or its own, and SparseGPT."""
+    benchmark.group = f"layer 1024x4096 pruned to {sparsity:.0%}, Gram included"
+    model, inputs = large_layer()
+    pruned = copy.deepcopy(model)
     method = {"sparsegpt": "sparsegpt", "tokfrag": "wanda", "tokfrag-gradual": "cd"}[peer]
-    refit = peer != "sparsegpt"
-    _, weight, _ = benchmark.pedantic(solve, args=(problem, method, sparsity, None, None, refit))
-    error = problem.error(weight)
+    options = {"sparsity": sparsity, "method": method, "refit": peer != "sparsegpt"}
+    report = benchmark.pedantic(sparsify, args=(pruned, inputs), kwargs=options)
+    error = report.layers[0].error_after
     benchmark.extra_info["error"] = f"{error:.3e}"
     print(f"\n{peer} {sparsity:.0%}: error {error:.3e}", flush=True)
     assert 0 <= error < 1

@@ -271,6 +271,14 @@ class SparseLinear(StoredMatrix):
             pattern_of(local.contiguous(), runs.contiguous(), self.in_features)
 
     @property
+    def derived_nbytes(self) -> int:
+        """Bytes of what products have derived from the places so far and keep, such as a transpose.
+
+        They belong to no checkpoint.
+        """
+        return pattern_of(self.local, self.runs, self.in_features).nbytes
+
+    @property
     def weight(self) -> Tensor:
         """The dense weight ``(out_features, in_features)``, made on each read and read-only.
 
