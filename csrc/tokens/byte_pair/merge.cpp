@@ -1,6 +1,8 @@
 #include "tokens/byte_pair/merge.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <functional>
 
 #include "core/interrupt.hpp"
@@ -119,6 +121,65 @@ void Merger::operator()(MergeJob* jobs, int count) const {
   for (int i = 0; i < count; ++i) jobs[i].count = merges[i].finish(*vocabulary_, jobs[i].ids);
 }
 
+// The ids of `length` times a byte; 0 where these cannot be told without looking at every place.
+//
+// What there is, is always a symbol m times and a few others behind it. If two of that symbol are
+// the pair to merge, then, from the left, all of them are, unless what comes of the first is to be
+// merged before the next: that is looked at.
+std::int64_t Merger::merge_run(std::uint8_t byte, std::int64_t length, std::uint32_t* ids) const {
+  Symbol body = vocabulary_->byte_symbol(byte);
+  std::int64_t times = length;
+  std::vector<Symbol> tail;  // the last first
+  for (;;) {
+    while (!tail.empty() && tail.back() == body) {
+      tail.pop_back();
+      ++times;
+    }
+    if (times == 0) {
+      if (tail.empty()) break;
+      body = tail.back();
+      tail.pop_back();
+      times = 1;
+      continue;
+    }
+    const Rank in_body = times > 1 ? pairs_->find(body, body) : kNoRank;
+    // The best pair behind: of the body's last with the first of the tail, or within the tail.
+    Rank best = kNoRank;
+    std::size_t left = 0;
+    for (std::size_t at = tail.size(); at > 0; --at) {
+      const Symbol before = at == tail.size() ? body : tail[at];
+      const Rank rank = pairs_->find(before, tail[at - 1]);
+      if (rank < best) {
+        best = rank;
+        left = at;
+      }
+    }
+    if (in_body == kNoRank && best == kNoRank) break;
+    if (in_body <= best) {
+      const Symbol joined = pairs_->merged(in_body);
+      if (pairs_->find(joined, joined) <= in_body || pairs_->find(joined, body) <= in_body) {
+        return 0;
+      }
+      if (times % 2 != 0) tail.push_back(body);
+      body = joined;
+      times /= 2;
+      continue;
+    }
+    tail[left - 1] = pairs_->merged(best);
+    if (left == tail.size()) {
+      --times;
+    } else {
+      tail.erase(tail.begin() + static_cast<std::ptrdiff_t>(left));
+    }
+  }
+  std::int64_t count = times;
+  std::fill(ids, ids + times, vocabulary_->id(body));
+  for (auto symbol = tail.rbegin(); symbol != tail.rend(); ++symbol) {
+    ids[count++] = vocabulary_->id(*symbol);
+  }
+  return count;
+}
+
 std::int64_t Merger::merge_long(const std::uint8_t* text, std::int64_t length,
                                 MergeScratch* scratch, std::uint32_t* ids) const {
   auto& nodes = scratch->nodes_;
@@ -173,6 +234,10 @@ std::int64_t Merger::operator()(const std::uint8_t* text, std::int64_t length,
     merge.begin(*this, text, length);
     while (merge.merge(*pairs_)) merge.rate(*pairs_);
     return merge.finish(*vocabulary_, ids);
+  }
+  if (std::memcmp(text, text + 1, static_cast<std::size_t>(length - 1)) == 0) {
+    const std::int64_t count = merge_run(text[0], length, ids);
+    if (count > 0) return count;
   }
   return merge_long(text, length, scratch, ids);
 }

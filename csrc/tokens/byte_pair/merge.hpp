@@ -2,7 +2,8 @@
 //
 // Formula: start from one symbol a byte; while some neighbouring pair has a rank, merge the pair of
 // the lowest rank (the leftmost of equals). Short inputs scan for the lowest rank, longer ones keep
-// a heap: O(n log n) for any input.
+// a heap: O(n log n) for any input. A run of one byte, of which a text may have a million, merges
+// by halves: O(n).
 #pragma once
 
 #include <cstdint>
@@ -57,6 +58,7 @@ class Merger {
  private:
   class ShortMerge;
 
+  std::int64_t merge_run(std::uint8_t byte, std::int64_t length, std::uint32_t* ids) const;
   std::int64_t merge_long(const std::uint8_t* text, std::int64_t length, MergeScratch* scratch,
                           std::uint32_t* ids) const;
 
