@@ -11,7 +11,7 @@ namespace tokfrag {
 
 namespace {
 
-constexpr int kChunk = 256;
+constexpr int kChunk = 192;
 
 // Where pieces come from: a scanner, a list of ends, or the text as one piece.
 struct GivenPieces {
@@ -35,111 +35,21 @@ struct WholeText {
   }
 };
 
-// Pieces as words, or cut into words: units, parts of a piece that no token crosses out of.
-template <class Pieces>
-class WordSource {
- public:
-  WordSource(const Encoder& encoder, const Stretch& stretch, Pieces pieces)
-      : encoder_(encoder), stretch_(stretch), pieces_(std::move(pieces)) {
-    words.text = stretch.text;
+// Pieces that end in an ideograph (or kana) are many and new, their parts few and well known.
+bool ends_in_ideograph(const std::uint8_t* text, std::int64_t length) {
+  return length > 3 && static_cast<std::uint8_t>(text[length - 3] - 0xE3) <= 0xE9 - 0xE3;
+}
+
+// Keeps the ids of a word of up to 63 bytes.
+void remember(const std::uint8_t* text, std::int64_t length, std::uint64_t unit,
+              const std::uint32_t* ids, std::int64_t count, Worker& worker) {
+  if (length <= kMaxWord) {
+    const WordKey key = word_key(text, length, unit);
+    worker.cache.insert(key, hash_key(key), ids, count);
+  } else {
+    worker.long_words.insert(text, length, unit, ids, count);
   }
-
-  // The batch at hand.
-  WordRun words{nullptr, 0, nullptr, nullptr, 0};
-
-  // Takes the next words; false at the end of the text. Pieces are words as they are at first.
-  bool next() {
-    words.begin = words.count > 0 ? words.ends[words.count - 1] : 0;
-    if (unit_ == unit_end_ && piece_ == piece_count_) {
-      piece_count_ = pieces_.next(piece_ends_, kChunk);
-      piece_ = 0;
-      if (piece_count_ == 0) return false;
-      piece_begin_ = words.begin;
-      if (!splitting_ && !holds_units()) {
-        words.ends = piece_ends_;
-        words.units = nullptr;
-        words.count = static_cast<int>(piece_count_);
-        piece_ = piece_count_;
-        return true;
-      }
-    }
-    split();
-    return true;
-  }
-
-  // Takes the batch back and cuts what is worth splitting.
-  void split_batch() {
-    piece_ = 0;
-    split();
-  }
-
- private:
-  // Whether some piece at hand must not be taken for a token.
-  bool holds_units() const {
-    return !encoder_.whole_pieces() || (stretch_.begins_inside && words.begin == 0) ||
-           (stretch_.ends_inside && piece_ends_[piece_count_ - 1] == stretch_.size);
-  }
-
-  bool may_split(std::int64_t length) const {
-    const WordModel* const words_model = encoder_.words();
-    return words_model == nullptr || words_model->cuts_pieces() ||
-           length <= WordModel::kLongestParted;
-  }
-
-  void split() {
-    const JoinFilter& joins = encoder_.joins();
-    words.ends = word_ends_;
-    words.units = word_units_;
-    int count = 0;
-    splitting_ = false;
-    while (count < kChunk) {
-      if (unit_ < unit_end_) {
-        const int more =
-            joins.unit_ends(stretch_.text, unit_, unit_end_, word_ends_ + count, kChunk - count);
-        std::fill_n(word_units_ + count, more, true);
-        count += more;
-        unit_ = word_ends_[count - 1];
-        continue;
-      }
-      if (piece_ == piece_count_) break;
-      const std::int64_t from = piece_begin_;
-      const std::int64_t end = piece_ends_[piece_++];
-      piece_begin_ = end;
-      const bool part =
-          (stretch_.begins_inside && from == 0) || (stretch_.ends_inside && end == stretch_.size);
-      const bool whole = encoder_.whole_pieces() && !part;
-      const std::uint8_t* bytes = stretch_.text + from;
-      if (!worth_splitting(bytes, end - from) || !may_split(end - from)) {
-        word_units_[count] = !whole;
-        word_ends_[count++] = end;
-        continue;
-      }
-      splitting_ = true;  // and so, most likely, will the next pieces be
-      unit_ = from;
-      unit_end_ = end;
-      // A piece that can be split is no token; one that cannot may be.
-      if (whole && joins.unit_end(stretch_.text, from, end) == end) {
-        word_units_[count] = false;
-        word_ends_[count++] = end;
-        unit_ = end;
-      }
-    }
-    words.count = count;
-  }
-
-  const Encoder& encoder_;
-  const Stretch& stretch_;
-  Pieces pieces_;
-  bool splitting_ = false;
-  std::int64_t piece_ends_[kChunk];
-  std::int64_t piece_count_ = 0;
-  std::int64_t piece_ = 0;
-  std::int64_t piece_begin_ = 0;
-  std::int64_t unit_ = 0;  // the next unit, in a piece being split
-  std::int64_t unit_end_ = 0;
-  std::int64_t word_ends_[kChunk];
-  bool word_units_[kChunk];
-};
+}
 
 }  // namespace
 
@@ -148,8 +58,7 @@ Encoder::Encoder(Tables tables, bool whole_pieces, std::optional<PatternFamily> 
       pairs_(std::move(tables.pairs)),
       joins_(std::move(tables.joins)),
       whole_pieces_(whole_pieces),
-      family_(family),
-      workers_(vocabulary_, whole_pieces) {}
+      family_(family) {}
 
 Encoder::Encoder(Tables tables, std::optional<PatternFamily> family,
                  std::unique_ptr<const WordModel> words)
@@ -158,18 +67,27 @@ Encoder::Encoder(Tables tables, std::optional<PatternFamily> family,
       joins_(std::move(tables.joins)),
       whole_pieces_(true),
       family_(family),
-      words_(std::move(words)),
-      workers_(vocabulary_, false) {}
+      words_(std::move(words)) {}
 
-// Encodes a word that the lookup has not found in its line, and remembers it.
-std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
-                                  Worker& worker, std::uint32_t* ids) const {
+// Whether a piece that is not known had better be encoded by its parts.
+bool Encoder::cuts(const std::uint8_t* text, std::int64_t length, std::uint64_t unit) const {
+  if (!ends_in_ideograph(text, length) && length <= LongWord::kMaxLength) return false;
+  if (words_ != nullptr && !words_->cuts_pieces() && length > WordModel::kLongestParted) {
+    return false;
+  }
+  // A piece that can be cut is no token; one that cannot may be.
+  return unit != 0 || joins_.unit_end(text, 0, length) != length;
+}
+
+// Encodes a word that is not where the lookup has looked, and remembers it. Returns how many ids.
+std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length,
+                                  std::uint64_t unit, Worker& worker, std::uint32_t* ids) const {
   WordKey key{};
   std::uint64_t hash = 0;
   const bool is_short = length <= kMaxWord;
-  const bool is_long = !is_short && length <= kMaxLongWord;
+  const bool is_long = !is_short && length <= LongWord::kMaxLength;
   if (is_short) {
-    key = word_key(bytes, length, unit ? kUnit : 0);
+    key = word_key(bytes, length, unit);
     hash = hash_key(key);
     if (const WordEntry* entry = worker.cache.find(key, hash)) {
       const std::uint32_t* from = entry->ids;
@@ -182,17 +100,17 @@ std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length
       return count;
     }
   } else if (is_long) {
-    std::int64_t count = 0;
-    if (const std::uint32_t* known = worker.long_words.find(bytes, length, unit, &count)) {
-      std::copy(known, known + count, ids);
-      return count;
+    if (const LongWord* known = worker.long_words.find(bytes, length, unit)) {
+      const std::uint32_t* const from = worker.long_words.ids(*known);
+      std::copy(from, from + known->count, ids);
+      return known->count;
     }
   }
   std::int64_t count = 0;
   if (words_ != nullptr) {
-    count = words_->encode_word(*this, bytes, length, unit, worker, ids);
+    count = words_->encode_word(*this, bytes, length, unit != 0, worker, ids);
     if (count == WordModel::kWholePiece) return count;
-  } else if (!unit && !(is_short && worker.cache.holds_all_tokens())) {
+  } else if (unit == 0) {
     const Symbol symbol = vocabulary_.find(bytes, length);
     if (symbol != kNoSymbol) {
       ids[0] = vocabulary_.id(symbol);
@@ -207,86 +125,174 @@ std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length
   return count;
 }
 
-// Encodes and remembers the words from `from` on that are not known yet.
-void Encoder::learn_words(const WordRun& words, const PackedWord* packed, int from,
-                          Worker& worker) const {
+// Whether word i is one that learn_words would learn.
+bool Encoder::is_new(const WordRun& words, const PackedWord* packed, int i, std::uint64_t unit,
+                     Worker& worker) {
+  const std::uint8_t* const text = words.text + words.begin_of(i);
+  const std::int64_t length = words.length(i);
+  if (length > MergeJob::kMaxLength || ends_in_ideograph(text, length)) return false;
+  if (length > kMaxWord) return worker.long_words.find(text, length, unit) == nullptr;
+  return worker.cache.find(packed[i].key, packed[i].hash) == nullptr;
+}
+
+// Encodes and remembers the words from `from` on that are not known yet and are not to be cut:
+// first those that are tokens, each step for all of them while memory is on its way, then the
+// others, side by side.
+void Encoder::learn_words(const WordRun& words, const PackedWord* packed, int from, int count,
+                          std::uint64_t unit, Worker& worker) const {
+  struct NewWord {
+    const std::uint8_t* text;
+    std::int64_t length;
+    std::uint64_t hash;
+  };
+  NewWord fresh[kChunk];
+  int fresh_count = 0;
+  for (int i = from; i < count; ++i) {
+    if (!is_new(words, packed, i, unit, worker)) continue;
+    const std::uint8_t* bytes = words.text + words.begin_of(i);
+    const std::int64_t length = words.length(i);
+    std::uint64_t hash = 0;
+    if (unit == 0) {
+      hash = Vocabulary::hash_of(bytes, length);
+      vocabulary_.prefetch(hash);
+    }
+    fresh[fresh_count++] = {bytes, length, hash};
+  }
+  if (unit == 0) {
+    for (int i = 0; i < fresh_count; ++i) vocabulary_.prefetch_place(fresh[i].hash);
+    for (int i = 0; i < fresh_count; ++i) vocabulary_.prefetch_bytes(fresh[i].hash);
+  }
   MergeJob jobs[Merger::kJobs];
-  int places[Merger::kJobs];
   int filled = 0;
   const auto finish = [&] {
     Merger(vocabulary_, pairs_)(jobs, filled);
     for (int i = 0; i < filled; ++i) {
-      const MergeJob& job = jobs[i];
-      const int place = places[i];
-      if (job.length <= kMaxWord) {
-        worker.cache.insert(packed[place].key, packed[place].hash, job.ids, job.count);
-      } else {
-        worker.long_words.insert(job.text, job.length, words.is_unit(place), job.ids, job.count);
-      }
+      remember(jobs[i].text, jobs[i].length, unit, jobs[i].ids, jobs[i].count, worker);
     }
     filled = 0;
   };
-  for (int i = from; i < words.count; ++i) {
-    const std::uint8_t* bytes = words.text + words.begin_of(i);
-    const std::int64_t length = words.length(i);
-    const bool unit = words.is_unit(i);
-    if (length > MergeJob::kMaxLength) continue;
-    std::int64_t count = 0;
-    if (length <= kMaxWord ? worker.cache.find(packed[i].key, packed[i].hash) != nullptr
-                           : worker.long_words.find(bytes, length, unit, &count) != nullptr) {
-      continue;
+  for (int i = 0; i < fresh_count; ++i) {
+    const NewWord& word = fresh[i];
+    if (unit == 0) {
+      const Symbol symbol = word.length <= vocabulary_.max_length()
+                                ? vocabulary_.find(word.text, word.length, word.hash)
+                                : kNoSymbol;
+      if (symbol != kNoSymbol) {
+        const std::uint32_t id = vocabulary_.id(symbol);
+        remember(word.text, word.length, unit, &id, 1, worker);
+        continue;
+      }
     }
-    // What may be a token is left to encode_word.
-    if (!unit && !(length <= kMaxWord && worker.cache.holds_all_tokens()) &&
-        vocabulary_.find(bytes, length) != kNoSymbol) {
-      continue;
-    }
-    jobs[filled].text = bytes;
-    jobs[filled].length = length;
-    places[filled++] = i;
+    jobs[filled].text = word.text;
+    jobs[filled++].length = word.length;
     if (filled == Merger::kJobs) finish();
   }
   if (filled > 0) finish();
 }
 
+// Encodes the units of a piece: parts that no token reaches out of.
+bool Encoder::encode_units(const std::uint8_t* text, std::int64_t length, Worker& worker,
+                           std::uint32_t** cursor) const {
+  std::int64_t ends[kChunk];
+  for (std::int64_t begin = 0; begin < length;) {
+    const int count = joins_.unit_ends(text, begin, length, ends, kChunk);
+    const WordRun units{text, length, begin, ends};
+    if (!run_words(units, 0, count, kUnit, false, worker, cursor)) return false;
+    begin = ends[count - 1];
+    if (begin < length) poll_interrupt();
+  }
+  return true;
+}
+
+// Encodes piece i, which the lookup has not found.
+bool Encoder::encode_piece(const WordRun& words, int i, std::uint64_t unit, Worker& worker,
+                           std::uint32_t** cursor) const {
+  const std::uint8_t* const text = words.text + words.begin_of(i);
+  const std::int64_t length = words.length(i);
+  if (!cuts(text, length, unit)) {
+    const std::int64_t count = encode_word(text, length, unit, worker, *cursor);
+    if (count == WordModel::kWholePiece) return false;
+    *cursor += count;
+    return true;
+  }
+  if (length > LongWord::kMaxLength) return encode_units(text, length, worker, cursor);
+  std::uint64_t hash = 0;
+  if (length <= kMaxWord) {
+    const WordKey key = word_key(text, length, unit);
+    hash = hash_key(key);
+    // It may be in another line than the lookup has looked at.
+    if (worker.cache.find(key, hash) != nullptr) {
+      *cursor += encode_word(text, length, unit, worker, *cursor);
+      return true;
+    }
+  } else {
+    std::uint64_t key[8];
+    make_long_key(text, length, unit, key);
+    hash = hash_long_key(key);
+  }
+  std::uint32_t* const ids = *cursor;
+  if (!encode_units(text, length, worker, cursor)) return false;
+  if (worker.seen.again(hash)) remember(text, length, unit, ids, *cursor - ids, worker);
+  return true;
+}
+
+// Encodes words[from, count); false: words_ needs whole pieces for this text. cut: words may be
+// encoded by their parts.
+bool Encoder::run_words(const WordRun& words, int from, int count, std::uint64_t unit, bool cut,
+                        Worker& worker, std::uint32_t** cursor) const {
+  const WordLookup& lookup = word_lookup_kernels();
+  bool learned = words_ != nullptr;
+  PackedWord packed[kChunk];
+  WordTables tables;
+  worker.tables(&tables);
+  lookup.pack(words, from, count, unit, tables, packed);
+  for (int i = from;; ++i) {
+    i = lookup.emit(words, packed, i, count, unit, tables, cursor);
+    if (i == count) return true;
+    if (cut && !learned && is_new(words, packed, i, unit, worker)) {
+      // Where one word is new, others are.
+      learn_words(words, packed, i, count, unit, worker);
+      learned = true;
+    }
+    if (cut) {
+      if (!encode_piece(words, i, unit, worker, cursor)) return false;
+    } else {
+      const std::int64_t ids =
+          encode_word(words.text + words.begin_of(i), words.length(i), unit, worker, *cursor);
+      if (ids == WordModel::kWholePiece) return false;
+      *cursor += ids;
+    }
+    worker.tables(&tables);  // which may have moved
+  }
+}
+
 template <class Pieces>
 std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                           bool keep, std::int64_t limit) const {
-  const WordLookup& lookup = word_lookup_kernels();
-  PackedWord packed[kChunk];
-  WordSource<Pieces> source(*this, stretch, std::move(pieces));
-  const WordRun& words = source.words;
+  const std::uint64_t unit = whole_pieces_ ? 0 : kUnit;
+  std::int64_t ends[kChunk];
+  WordRun words{stretch.text, stretch.size, 0, ends};
   std::int64_t total = 0;
   const std::int64_t begin = out->size();
-  while (source.next()) {
-    const auto pack = [&] {
-      return lookup.pack(stretch.text, stretch.size, words.begin, words.ends, words.units,
-                         words.count, worker.cache.lines(), packed);
-    };
-    if (pack()) {
-      source.split_batch();
-      pack();
-    }
-    out->reserve_more(words.ends[words.count - 1] - words.begin + 4);
+  // Most texts have less than an id for two bytes: no block is then outgrown and copied. (Large
+  // ones grow without a copy.)
+  if (keep && limit == INT64_MAX) {
+    constexpr std::int64_t kMostAtOnce = 1 << 22;
+    out->reserve_more(std::min(stretch.size / 2, kMostAtOnce) + WordLookup::kMostOver);
+  }
+  while (const auto count = static_cast<int>(pieces.next(ends, kChunk))) {
+    const std::int64_t end = ends[count - 1];
+    out->reserve_more(end - words.begin + WordLookup::kMostOver);
     std::uint32_t* cursor = out->data() + out->size();
-    bool learned = words_ != nullptr;
-    bool whole = false;
-    for (int i = 0;; ++i) {
-      i = lookup.emit(packed, i, words.count, worker.cache.lines(), &cursor);
-      if (i == words.count) break;
-      if (!learned && words.length(i) <= kMaxWord &&
-          worker.cache.find(packed[i].key, packed[i].hash) == nullptr) {
-        // Where one word is new, others are.
-        learn_words(words, packed, i, worker);
-        learned = true;
-      }
-      const std::int64_t count = encode_word(stretch.text + words.begin_of(i), words.length(i),
-                                             words.is_unit(i), worker, cursor);
-      whole = count == WordModel::kWholePiece;
-      if (whole) break;
-      cursor += count;
-    }
-    if (whole) {
+    // Where a stretch is cut inside a piece there are parts of it, whatever they look like.
+    const int first = stretch.begins_inside && words.begin == 0 ? 1 : 0;
+    const int last =
+        stretch.ends_inside && end == stretch.size && count > first ? count - 1 : count;
+    const bool all = run_words(words, 0, first, kUnit, true, worker, &cursor) &&
+                     run_words(words, first, last, unit, true, worker, &cursor) &&
+                     run_words(words, last, count, kUnit, true, worker, &cursor);
+    words.begin = end;
+    if (!all) {
       // From the beginning again, without cutting pieces.
       out->set_size(begin);
       run_pieces(stretch, worker, out, nullptr);
@@ -316,7 +322,7 @@ bool Encoder::run_parts(const std::uint8_t* text, std::int64_t length, Worker& w
   for (std::int64_t begin = 0; begin < length;) {
     const std::int64_t end = joins_.unit_end(text, begin, length);
     const std::int64_t count =
-        encode_word(text + begin, end - begin, true, worker, out->data() + out->size());
+        encode_word(text + begin, end - begin, kUnit, worker, out->data() + out->size());
     if (count == WordModel::kWholePiece) {
       out->set_size(size);
       return false;
@@ -333,10 +339,9 @@ void Encoder::run_pieces(const Stretch& stretch, Worker& worker, TokenBuffer* ou
   const auto encode_one = [&](std::int64_t begin, std::int64_t end) {
     const std::uint8_t* const text = stretch.text + begin;
     const std::int64_t length = end - begin;
-    if (spans == nullptr && length <= kMaxLongWord) {
+    if (spans == nullptr && length <= LongWord::kMaxLength) {
       out->reserve_more(length);
-      out->set_size(out->size() +
-                    encode_word(text, length, false, worker, out->data() + out->size()));
+      out->set_size(out->size() + encode_word(text, length, 0, worker, out->data() + out->size()));
       return;
     }
     if (spans == nullptr && length <= WordModel::kLongestParted && words_->takes_parts() &&

@@ -8,6 +8,7 @@
 #include "tokens/byte_pair/merge.hpp"
 #include "tokens/byte_pair/tables.hpp"
 #include "tokens/byte_pair/token_buffer.hpp"
+#include "tokens/byte_pair/word_lookup.hpp"
 #include "tokens/byte_pair/word_model.hpp"
 #include "tokens/byte_pair/worker_pool.hpp"
 #include "tokens/scan/patterns.hpp"
@@ -22,20 +23,6 @@ struct Stretch {
   std::int64_t size;
   bool begins_inside = false;
   bool ends_inside = false;
-};
-
-// Words that lie end to end in a text: word i is text[ends[i - 1], ends[i]), the first from
-// `begin`.
-struct WordRun {
-  const std::uint8_t* text;
-  std::int64_t begin;
-  const std::int64_t* ends;
-  const bool* units;  // which are parts of pieces; null: none
-  int count;
-
-  std::int64_t begin_of(int i) const { return i == 0 ? begin : ends[i - 1]; }
-  std::int64_t length(int i) const { return ends[i] - begin_of(i); }
-  bool is_unit(int i) const { return units != nullptr && units[i]; }
 };
 
 class Encoder {
@@ -71,12 +58,22 @@ class Encoder {
   template <class Pieces>
   std::int64_t run(Pieces pieces, const Stretch& stretch, Worker& worker, TokenBuffer* out,
                    bool keep, std::int64_t limit) const;
-  void learn_words(const WordRun& words, const PackedWord* packed, int from, Worker& worker) const;
+  bool run_words(const WordRun& words, int from, int count, std::uint64_t unit, bool cut,
+                 Worker& worker, std::uint32_t** cursor) const;
+  bool encode_piece(const WordRun& words, int i, std::uint64_t unit, Worker& worker,
+                    std::uint32_t** cursor) const;
+  bool encode_units(const std::uint8_t* text, std::int64_t length, Worker& worker,
+                    std::uint32_t** cursor) const;
+  static bool is_new(const WordRun& words, const PackedWord* packed, int i, std::uint64_t unit,
+                     Worker& worker);
+  void learn_words(const WordRun& words, const PackedWord* packed, int from, int count,
+                   std::uint64_t unit, Worker& worker) const;
+  bool cuts(const std::uint8_t* text, std::int64_t length, std::uint64_t unit) const;
   bool run_parts(const std::uint8_t* text, std::int64_t length, Worker& worker,
                  TokenBuffer* out) const;
   void run_pieces(const Stretch& stretch, Worker& worker, TokenBuffer* out,
                   std::vector<Span>* spans) const;
-  std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, bool unit,
+  std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, std::uint64_t unit,
                            Worker& worker, std::uint32_t* ids) const;
 
   Vocabulary vocabulary_;

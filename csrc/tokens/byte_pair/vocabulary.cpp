@@ -106,6 +106,10 @@ bool Vocabulary::is_sound() const {
   return has_free;
 }
 
+std::uint64_t Vocabulary::hash_of(const std::uint8_t* text, std::int64_t length) {
+  return hash_bytes(text, length);
+}
+
 Symbol Vocabulary::find(const std::uint8_t* text, std::int64_t length) const {
   if (length > max_length_) return kNoSymbol;
   return find(text, length, hash_bytes(text, length));

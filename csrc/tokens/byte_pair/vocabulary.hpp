@@ -58,9 +58,19 @@ class Vocabulary {
   // The same, with the hash known.
   Symbol find(const std::uint8_t* text, std::int64_t length, std::uint64_t mixed_hash) const;
 
-  // Asks for the memory that `find` with this hash reads first.
-  void prefetch(std::uint64_t mixed_hash) const {
-    __builtin_prefetch(&slots_[mixed_hash & (slots_.size() - 1)]);
+  // What `find` takes for the hash of a byte string.
+  static std::uint64_t hash_of(const std::uint8_t* text, std::int64_t length);
+
+  // Asks for the memory that `find` with this hash reads first, second and third; each when the one
+  // before has come.
+  void prefetch(std::uint64_t mixed_hash) const { __builtin_prefetch(&first_slot(mixed_hash)); }
+  void prefetch_place(std::uint64_t mixed_hash) const {
+    const Slot& slot = first_slot(mixed_hash);
+    if (slot.symbol != kNoSymbol) __builtin_prefetch(&offsets_[slot.symbol]);
+  }
+  void prefetch_bytes(std::uint64_t mixed_hash) const {
+    const Slot& slot = first_slot(mixed_hash);
+    if (slot.symbol != kNoSymbol) __builtin_prefetch(bytes(slot.symbol));
   }
 
   // Whether no lookup reads outside the tables or runs for ever: what an archive is asked for,
@@ -83,6 +93,9 @@ class Vocabulary {
     Symbol symbol;
   };
 
+  const Slot& first_slot(std::uint64_t mixed_hash) const {
+    return slots_[mixed_hash & (slots_.size() - 1)];
+  }
   // Throws VocabularyError unless offsets are offsets and ids are in range.
   void check_tokens() const;
 

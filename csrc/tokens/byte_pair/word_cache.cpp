@@ -8,65 +8,37 @@ namespace tokfrag {
 
 namespace {
 
-HugeBuffer zeroed(std::int64_t bytes) {
-  HugeBuffer buffer(bytes);
-  std::memset(buffer.data(), 0, static_cast<std::size_t>(bytes));
+template <class T>
+HugeBuffer zeroed(std::int64_t count) {
+  HugeBuffer buffer(count * static_cast<std::int64_t>(sizeof(T)));
+  std::memset(buffer.data(), 0, static_cast<std::size_t>(buffer.size()));
   return buffer;
 }
 
-struct LongKey {
-  std::uint64_t parts[8];
-  std::uint64_t hash;
-};
-
-LongKey long_key(const std::uint8_t* text, std::int64_t length, bool unit) {
-  LongKey key{};
-  std::memcpy(key.parts, text, static_cast<std::size_t>(length));
-  key.parts[7] |= (unit ? kUnit : 0) | static_cast<std::uint64_t>(length) << 56;
-  for (int i = 0; i < 8; i += 2) {
-    key.hash = key.hash * 3 + hash_key({key.parts[i], key.parts[i + 1]});
-  }
-  return key;
+void spill(const std::uint32_t* ids, std::int64_t count, std::vector<std::uint32_t>* spilled) {
+  spilled->insert(spilled->end(), ids, ids + count);
+  while (spilled->size() % kSpillStep != 0) spilled->push_back(0);
 }
 
 }  // namespace
 
-WordCache::WordCache(const Vocabulary& vocabulary, bool seeded)
-    : vocabulary_(&vocabulary), seeded_(seeded) {
-  std::int64_t entries = 1 << 12;
-  while (entries < 3 * vocabulary.size() && entries < kMaxEntries) entries *= 2;
-  reset(entries);
-}
-
 void WordCache::reset(std::int64_t entries) {
-  if (entries_.size() == entries * static_cast<std::int64_t>(sizeof(WordEntry))) {
-    std::memset(entries_.data(), 0, static_cast<std::size_t>(entries_.size()));
+  const std::int64_t bytes = entries * static_cast<std::int64_t>(sizeof(WordEntry));
+  if (entries_.size() == bytes) {
+    std::memset(entries_.data(), 0, static_cast<std::size_t>(bytes));
   } else {
     entries_ = HugeBuffer();
-    entries_ = zeroed(entries * static_cast<std::int64_t>(sizeof(WordEntry)));
+    entries_ = zeroed<WordEntry>(entries);
   }
-  line_mask_ = static_cast<std::uint64_t>(entries / 2 - 1);
+  line_mask_ = static_cast<std::uint64_t>(bytes - 1) & ~std::uint64_t{63};
   used_ = 0;
   spill_.clear();
-  holds_all_tokens_ = seeded_;
-  for (Symbol symbol = 0; seeded_ && symbol < vocabulary_->size(); ++symbol) {
-    const std::int64_t length = vocabulary_->length(symbol);
-    if (length > kMaxWord) continue;
-    // Half of the space, at most, is for the vocabulary; a larger one fills in as it is met.
-    if (used_ * 2 > entries) {
-      holds_all_tokens_ = false;
-      break;
-    }
-    const WordKey key = word_key(vocabulary_->bytes(symbol), length, 0);
-    if (!place({key, {vocabulary_->id(symbol), 0, 0, 1u << 28}}, hash_key(key))) {
-      holds_all_tokens_ = false;
-    }
-  }
 }
 
-WordEntry* WordCache::find(const WordKey& key, std::uint64_t hash) const {
-  for (std::uint64_t step = 0; step < kReach; ++step) {
-    WordEntry* entry = line(hash + step);
+// Where a word is; null: nowhere. No place is ever free again, so that a free one ends the search.
+WordEntry* WordCache::locate(const WordKey& key, std::uint64_t hash, int* step) const {
+  for (*step = 0; *step < kReach; ++*step) {
+    WordEntry* const entry = line(hash, *step);
     if (same_key(entry[0].key, key)) return entry;
     if (same_key(entry[1].key, key)) return entry + 1;
     if (entry[1].key.high == 0) return nullptr;
@@ -74,9 +46,33 @@ WordEntry* WordCache::find(const WordKey& key, std::uint64_t hash) const {
   return nullptr;
 }
 
+// Whether a search for this entry's word would come by a place.
+bool WordCache::reaches(const WordEntry& entry, const WordEntry* place) const {
+  const std::uint64_t hash = hash_key(entry.key);
+  for (int step = 0; step < kReach; ++step) {
+    const WordEntry* const there = line(hash, step);
+    if (place == there || place == there + 1) return true;
+  }
+  return false;
+}
+
+const WordEntry* WordCache::find(const WordKey& key, std::uint64_t hash) {
+  int step = 0;
+  WordEntry* const found = locate(key, hash, &step);
+  if (found == nullptr || step == 0) return found;
+  WordEntry* const home = line(hash, 0);
+  for (int i = 1; i >= 0; --i) {
+    if (reaches(home[i], found)) {
+      std::swap(home[i], *found);
+      return home + i;
+    }
+  }
+  return found;
+}
+
 bool WordCache::place(const WordEntry& entry, std::uint64_t hash) {
-  for (std::uint64_t step = 0; step < kReach; ++step) {
-    WordEntry* there = line(hash + step);
+  for (int step = 0; step < kReach; ++step) {
+    WordEntry* const there = line(hash, step);
     for (int i = 0; i < 2; ++i) {
       if (there[i].key.high == 0) {
         there[i] = entry;
@@ -89,24 +85,26 @@ bool WordCache::place(const WordEntry& entry, std::uint64_t hash) {
 }
 
 void WordCache::grow() {
-  const std::int64_t entries = static_cast<std::int64_t>(line_mask_ + 1) * 2;
+  const std::int64_t entries = entries_.size() / static_cast<std::int64_t>(sizeof(WordEntry));
   if (entries >= kMaxEntries || static_cast<std::int64_t>(spill_.size()) > kMaxSpill) {
     reset(entries);
     return;
   }
-  const HugeBuffer old = std::move(entries_);
-  entries_ = zeroed(old.size() * 2);
-  line_mask_ = line_mask_ * 2 + 1;
+  const HugeBuffer old = std::exchange(entries_, zeroed<WordEntry>(entries * 4));
+  line_mask_ = static_cast<std::uint64_t>(entries_.size() - 1) & ~std::uint64_t{63};
   used_ = 0;
   for (std::int64_t i = 0; i < entries; ++i) {
     const WordEntry& entry = old.as<WordEntry>()[i];
-    if (entry.key.high != 0 && !place(entry, hash_key(entry.key))) holds_all_tokens_ = false;
+    if (entry.key.high != 0) place(entry, hash_key(entry.key));
   }
 }
 
 void WordCache::insert(const WordKey& key, std::uint64_t hash, const std::uint32_t* ids,
                        std::int64_t count) {
-  if (static_cast<std::int64_t>(spill_.size()) > kMaxSpill) grow();
+  // While there is room for more, a third of the places: most words are then alone in their lines.
+  const std::int64_t entries = entries_.size() / static_cast<std::int64_t>(sizeof(WordEntry));
+  const std::int64_t most = entries < kMaxEntries ? entries / 3 : entries / 4 * 3;
+  if (used_ > most || static_cast<std::int64_t>(spill_.size()) > kMaxSpill) grow();
   WordEntry entry{key, {0, 0, 0, 0}};
   if (count <= 4) {
     for (std::int64_t i = 0; i < count; ++i) entry.ids[i] = ids[i];
@@ -115,46 +113,82 @@ void WordCache::insert(const WordKey& key, std::uint64_t hash, const std::uint32
     entry.ids[0] = static_cast<std::uint32_t>(spill_.size());
     entry.ids[1] = static_cast<std::uint32_t>(count);
     entry.ids[3] = kSpilled << 28;
-    spill_.insert(spill_.end(), ids, ids + count);
+    spill(ids, count, &spill_);
   }
-  if (WordEntry* there = find(key, hash)) {
+  int step = 0;
+  if (WordEntry* const there = locate(key, hash, &step)) {
     *there = entry;
-    return;
-  }
-  if (used_ * 4 > static_cast<std::int64_t>(line_mask_ + 1) * 2 * 3) {
-    grow();
-    if (count > 4) return;  // its ids may be gone from the spill: it comes again
-  }
-  if (!place(entry, hash)) {
-    line(hash)[hash >> 63] = entry;
-    holds_all_tokens_ = false;
+  } else if (!place(entry, hash)) {
+    line(hash, 0)[1] = entry;
   }
 }
 
-const std::uint32_t* LongWordCache::find(const std::uint8_t* text, std::int64_t length, bool unit,
-                                         std::int64_t* count) const {
-  if (entries_.size() == 0) return nullptr;
-  const LongKey key = long_key(text, length, unit);
-  const Entry* pair = entries_.as<Entry>() + (key.hash & (kEntries / 2 - 1)) * 2;
+const LongWord* LongWordCache::find(const std::uint8_t* text, std::int64_t length,
+                                    std::uint64_t unit) const {
+  if (words_.size() == 0) return nullptr;
+  std::uint64_t key[8];
+  make_long_key(text, length, unit, key);
+  const LongWord* const pair = words_.as<LongWord>() + (hash_long_key(key) & mask_);
   for (int i = 0; i < 2; ++i) {
-    if (std::memcmp(pair[i].key, key.parts, sizeof key.parts) == 0) {
-      *count = pair[i].count;
-      return pair[i].ids;
-    }
+    if (std::memcmp(pair[i].key, key, sizeof key) == 0) return pair + i;
   }
   return nullptr;
 }
 
-void LongWordCache::insert(const std::uint8_t* text, std::int64_t length, bool unit,
-                           const std::uint32_t* ids, std::int64_t count) {
-  if (count > kMaxIds) return;
-  if (entries_.size() == 0) entries_ = zeroed(kEntries * static_cast<std::int64_t>(sizeof(Entry)));
-  const LongKey key = long_key(text, length, unit);
-  Entry* pair = entries_.as<Entry>() + (key.hash & (kEntries / 2 - 1)) * 2;
+void LongWordCache::put(const LongWord& word) {
+  LongWord* const pair = words_.as<LongWord>() + (hash_long_key(word.key) & mask_);
   if (pair[0].count != 0) pair[1] = pair[0];
-  std::memcpy(pair[0].key, key.parts, sizeof key.parts);
-  std::copy(ids, ids + count, pair[0].ids);
-  pair[0].count = static_cast<std::uint32_t>(count);
+  pair[0] = word;
+}
+
+void LongWordCache::grow() {
+  const std::int64_t words = words_.size() / static_cast<std::int64_t>(sizeof(LongWord));
+  added_ = 0;
+  if (words >= kMaxWords) return;
+  const std::int64_t more = words == 0 ? kFirstWords : words * 4;
+  const HugeBuffer old = std::exchange(words_, zeroed<LongWord>(more));
+  mask_ = static_cast<std::uint64_t>(more - 1) & ~std::uint64_t{1};
+  for (std::int64_t i = words; i-- > 0;) {
+    const LongWord& word = old.as<LongWord>()[i];
+    if (word.count == 0) continue;
+    put(word);
+    ++added_;
+  }
+}
+
+void LongWordCache::insert(const std::uint8_t* text, std::int64_t length, std::uint64_t unit,
+                           const std::uint32_t* ids, std::int64_t count) {
+  if (static_cast<std::int64_t>(spill_.size()) > kMaxSpill) {
+    std::memset(words_.data(), 0, static_cast<std::size_t>(words_.size()));
+    spill_.clear();
+  }
+  if (added_ * 3 >= words_.size() / static_cast<std::int64_t>(sizeof(LongWord))) grow();
+  LongWord word{};
+  make_long_key(text, length, unit, word.key);
+  if (count > LongWord::kMaxIds) {
+    word.ids[0] = static_cast<std::uint32_t>(spill_.size());
+    spill(ids, count, &spill_);
+  } else {
+    std::copy(ids, ids + count, word.ids);
+  }
+  word.count = static_cast<std::uint32_t>(count);
+  put(word);
+  ++added_;
+}
+
+bool SeenWords::again(std::uint64_t hash) {
+  if (bits_.empty()) bits_.resize(kBits / 64);
+  if (count_ * 4 > kBits) {
+    std::fill(bits_.begin(), bits_.end(), 0);
+    count_ = 0;
+  }
+  // The low bits choose lines of the cache, in which words are told apart anyway.
+  const std::uint64_t at = hash >> 32 & (kBits - 1);
+  const std::uint64_t bit = std::uint64_t{1} << (at & 63);
+  if ((bits_[at / 64] & bit) != 0) return true;
+  bits_[at / 64] |= bit;
+  ++count_;
+  return false;
 }
 
 }  // namespace tokfrag

@@ -1,8 +1,13 @@
-// A word of up to 15 bytes and its ids, as the word cache keeps them: half a cache line.
+// Words and their ids, as the word cache keeps them: up to 15 bytes in half a cache line, up to 63
+// in two lines.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 namespace tokfrag {
 
@@ -21,8 +26,21 @@ struct WordEntry {
 constexpr int kMaxWord = 15;
 constexpr std::uint64_t kUnit = 0x80ull << 56;
 constexpr std::uint32_t kIdMask = (1u << 28) - 1;
-// More ids than four: ids[0] and ids[1] are their place in the spill and their count.
+// More ids than four: ids[0] and ids[1] are their place in the spill and their count. What is there
+// is a multiple of kSpillStep long.
 constexpr unsigned kSpilled = 5;
+constexpr int kSpillStep = 4;
+
+// The same for a longer word. Where there are more ids than kMaxIds, ids[0] is their place in a
+// spill of their own.
+struct LongWord {
+  static constexpr std::int64_t kMaxLength = 63;
+  static constexpr std::int64_t kMaxIds = 15;
+
+  std::uint64_t key[8];  // made as a WordKey is
+  std::uint32_t ids[kMaxIds];
+  std::uint32_t count;  // 0: free
+};
 
 // Internal linkage, because kernels compiled for several instruction sets include this.
 namespace {
@@ -32,6 +50,12 @@ inline std::uint64_t hash_key(const WordKey& key) {
   const Wide product =
       static_cast<Wide>(key.low ^ 0x2545F4914F6CDD1Dull) * (key.high ^ 0xC2B2AE3D27D4EB4Full);
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+inline std::uint64_t hash_long_key(const std::uint64_t* key) {
+  std::uint64_t hash = 0;
+  for (int i = 0; i < 8; i += 2) hash = hash * 3 + hash_key({key[i], key[i + 1]});
+  return hash;
 }
 
 // The key of text[0, length), length in 1..15; reads exactly `length` bytes.
@@ -44,11 +68,32 @@ inline WordKey word_key(const std::uint8_t* text, std::int64_t length, std::uint
   return key;
 }
 
+// The same of a longer word, length in 16..63.
+inline void make_long_key(const std::uint8_t* text, std::int64_t length, std::uint64_t unit,
+                          std::uint64_t* key) {
+  std::memset(key, 0, 64);
+  std::memcpy(key, text, static_cast<std::size_t>(length));
+  key[7] |= unit | static_cast<std::uint64_t>(length) << 56;
+}
+
 inline bool same_key(const WordKey& a, const WordKey& b) {
+#if defined(__SSE4_1__)
+  const __m128i difference = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(&a)),
+                                           _mm_loadu_si128(reinterpret_cast<const __m128i*>(&b)));
+  return _mm_testz_si128(difference, difference) != 0;
+#else
   return ((a.low ^ b.low) | (a.high ^ b.high)) == 0;
+#endif
 }
 
 inline unsigned id_count(const WordEntry& entry) { return entry.ids[3] >> 28; }
+
+// Copies ids out of a spill, a step at a time: up to three places behind the last are overwritten.
+inline void copy_spilled(const std::uint32_t* from, std::uint32_t count, std::uint32_t* to) {
+  for (std::uint32_t at = 0; at < count; at += kSpillStep) {
+    std::memcpy(to + at, from + at, kSpillStep * sizeof(*to));
+  }
+}
 
 }  // namespace
 

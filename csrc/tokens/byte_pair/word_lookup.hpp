@@ -8,45 +8,47 @@
 
 namespace tokfrag {
 
-// A word on its way: its key and what the key hashes to. A word too long for the cache has a key
-// that no entry has.
+// The tables of a word cache. Lines are two entries each; hash & line_mask is where a line begins,
+// in bytes.
+struct WordTables {
+  WordEntry* entries;
+  std::uint64_t line_mask;
+  const std::uint32_t* spill;
+  LongWord* long_words;
+  std::uint64_t long_mask;
+  const std::uint32_t* long_spill;
+};
+
+// Words that lie end to end in a text: word i is text[ends[i - 1], ends[i]), the first from
+// `begin`.
+struct WordRun {
+  const std::uint8_t* text;
+  std::int64_t size;  // of the text
+  std::int64_t begin;
+  const std::int64_t* ends;
+
+  std::int64_t begin_of(int i) const { return i == 0 ? begin : ends[i - 1]; }
+  std::int64_t length(int i) const { return ends[i] - begin_of(i); }
+};
+
+// A word on its way: its key and what the key hashes to. A word of more than 15 bytes has a key
+// that no entry has, and the hash of its own.
 struct PackedWord {
   WordKey key;
   std::uint64_t hash;
 };
 
-// The lines of a word cache: two entries each.
-struct WordLines {
-  const WordEntry* entries;
-  std::uint64_t line_mask;
-};
-
-// Words of up to 63 bytes are remembered whole, but for those that end in an ideograph (or kana):
-// these are many and new, their parts few and well known.
-constexpr std::int64_t kMaxLongWord = 63;
-
-// Internal linkage, because kernels compiled for several instruction sets include this.
-namespace {
-
-inline bool worth_splitting(const std::uint8_t* text, std::int64_t length) {
-  const std::int64_t last = length > 3 ? length - 3 : 0;
-  return (static_cast<std::uint8_t>(text[last] - 0xE3) <= 0xE9 - 0xE3) | (length > kMaxLongWord);
-}
-
-}  // namespace
-
 struct WordLookup {
-  // Packs words i = 0..count: text[ends[i - 1], ends[i]), the first from `begin`, of a text of
-  // `size` bytes; units[i]: word i is a part of a piece (null: none is). Asks for their lines.
-  // Returns whether some word had better been split (worth_splitting).
-  bool (*pack)(const std::uint8_t* text, std::int64_t size, std::int64_t begin,
-               const std::int64_t* ends, const bool* units, int count, WordLines lines,
-               PackedWord* words);
+  // Packs words[from, count) and asks for the memory where they are looked for. unit: kUnit if the
+  // words are parts of pieces, or 0.
+  void (*pack)(const WordRun& words, int from, int count, std::uint64_t unit,
+               const WordTables& tables, PackedWord* packed);
   // Writes the ids of words[from, count) to *cursor, which moves on, up to the first word that is
-  // not in its line or has more than four ids; returns its index. Up to three places behind the
-  // last id are overwritten.
-  int (*emit)(const PackedWord* words, int from, int count, WordLines lines,
-              std::uint32_t** cursor);
+  // not where it is looked for; returns its index. Of two words in a line the one found second goes
+  // to the front. Up to kMostOver places behind the last id are overwritten.
+  int (*emit)(const WordRun& words, const PackedWord* packed, int from, int count,
+              std::uint64_t unit, const WordTables& tables, std::uint32_t** cursor);
+  static constexpr std::int64_t kMostOver = 16;
 };
 
 TOKFRAG_ISA_TABLE(WordLookup, word_lookup, word_lookup_kernels)

@@ -1,86 +1,214 @@
 // Two passes over a batch of words: the first makes keys and asks for the cache lines, the second,
 // when these have come, compares keys and writes four ids at once, of which the entry says how many
-// count. The only branch that depends on the data is "not found".
+// count. What is hard to foretell has no branch; what has one is rare: a word that is the second of
+// its line (it goes to the front), that is long, or that is not there.
 
 #include "tokens/byte_pair/word_lookup.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 namespace tokfrag {
 
 namespace {
 
-// A window on these, ending where the length begins: `length` bytes kept, the rest cleared.
-alignas(32) constexpr std::uint8_t kKept[32] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
-                                                0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+// By length: the bytes of a key that the word fills, and the length as the key holds it.
+struct KeyParts {
+  std::uint64_t low[16] = {};
+  std::uint64_t high[16] = {};
+  std::uint64_t mark[16] = {};
+};
 
-constexpr WordKey kNoKey{0, ~0ull};
+constexpr KeyParts key_parts(std::uint64_t unit) {
+  KeyParts parts;
+  for (unsigned length = 0; length < 16; ++length) {
+    parts.low[length] = length < 8 ? (std::uint64_t{1} << 8 * length) - 1 : ~std::uint64_t{0};
+    parts.high[length] = length < 8 ? 0 : (std::uint64_t{1} << 8 * (length - 8)) - 1;
+    parts.mark[length] = unit | std::uint64_t{length} << 56;
+  }
+  return parts;
+}
 
-std::uint64_t load(const std::uint8_t* from) {
+alignas(64) constexpr KeyParts kWordParts = key_parts(0);
+alignas(64) constexpr KeyParts kUnitParts = key_parts(kUnit);
+
+// A window on these, beginning at 64 - length: `length` bytes kept, the rest cleared.
+struct Kept {
+  std::uint8_t bytes[128] = {};
+};
+
+constexpr Kept kept_bytes() {
+  Kept kept;
+  for (int i = 0; i < 64; ++i) kept.bytes[i] = 0xFF;
+  return kept;
+}
+
+alignas(64) constexpr Kept kKept = kept_bytes();
+
+std::uint64_t load(const void* from) {
   std::uint64_t value;
   std::memcpy(&value, from, 8);
   return value;
 }
 
-// The key of a word that may be too long; reads 16 bytes.
-WordKey wide_key(const std::uint8_t* text, std::int64_t length, std::uint64_t unit) {
-  if (__builtin_expect(length > kMaxWord, 0)) return kNoKey;
-  const std::uint8_t* kept = kKept + 16 - length;
-  const std::uint64_t mark = unit | static_cast<std::uint64_t>(length) << 56;
-  return {load(text) & load(kept), (load(text + 8) & load(kept + 8)) | mark};
+// The key of the word text[begin, begin + length), reading 16 bytes from `begin` on.
+WordKey key_forward(const std::uint8_t* text, std::int64_t begin, std::int64_t length,
+                    const KeyParts& parts) {
+  return {load(text + begin) & parts.low[length],
+          (load(text + begin + 8) & parts.high[length]) | parts.mark[length]};
 }
 
-template <bool kUnits>
-bool pack_all(const std::uint8_t* text, std::int64_t size, std::int64_t begin,
-              const std::int64_t* ends, const bool* units, int count, WordLines lines,
-              PackedWord* words) {
+// The same, reading nothing behind the word: the 16 bytes up to its end where these are text.
+WordKey key_backward(const std::uint8_t* text, std::int64_t begin, std::int64_t length,
+                     std::uint64_t unit) {
+  const std::int64_t end = begin + length;
+  if (end < 16) return word_key(text + begin, length, unit);
+  __extension__ using Wide = unsigned __int128;
+  Wide bytes = static_cast<Wide>(load(text + end - 8)) << 64 | load(text + end - 16);
+  bytes >>= 8 * (16 - length);
+  return {static_cast<std::uint64_t>(bytes), static_cast<std::uint64_t>(bytes >> 64) | unit |
+                                                 static_cast<std::uint64_t>(length) << 56};
+}
+
+// The key of a word of 16 to 63 bytes.
+inline void long_key(const WordRun& words, std::int64_t begin, std::int64_t length,
+                     std::uint64_t unit, std::uint64_t* key) {
+  if (begin + 64 > words.size) {
+    make_long_key(words.text + begin, length, unit, key);
+    return;
+  }
+  std::uint64_t kept[8];
+  std::memcpy(key, words.text + begin, 64);
+  std::memcpy(kept, kKept.bytes + 64 - length, 64);
+  for (int i = 0; i < 8; ++i) key[i] &= kept[i];
+  key[7] |= unit | static_cast<std::uint64_t>(length) << 56;
+}
+
+constexpr WordKey kNoKey{0, ~0ull};
+
+// Out of line, as is emit_long: the loops need the registers.
+__attribute__((noinline)) void pack_long(const WordRun& words, std::int64_t begin,
+                                         std::int64_t length, std::uint64_t unit,
+                                         const WordTables& tables, PackedWord* packed) {
+  *packed = {kNoKey, 0};
+  if (length > LongWord::kMaxLength) return;
+  std::uint64_t key[8];
+  long_key(words, begin, length, unit, key);
+  packed->hash = hash_long_key(key);
+  const LongWord* const word = tables.long_words + (packed->hash & tables.long_mask);
+  __builtin_prefetch(word);
+  __builtin_prefetch(word->ids);
+}
+
+template <class Key>
+void pack_while(const WordRun& words, int from, int count, std::uint64_t unit,
+                const WordTables& tables, PackedWord* packed, Key key_of) {
+  const std::int64_t* const ends = words.ends;
+  const auto* const lines = reinterpret_cast<const std::uint8_t*>(tables.entries);
+  const std::uint64_t line_mask = tables.line_mask;
+  std::int64_t begin = words.begin_of(from);
+  for (int i = from; i < count; ++i) {
+    const std::int64_t length = ends[i] - begin;
+    if (__builtin_expect(length > kMaxWord, 0)) {
+      pack_long(words, begin, length, unit, tables, packed + i);
+      begin += length;
+      continue;
+    }
+    const WordKey key = key_of(begin, length);
+    const std::uint64_t hash = hash_key(key);
+    __builtin_prefetch(lines + (hash & line_mask));
+    packed[i].key = key;
+    packed[i].hash = hash;
+    begin += length;
+  }
+}
+
+void pack(const WordRun& words, int from, int count, std::uint64_t unit, const WordTables& tables,
+          PackedWord* packed) {
   // Only words near the end of the text lack sixteen bytes to read.
   int wide = count;
-  while (wide > 0 && (wide > 1 ? ends[wide - 2] : begin) + 16 > size) --wide;
-  bool to_split = false;
-  for (int i = 0; i < count; ++i) {
-    const std::int64_t end = ends[i];
-    const std::int64_t length = end - begin;
-    if (!kUnits) to_split |= worth_splitting(text + begin, length);
-    const std::uint64_t unit = kUnits && units[i] ? kUnit : 0;
-    WordKey key;
-    if (__builtin_expect(i < wide, 1)) {
-      key = wide_key(text + begin, length, unit);
-    } else {
-      key = length > kMaxWord ? kNoKey : word_key(text + begin, length, unit);
-    }
-    const std::uint64_t hash = hash_key(key);
-    words[i].key = key;
-    words[i].hash = hash;
-    __builtin_prefetch(lines.entries + (hash & lines.line_mask) * 2);
-    begin = end;
-  }
-  return to_split;
+  while (wide > from && words.begin_of(wide - 1) + 16 > words.size) --wide;
+  const KeyParts& parts = unit != 0 ? kUnitParts : kWordParts;
+  const std::uint8_t* const text = words.text;
+  pack_while(words, from, wide, unit, tables, packed, [&](std::int64_t begin, std::int64_t length) {
+    return key_forward(text, begin, length, parts);
+  });
+  if (wide == count) return;
+  pack_while(words, wide, count, unit, tables, packed,
+             [&](std::int64_t begin, std::int64_t length) {
+               return key_backward(text, begin, length, unit);
+             });
 }
 
-bool pack(const std::uint8_t* text, std::int64_t size, std::int64_t begin, const std::int64_t* ends,
-          const bool* units, int count, WordLines lines, PackedWord* words) {
-  if (units == nullptr) {
-    return pack_all<false>(text, size, begin, ends, units, count, lines, words);
+// Writes the ids of a word of more than 15 bytes and returns their end; null if it is not there.
+__attribute__((noinline)) std::uint32_t* emit_long(const WordRun& words, int i, std::uint64_t hash,
+                                                   std::uint64_t unit, const WordTables& tables,
+                                                   std::uint32_t* out) {
+  const std::int64_t length = words.length(i);
+  if (length > LongWord::kMaxLength || tables.long_words == nullptr) return nullptr;
+  std::uint64_t key[8];
+  long_key(words, words.begin_of(i), length, unit, key);
+  const LongWord* word = tables.long_words + (hash & tables.long_mask);
+  const auto differs = [&] {
+    std::uint64_t bits = 0;
+    for (int part = 0; part < 8; ++part) bits |= word->key[part] ^ key[part];
+    return bits != 0;
+  };
+  if (differs()) {
+    ++word;
+    if (differs()) return nullptr;
   }
-  return pack_all<true>(text, size, begin, ends, units, count, lines, words);
+  if (word->count > LongWord::kMaxIds) {
+    copy_spilled(tables.long_spill + word->ids[0], word->count, out);
+  } else {
+    static_assert(WordLookup::kMostOver * sizeof(std::uint32_t) == 64);
+    std::memcpy(out, word->ids, 64);
+  }
+  return out + word->count;
 }
 
-int emit(const PackedWord* words, int from, int count, WordLines lines, std::uint32_t** cursor) {
+int emit(const WordRun& words, const PackedWord* packed, int from, int count, std::uint64_t unit,
+         const WordTables& tables, std::uint32_t** cursor) {
+  auto* const lines = reinterpret_cast<std::uint8_t*>(tables.entries);
+  const std::uint64_t line_mask = tables.line_mask;
   std::uint32_t* out = *cursor;
   int i = from;
   for (; i < count; ++i) {
-    const WordEntry* entry = lines.entries + (words[i].hash & lines.line_mask) * 2;
-    const bool first = same_key(entry[0].key, words[i].key);
-    const bool second = same_key(entry[1].key, words[i].key);
-    entry += second;
+    const WordKey& key = packed[i].key;
+    auto* const entry = reinterpret_cast<WordEntry*>(lines + (packed[i].hash & line_mask));
+    if (__builtin_expect(!same_key(entry->key, key), 0)) {
+      if (key.high == kNoKey.high) {
+        std::uint32_t* const end = emit_long(words, i, packed[i].hash, unit, tables, out);
+        if (end == nullptr) break;
+        out = end;
+        continue;
+      }
+      if (!same_key(entry[1].key, key)) break;
+      std::swap(entry[0], entry[1]);
+    }
     const unsigned ids = id_count(*entry);
-    if (__builtin_expect(!(first | second) | (ids == kSpilled), 0)) break;
+    if (__builtin_expect(ids == kSpilled, 0)) {
+      const std::uint32_t* const spilled = tables.spill + entry->ids[0];
+      const std::uint32_t more = entry->ids[1];
+      copy_spilled(spilled, more, out);
+      out += more;
+      continue;
+    }
+#if defined(__SSE2__)
+    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(entry->ids));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                     _mm_and_si128(four, _mm_set_epi32(kIdMask, -1, -1, -1)));
+#else
     std::uint64_t pairs[2];
     std::memcpy(pairs, entry->ids, sizeof pairs);
     pairs[1] &= std::uint64_t{kIdMask} << 32 | 0xFFFFFFFFu;
     std::memcpy(out, pairs, sizeof pairs);
+#endif
     out += ids;
   }
   *cursor = out;

@@ -26,11 +26,8 @@ void watch_forks() {
 
 }  // namespace
 
-WorkerPool::WorkerPool(const Vocabulary& vocabulary, bool whole_pieces)
-    : vocabulary_(&vocabulary),
-      whole_pieces_(whole_pieces),
-      slots_(static_cast<std::size_t>(std::max(4, default_threads()))),
-      generation_(forks.load()) {
+WorkerPool::WorkerPool()
+    : slots_(static_cast<std::size_t>(std::max(4, default_threads()))), generation_(forks.load()) {
   watch_forks();
 }
 
@@ -84,8 +81,7 @@ WorkerPool::Lease WorkerPool::acquire() {
       if (slot.state.load(std::memory_order_relaxed) == 0 &&
           slot.state.compare_exchange_strong(free, 1, std::memory_order_acquire)) {
         Lease lease(nullptr, &slot.state);
-        if (slot.worker == nullptr)
-          slot.worker = std::make_unique<Worker>(*vocabulary_, whole_pieces_);
+        if (slot.worker == nullptr) slot.worker = std::make_unique<Worker>();
         lease.worker_ = slot.worker.get();
         return lease;
       }
@@ -93,7 +89,7 @@ WorkerPool::Lease WorkerPool::acquire() {
     const auto now = std::chrono::steady_clock::now();
     if (!deadline) deadline = now + std::chrono::milliseconds(5);
     if (now > *deadline) {
-      return Lease(new Worker(*vocabulary_, whole_pieces_), nullptr);
+      return Lease(new Worker(), nullptr);
     }
     std::this_thread::yield();
   }

@@ -12,7 +12,6 @@
 
 #include "tokens/byte_pair/merge.hpp"
 #include "tokens/byte_pair/token_buffer.hpp"
-#include "tokens/byte_pair/vocabulary.hpp"
 #include "tokens/byte_pair/word_cache.hpp"
 #include "tokens/text/text.hpp"
 
@@ -26,10 +25,14 @@ struct PathNode {
 };
 
 struct Worker {
-  Worker(const Vocabulary& vocabulary, bool whole_pieces) : cache(vocabulary, whole_pieces) {}
+  void tables(WordTables* tables) const {
+    cache.tables(tables);
+    long_words.tables(tables);
+  }
 
   WordCache cache;
   LongWordCache long_words;
+  SeenWords seen;
   MergeScratch merge;
   std::vector<PathNode> path;
   TokenBuffer ids;
@@ -38,8 +41,7 @@ struct Worker {
 
 class WorkerPool {
  public:
-  // whole_pieces: a piece that is a token is that token.
-  WorkerPool(const Vocabulary& vocabulary, bool whole_pieces);
+  WorkerPool();
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -77,8 +79,6 @@ class WorkerPool {
   // not exist here and may be half written, so it is dropped, not freed.
   void drop_lent_before_fork();
 
-  const Vocabulary* vocabulary_;
-  bool whole_pieces_;
   std::vector<Slot> slots_;
   std::atomic<int> generation_;  // the forks after which slots are in order; ~forks: in work
 };

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "tokens/scan/kinds.hpp"
 #include "tokens/scan/patterns.hpp"
@@ -71,10 +70,12 @@ WideClasses classify_wide(ScanState* state, const ByteBlock& block, Bits high) {
     high &= ~rest;
     before.bytes = 0;
   }
-  const Bits continuation = block.in(0x80, 0x40);
+  const Bits lead = high & block.bit(6);
+  const Bits continuation = block.high() & ~block.bit(6);
+  const Bits before_two = continuation >> 1 & continuation >> 2 & lead;
   // U+4000 to U+9FFF but for U+4DC0 to U+4DFF, and U+B000 to U+CFFF: letters without case.
-  const Bits caseless = (block.in(0xE4, 6) | block.in(0xEB, 2)) & continuation >> 1 &
-                        continuation >> 2 & high & ~(block.equal(0xE4) & block.equal(0xB7) >> 1);
+  const Bits caseless = block.in(0xE4, 9) & before_two &
+                        ~(block.equal(0xEA) | (block.equal(0xE4) & block.equal(0xB7) >> 1));
   // A letter as the pattern sees it.
   const auto as_seen = [&](CharClass kind) {
     if (!kRules.space_alone) return kind;
@@ -84,39 +85,28 @@ WideClasses classify_wide(ScanState* state, const ByteBlock& block, Bits high) {
     wide.add(kind, first | first << 1 | first << 2, first);
   };
   if constexpr (kRules.apart == Apart::kHan || kRules.apart == Apart::kChinese) {
-    const Bits well_formed = continuation >> 1 & continuation >> 2 & high;
-    const Bits apart = fast_apart<family>(block, well_formed);
-    add_three(kApart, apart);
+    add_three(kApart, fast_apart<family>(block, before_two));
     add_three(kLetter, caseless & block.in(0xEB, 2));
   } else {
     add_three(as_seen(kLetter), caseless);
   }
-  // U+0400 to U+042F and U+0430 to U+045F: Cyrillic capitals and small letters.
-  const Bits first_half = block.equal(0xD0) & high;
-  if (const Bits second_half = block.equal(0xD1) & high; (first_half | second_half) != 0) {
-    const Bits capital = first_half & block.in(0x80, 0x30) >> 1;
-    const Bits small =
-        (first_half & block.in(0xB0, 0x10) >> 1) | (second_half & block.in(0x80, 0x20) >> 1);
-    wide.add(as_seen(kUpper), capital | capital << 1, capital);
-    wide.add(as_seen(kLower), small | small << 1, small);
+  // U+0400 to U+047F: Cyrillic letters, U+0400 to U+042F capital and up to U+045F small.
+  if (const Bits cyrillic = block.either(0xD0, 0xD1) & lead & continuation >> 1; cyrillic != 0) {
+    if constexpr (kRules.words_by_case) {
+      const Bits first_half = block.equal(0xD0) & cyrillic;
+      const Bits capital = first_half & block.in(0x80, 0x30) >> 1;
+      const Bits small =
+          (first_half & ~capital) | (cyrillic & ~first_half & block.in(0x80, 0x20) >> 1);
+      wide.add(as_seen(kUpper), capital | capital << 1, capital);
+      wide.add(as_seen(kLower), small | small << 1, small);
+    } else {
+      wide.add(as_seen(kLetter), cyrillic | cyrillic << 1, cyrillic);
+    }
   }
   high &= ~wide.all;
   if (high == 0) return wide;
 
-  // What is left is read in one go where it is well-formed, and ends in this block.
-  Bits two = block.in(0xC2, 30) & high;
-  Bits three = block.in(0xE0, 16) & high;
-  const Bits inner = two << 1 | three << 1 | three << 2;
-  const Bits overlong = three & block.equal(0xE0) & block.in(0x80, 0x20) >> 1;
-  const Bits surrogate = three & block.equal(0xED) & block.in(0xA0, 0x20) >> 1;
-  const Bits crossing = (two & Bits{1} << 63) | (three & Bits{3} << 62);
-  if ((two | three | inner) == high && (inner & ~continuation) == 0 &&
-      (overlong | surrogate) == 0 && crossing == 0) {
-    read_two_and_three<family>(state->text + state->base, two, three, &wide);
-    return wide;
-  }
-  while (high != 0) {
-    const int at = lowest(high);
+  const auto read_one = [&](int at) {
     const Char c = read_kind<family>(state->text, state->size, state->base + at);
     const CharClass kind = class_of_kind(c.kind);
     const Bits whole = bit_range(at, c.length);
@@ -127,22 +117,34 @@ WideClasses classify_wide(ScanState* state, const ByteBlock& block, Bits high) {
       before.bytes = at + c.length - 64;
       before.kind = kind;
     }
+  };
+  // Characters of four bytes, and what may lie over the edge, by themselves.
+  const Bits long_lead = lead & block.bit(5);
+  const Bits four = long_lead & block.bit(4);
+  const Bits edge = (lead & Bits{1} << 63) | (long_lead & Bits{1} << 62);
+  for (Bits alone = (four | edge) & high; alone != 0; alone &= high & (alone - 1)) {
+    read_one(lowest(alone));
   }
+  if (high == 0) return wide;
+  // What is left is read in one go where it is well-formed.
+  const Bits two = lead & ~long_lead & high;
+  const Bits three = long_lead & ~four & high;
+  const Bits inner = two << 1 | three << 1 | three << 2;
+  if ((two | three | inner) == high && (inner & ~continuation) == 0 &&
+      !holds_ill_formed(block, two, three)) {
+    read_two_and_three<family>(state->text + state->base, two, three, &wide);
+    return wide;
+  }
+  while (high != 0) read_one(lowest(high));
   return wide;
 }
 
-// Fills in the classes of the block at state.base; returns the bits that are text.
-template <PatternFamily family>
-Bits classify_block(ScanState* state, Classes* classes) {
+// Fills in the classes of the block at hand, `valid` of whose bits are text. kWide: some of its
+// characters, those of `high`, are beyond ASCII, or may be.
+template <PatternFamily family, bool kWide>
+void classify_block(ScanState* state, const ByteBlock& block, Bits valid, Bits high,
+                    Classes* classes) {
   constexpr PatternRules kRules = rules_of(family);
-  const std::int64_t left = state->size - state->base;
-  const std::uint8_t* from = state->text + state->base;
-  std::uint8_t tail[64] = {};
-  if (left < 64) {
-    std::memcpy(tail, from, static_cast<std::size_t>(left));
-    from = tail;
-  }
-  const ByteBlock block(from);
   const Bits letters = block.folded_in('a', 26);
   const Bits digits = block.in('0', 10);
   classes->of[kUpper] = kRules.words_by_case ? block.in('A', 26) : 0;
@@ -151,12 +153,11 @@ Bits classify_block(ScanState* state, Classes* classes) {
   classes->of[kLetter] = classes->of[kMark] = classes->of[kApart] = 0;
   classes->blank = block.equal(' ');
   classes->of[kSpace] = block.in('\t', 5) | classes->blank;
-  classes->newline = block.equal('\n') | block.equal('\r');
+  classes->newline = block.either('\n', '\r');
   classes->apostrophe = block.equal('\'');
   classes->slash = kRules.slash_tail ? block.equal('/') : 0;
   classes->inside = classes->wide_space = classes->wide_number = 0;
-  const Bits valid = left < 64 ? bit_range(0, static_cast<int>(left)) : ~Bits{0};
-  const Bits high = classes->high = block.high();
+  classes->high = high;
   classes->of[kOther] = valid & ~(letters | digits | classes->of[kSpace] | high);
   classes->odd = 0;
   if constexpr (kRules.space_alone) {
@@ -180,18 +181,30 @@ Bits classify_block(ScanState* state, Classes* classes) {
     classes->numeric = digits | block.in(0xB2, 2) | block.equal(0xB9) | block.in(0xBC, 3);
     classes->numeric &= valid;
   }
-  if ((high | static_cast<Bits>(state->before.bytes)) != 0) {
+  if constexpr (kWide) {
     const WideClasses wide = classify_wide<family>(state, block, high & valid);
-    constexpr int kKinds = kRules.apart == Apart::kNothing ? 7 : 8;
-    for (int kind = 0; kind < kKinds; ++kind) {
-      classes->of[kind] |= wide.of(static_cast<CharClass>(kind));
+    if constexpr (kRules.apart != Apart::kNothing) {
+      for (int kind = 0; kind < 8; ++kind) {
+        classes->of[kind] |= wide.of(static_cast<CharClass>(kind));
+      }
+    } else {
+      if constexpr (kRules.words_by_case) {
+        classes->of[kUpper] |= wide.upper();
+        classes->of[kLower] |= wide.lower();
+        classes->of[kLetter] = wide.caseless();
+      } else {
+        classes->of[kLetter] = wide.letter();
+      }
+      classes->of[kMark] = wide.mark();
+      classes->of[kNumber] |= wide.number();
+      classes->of[kSpace] |= wide.space();
+      classes->of[kOther] |= wide.other();
     }
     classes->inside = wide.inside;
     classes->wide_space = wide.of(kSpace) & ~wide.inside;
     classes->wide_number = wide.of(kNumber) & ~wide.inside;
     classes->odd |= wide.odd;
   }
-  return valid;
 }
 
 }  // namespace

@@ -6,11 +6,13 @@
 // a letter, after which the algebra holds again. Each piece is scanned so at most once: linear.
 
 #include <cstdint>
+#include <cstring>
 
 #include "tokens/scan/advance.hpp"
 #include "tokens/scan/block_classes.hpp"
 #include "tokens/scan/patterns.hpp"
 #include "tokens/scan/scanner.hpp"
+#include "tokens/text/byte_block.hpp"
 #include "tokens/text/utf8.hpp"
 
 namespace tokfrag {
@@ -87,7 +89,7 @@ class BlockScanner {
     std::int64_t* out = ends + count;
     for (Bits bits = ready; bits != 0;) {
       for (int i = 0; i < 8; ++i) {
-        out[i] = state.base + lowest(bits | Bits{1} << 63);
+        out[i] = state.base + lowest_or_any(bits);
         bits &= bits - 1;
       }
       out += 8;
@@ -102,6 +104,9 @@ class BlockScanner {
   }
 
   void read_block();
+  // kWide: some characters are beyond ASCII, or may be.
+  template <bool kWide>
+  void find_starts(const ByteBlock& block, Bits valid, Bits high);
   Bits next_char(Bits bits, Bits inside, Bits* carry) const;
   Bits number_starts(const Classes& classes, Bits number, Bits old, Bits first);
   Bits words_after_punctuation(Bits punctuation, Bits letter, Bits high, Bits* starts);
@@ -240,10 +245,31 @@ void BlockScanner<family>::contractions(Bits candidates, Bits* set, Bits* clear)
 
 template <PatternFamily family>
 void BlockScanner<family>::read_block() {
+  const std::int64_t left = state_->size - state_->base;
+  const std::uint8_t* from = text_ + state_->base;
+  std::uint8_t tail[64] = {};
+  Bits valid = ~Bits{0};
+  if (left < 64) {
+    std::memcpy(tail, from, static_cast<std::size_t>(left));
+    from = tail;
+    valid = bit_range(0, static_cast<int>(left));
+  }
+  const ByteBlock block(from);
+  const Bits high = block.high();
+  if ((high | static_cast<Bits>(state_->before.bytes)) != 0) {
+    find_starts<true>(block, valid, high);
+  } else {
+    find_starts<false>(block, valid, high);
+  }
+}
+
+template <PatternFamily family>
+template <bool kWide>
+void BlockScanner<family>::find_starts(const ByteBlock& block, Bits valid, Bits high) {
   ScanState& state = *state_;
   ScanState::Before& before = state.before;
   Classes classes;
-  const Bits valid = classify_block<family>(state_, &classes);
+  classify_block<family, kWide>(state_, block, valid, high, &classes);
   const Bits first_bytes = valid & ~classes.inside;
   Bits set = before.set;
   Bits clear = before.clear;
@@ -282,9 +308,14 @@ void BlockScanner<family>::read_block() {
   if (at_end) {
     space_goes_on |= ~(valid >> 1);
   } else {
-    const Char c = read_kind<family>(text_, state.size, state.base + 64);
-    const bool goes_on = c.kind == kSpace || ends_space<family>(c.kind);
-    space_goes_on |= static_cast<Bits>(before.bytes == 0 && goes_on) << 63;
+    const std::uint8_t byte = text_[state.base + 64];
+    bool goes_on = byte == ' ' || static_cast<std::uint8_t>(byte - '\t') < 5;
+    constexpr bool kOthersEndSpace = kRules.numbers_first || kRules.apart_ends_space();
+    if (kOthersEndSpace || (byte >= 0x80 && before.bytes == 0)) {
+      const Char c = read_kind<family>(text_, state.size, state.base + 64);
+      goes_on = before.bytes == 0 && (c.kind == kSpace || ends_space<family>(c.kind));
+    }
+    space_goes_on |= static_cast<Bits>(goes_on) << 63;
   }
   if constexpr (kRules.numbers_first) space_goes_on |= number >> 1;
   if constexpr (kRules.apart_ends_space()) space_goes_on |= apart >> 1;

@@ -22,6 +22,9 @@ class ByteBlock {
   std::uint64_t equal(std::uint8_t byte) const {
     return _mm512_cmpeq_epi8_mask(bytes_, _mm512_set1_epi8(static_cast<char>(byte)));
   }
+  std::uint64_t either(std::uint8_t one, std::uint8_t other) const {
+    return equal(one) | equal(other);
+  }
   // Bytes in [first, first + count).
   std::uint64_t in(std::uint8_t first, std::uint8_t count) const {
     return below(bytes_, first, count);
@@ -31,6 +34,10 @@ class ByteBlock {
     return below(_mm512_or_si512(bytes_, _mm512_set1_epi8(0x20)), first, count);
   }
   std::uint64_t high() const { return _mm512_movepi8_mask(bytes_); }
+  // Bit n of every byte, n in 0..7.
+  std::uint64_t bit(int n) const {
+    return _mm512_test_epi8_mask(bytes_, _mm512_set1_epi8(static_cast<char>(1 << n)));
+  }
 
  private:
   static std::uint64_t below(__m512i bytes, std::uint8_t first, std::uint8_t count) {
@@ -51,6 +58,12 @@ class ByteBlock {
     const __m256i wanted = _mm256_set1_epi8(static_cast<char>(byte));
     return join(_mm256_cmpeq_epi8(low_, wanted), _mm256_cmpeq_epi8(high_, wanted));
   }
+  std::uint64_t either(std::uint8_t one, std::uint8_t other) const {
+    const __m256i first = _mm256_set1_epi8(static_cast<char>(one));
+    const __m256i second = _mm256_set1_epi8(static_cast<char>(other));
+    return join(_mm256_or_si256(_mm256_cmpeq_epi8(low_, first), _mm256_cmpeq_epi8(low_, second)),
+                _mm256_or_si256(_mm256_cmpeq_epi8(high_, first), _mm256_cmpeq_epi8(high_, second)));
+  }
   std::uint64_t in(std::uint8_t first, std::uint8_t count) const {
     return join(below(low_, first, count), below(high_, first, count));
   }
@@ -60,6 +73,9 @@ class ByteBlock {
                 below(_mm256_or_si256(high_, bit), first, count));
   }
   std::uint64_t high() const { return join(low_, high_); }
+  std::uint64_t bit(int n) const {
+    return join(_mm256_slli_epi16(low_, 7 - n), _mm256_slli_epi16(high_, 7 - n));
+  }
 
  private:
   static __m256i below(__m256i bytes, std::uint8_t first, std::uint8_t count) {
@@ -88,6 +104,9 @@ class ByteBlock {
     const __m128i wanted = _mm_set1_epi8(static_cast<char>(byte));
     return each([&](__m128i part) { return _mm_cmpeq_epi8(part, wanted); });
   }
+  std::uint64_t either(std::uint8_t one, std::uint8_t other) const {
+    return equal(one) | equal(other);
+  }
   std::uint64_t in(std::uint8_t first, std::uint8_t count) const {
     return each([&](__m128i part) { return below(part, first, count); });
   }
@@ -97,6 +116,9 @@ class ByteBlock {
   }
   std::uint64_t high() const {
     return each([](__m128i part) { return part; });
+  }
+  std::uint64_t bit(int n) const {
+    return each([&](__m128i part) { return _mm_slli_epi16(part, 7 - n); });
   }
 
  private:
@@ -125,6 +147,9 @@ class ByteBlock {
   std::uint64_t equal(std::uint8_t byte) const {
     return each([&](std::uint8_t there) { return there == byte; });
   }
+  std::uint64_t either(std::uint8_t one, std::uint8_t other) const {
+    return equal(one) | equal(other);
+  }
   std::uint64_t in(std::uint8_t first, std::uint8_t count) const {
     return each(
         [&](std::uint8_t there) { return static_cast<std::uint8_t>(there - first) < count; });
@@ -136,6 +161,9 @@ class ByteBlock {
   }
   std::uint64_t high() const {
     return each([](std::uint8_t there) { return there >= 0x80; });
+  }
+  std::uint64_t bit(int n) const {
+    return each([&](std::uint8_t there) { return (there >> n & 1) != 0; });
   }
 
  private:

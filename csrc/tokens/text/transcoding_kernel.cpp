@@ -1,10 +1,14 @@
-// UTF-8 from code units: ASCII in blocks; other characters one by one, without a branch on how
-// many bytes they take.
+// UTF-8 from code units: ASCII in blocks; other characters eight at a time, or one by one, without
+// a branch on how many bytes they take.
 
 #include "tokens/text/transcoding.hpp"
 
 #include <cstdint>
 #include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #include "tokens/text/unit_block.hpp"
 
@@ -74,6 +78,105 @@ std::uint8_t* latin1(const std::uint8_t* units, std::int64_t count, std::uint8_t
   return out;
 }
 
+#if defined(__AVX2__)
+
+// How to close the gaps between four characters, each in four bytes of its own. By bits: which of
+// them take two bytes or more, and, four bits up, which take three.
+struct Closing {
+  std::uint8_t bytes[256][16] = {};
+  std::uint8_t length[256] = {};
+};
+
+constexpr Closing closing_of_gaps() {
+  Closing closing;
+  for (int bits = 0; bits < 256; ++bits) {
+    int to = 0;
+    for (int i = 0; i < 4; ++i) {
+      const int length = 1 + (bits >> i & 1) + (bits >> (4 + i) & 1);
+      for (int byte = 0; byte < length; ++byte) {
+        closing.bytes[bits][to++] = static_cast<std::uint8_t>(4 * i + byte);
+      }
+    }
+    closing.length[bits] = static_cast<std::uint8_t>(to);
+    while (to < 16) closing.bytes[bits][to++] = 0x80;  // zero
+  }
+  return closing;
+}
+
+alignas(64) constexpr Closing kClosing = closing_of_gaps();
+
+inline __m256i load_eight(const std::uint16_t* units) {
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(units)));
+}
+inline __m256i load_eight(const std::uint32_t* units) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(units));
+}
+
+// Writes eight characters below U+10000 that are no surrogates, else nothing and returns null.
+// Up to 16 bytes behind the end are overwritten.
+inline std::uint8_t* put_eight(__m256i c, std::uint8_t* out) {
+  const auto ones = [](int value) { return _mm256_set1_epi32(value); };
+  const __m256i upper = _mm256_srli_epi32(c, 11);  // 27: surrogates; 32 and more: astral
+  const __m256i alone =
+      _mm256_or_si256(_mm256_cmpeq_epi32(upper, ones(27)), _mm256_cmpgt_epi32(upper, ones(31)));
+  if (!_mm256_testz_si256(alone, alone)) return nullptr;
+  const __m256i last = _mm256_and_si256(c, ones(0x3F));
+  const __m256i middle = _mm256_slli_epi32(_mm256_and_si256(c, ones(0xFC0)), 2);
+  const __m256i two = _mm256_or_si256(_mm256_or_si256(_mm256_srli_epi32(c, 6), ones(0x80C0)),
+                                      _mm256_slli_epi32(last, 8));
+  const __m256i three = _mm256_or_si256(_mm256_or_si256(_mm256_srli_epi32(c, 12), ones(0x8080E0)),
+                                        _mm256_or_si256(middle, _mm256_slli_epi32(last, 16)));
+  const __m256i takes_two = _mm256_cmpgt_epi32(c, ones(0x7F));
+  const __m256i takes_three = _mm256_cmpgt_epi32(c, ones(0x7FF));
+  const __m256i bytes =
+      _mm256_blendv_epi8(_mm256_blendv_epi8(c, two, takes_two), three, takes_three);
+  const int more = _mm256_movemask_ps(_mm256_castsi256_ps(takes_two));
+  const int most = _mm256_movemask_ps(_mm256_castsi256_ps(takes_three));
+  const auto put = [&](__m128i four, int bits) {
+    const auto* const how = reinterpret_cast<const __m128i*>(kClosing.bytes[bits]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_shuffle_epi8(four, _mm_load_si128(how)));
+    out += kClosing.length[bits];
+  };
+  put(_mm256_castsi256_si128(bytes), (more & 15) | (most & 15) << 4);
+  put(_mm256_extracti128_si256(bytes, 1), more >> 4 | (most & 0xF0));
+  return out;
+}
+
+template <class Unit>
+std::uint8_t* by_blocks(const Unit* units, std::int64_t count, std::uint8_t* out) {
+  using Block = UnitBlock<Unit>;
+  std::int64_t i = 0;
+  while (count - i >= Block::kUnits) {
+    const Block block(units + i);
+    if (block.is_ascii()) {
+      block.put(out);
+      out += Block::kUnits;
+      i += Block::kUnits;
+      continue;
+    }
+    // Eights until the next are ASCII again, or so it seems.
+    do {
+      if (std::uint8_t* const end = put_eight(load_eight(units + i), out)) {
+        out = end;
+        i += 8;
+        continue;
+      }
+      const std::int64_t eight = i + 8;
+      while (i < eight) {
+        out = put_one(units, count, &i, out);
+        ++i;
+      }
+    } while (count - i >= Block::kUnits && units[i] >= 0x80);
+  }
+  while (i < count) {
+    out = put_one(units, count, &i, out);
+    ++i;
+  }
+  return out;
+}
+
+#else
+
 template <class Unit>
 std::uint8_t* by_blocks(const Unit* units, std::int64_t count, std::uint8_t* out) {
   using Block = UnitBlock<Unit>;
@@ -93,6 +196,8 @@ std::uint8_t* by_blocks(const Unit* units, std::int64_t count, std::uint8_t* out
   }
   return out;
 }
+
+#endif
 
 }  // namespace
 

@@ -18,34 +18,48 @@ namespace {
 template <class Unit>
 struct UnitBlock;
 
-#if defined(__AVX512BW__)
+#if defined(__AVX2__)
 
 template <>
 struct UnitBlock<std::uint16_t> {
   static constexpr int kUnits = 32;
-  explicit UnitBlock(const std::uint16_t* from) : units(_mm512_loadu_si512(from)) {}
-  // A bit for each unit that is not ASCII.
-  std::uint32_t wide() const {
-    return _mm512_test_epi16_mask(units, _mm512_set1_epi16(static_cast<short>(0xFF80)));
+  explicit UnitBlock(const std::uint16_t* from)
+      : low(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))),
+        high(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 16))) {}
+  // Whether all units are ASCII.
+  bool is_ascii() const {
+    return _mm256_testz_si256(_mm256_or_si256(low, high),
+                              _mm256_set1_epi16(static_cast<short>(0xFF80))) != 0;
   }
-  // The low bytes of all units.
+  // The low bytes of all units, which are ASCII.
   void put(std::uint8_t* to) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtepi16_epi8(~0u, units));
+    const __m256i mixed = _mm256_packus_epi16(low, high);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(mixed, 0xD8));
   }
-  __m512i units;
+  __m256i low;
+  __m256i high;
 };
 
 template <>
 struct UnitBlock<std::uint32_t> {
-  static constexpr int kUnits = 16;
-  explicit UnitBlock(const std::uint32_t* from) : units(_mm512_loadu_si512(from)) {}
-  std::uint32_t wide() const {
-    return _mm512_test_epi32_mask(units, _mm512_set1_epi32(static_cast<int>(0xFFFFFF80)));
+  static constexpr int kUnits = 32;
+  explicit UnitBlock(const std::uint32_t* from) {
+    for (int i = 0; i < 4; ++i) {
+      eights[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 8 * i));
+    }
+  }
+  bool is_ascii() const {
+    const __m256i any = _mm256_or_si256(_mm256_or_si256(eights[0], eights[1]),
+                                        _mm256_or_si256(eights[2], eights[3]));
+    return _mm256_testz_si256(any, _mm256_set1_epi32(static_cast<int>(0xFFFFFF80))) != 0;
   }
   void put(std::uint8_t* to) const {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_maskz_cvtepi32_epi8(0xFFFF, units));
+    const __m256i mixed = _mm256_packus_epi16(_mm256_packus_epi32(eights[0], eights[1]),
+                                              _mm256_packus_epi32(eights[2], eights[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permutevar8x32_epi32(mixed, order));
   }
-  __m512i units;
+  __m256i eights[4];
 };
 
 #elif defined(__SSE2__)
