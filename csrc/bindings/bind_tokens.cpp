@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bindings/arrays.hpp"
+#include "bindings/bind_encode.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
 #include "bindings/token_arrays.hpp"
@@ -92,32 +93,6 @@ std::unique_ptr<Model> from_archive(const py::buffer& archive, bool whole_pieces
   reader.expect_end();
   if (!tables.are_sound()) throw ArchiveError("archive: not of tables that belong together");
   return std::make_unique<Model>(std::move(tables), whole_pieces, family, special_of(special));
-}
-
-py::array_t<std::uint32_t> encode(const Model& model, const py::object& object,
-                                  const py::object& flags, const py::object& most) {
-  const Text text = text_of(object);
-  const AllowedSpecial allowed = allowed_of(model, flags);
-  const std::int64_t limit = integer_of(most);
-  constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
-  if (text.length < kBrief) {
-    const WorkerPool::Lease worker = model.encoder().workers().acquire();
-    worker->ids.clear();
-    model.encode(to_utf8(text, &worker->text), allowed, *worker, &worker->ids, limit);
-    return copy_of(worker->ids);
-  }
-  TokenBuffer ids;
-  {
-    const ReleaseGil nogil;
-    if (limit == INT64_MAX && utf8_bound(text) >= Model::kLong) {
-      Utf8Scratch scratch;
-      ids = model.encode_long(to_utf8(text, &scratch), allowed, 0);
-    } else {
-      const WorkerPool::Lease worker = model.encoder().workers().acquire();
-      model.encode(to_utf8(text, &worker->text), allowed, *worker, &ids, limit);
-    }
-  }
-  return array_of(std::move(ids));
 }
 
 py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& object,
@@ -387,8 +362,14 @@ void bind_tokens(py::module_& module) {
       .def_static("from_archive", &from_archive, py::arg("archive"), py::arg("whole_pieces"),
                   py::arg("pattern"), py::arg("special"))
       .def("archive", &archive)
-      .def("encode", &encode, py::arg("text"), py::arg("allowed") = py::none(),
-           py::arg("limit") = py::int_(INT64_MAX))
+      .def(
+          "encode",
+          [](const Model& model, const py::object& text, const py::object& flags,
+             const py::object& limit) {
+            return encode(model, text, allowed_of(model, flags), integer_of(limit));
+          },
+          py::arg("text"), py::arg("allowed") = py::none(), py::arg("limit") = py::int_(INT64_MAX))
+      .def_property_readonly("encode_function", &encode_function)
       .def("encode_pieces", &encode_pieces, py::arg("text"), py::arg("ends"))
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("allowed"), py::arg("threads"))
       .def("encode_batch_with_dropout", &encode_batch_with_dropout, py::arg("texts"),

@@ -473,3 +473,19 @@ def test_token_batch() -> None:
     assert ids.dtype == torch.int64
     assert ids[mask].tolist() == [1, 2, 3, 4]
     assert [row.tolist() for row in batch.to_nested().unbind()] == [[1, 2, 3], [], [4]]
+
+
+def test_the_function_behind_encode() -> None:
+    """It keeps its model, takes one to three arguments, and says what is wrong with them."""
+    tok = Tokenizer(
+        [bytes([byte]) for byte in range(256)], pattern="gpt2", special_tokens={"<e>": 256}
+    )
+    encode = tok.text_pipeline.model.encode
+    del tok
+    assert encode("a<e>").tolist() == [97, 60, 101, 62]
+    assert encode("a<e>", b"").tolist() == [97, 256]
+    for wrong in [(), ("a", None, 1, 2), (1,), ("a", None, "b")]:
+        with pytest.raises(TypeError):
+            encode(*wrong)
+    with pytest.raises(ValueError, match="allowed"):
+        encode("a", b"xx")

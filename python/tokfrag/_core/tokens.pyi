@@ -1,6 +1,6 @@
 """Native half of tokfrag.tokens; arguments are validated there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class Model:
     def encode(
         self, text: str | bytes, allowed: bytes | None = None, limit: int = ...
     ) -> NDArray[np.uint32]: ...
+    @property
+    def encode_function(self) -> Callable[..., NDArray[np.uint32]]: ...
     def encode_pieces(self, text: str | bytes, ends: NDArray[np.int64]) -> NDArray[np.uint32]: ...
     def encode_batch(
         self, texts: Sequence[str | bytes], allowed: bytes | None, threads: int

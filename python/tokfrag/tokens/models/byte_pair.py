@@ -72,9 +72,9 @@ class BytePair:
         self.native = make_native(
             name or "", [(token.spelling.encode(), token.id) for token in added]
         )
-        # A bound method of the native model where it does all: a call of a microsecond.
+        # A native function where it does all: a call of less than half a microsecond.
         self.encode = (
-            self.native.encode
+            self.native.encode_function
             if self._regex is None
             else partial(_encode_by_regex, self.native, self._regex)
         )

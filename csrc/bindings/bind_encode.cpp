@@ -1,0 +1,130 @@
+#include "bindings/bind_encode.hpp"
+
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "bindings/arrays.hpp"
+#include "bindings/held_texts.hpp"
+#include "bindings/release_gil.hpp"
+
+namespace py = pybind11;
+
+namespace tokfrag {
+
+namespace {
+
+// NumPy's own call: pybind11's constructor takes two allocations more, which a brief text feels.
+py::array_t<std::uint32_t> copy_of(const TokenBuffer& ids) {
+  const auto& numpy = py::detail::npy_api::get();
+  const Py_intptr_t shape = ids.size();
+  PyObject* const made = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_,
+                                                     py::dtype::of<std::uint32_t>().release().ptr(),
+                                                     1, &shape, nullptr, nullptr, 0, nullptr);
+  if (made == nullptr) throw py::error_already_set();
+  auto array = py::reinterpret_steal<py::array_t<std::uint32_t>>(made);
+  if (ids.size() > 0) {
+    std::memcpy(py::detail::array_proxy(made)->data, ids.data(),
+                static_cast<std::size_t>(ids.size()) * sizeof(std::uint32_t));
+  }
+  return array;
+}
+
+}  // namespace
+
+AllowedSpecial allowed_of(const Model& model, const py::object& flags) {
+  if (flags.is_none()) return {};
+  const auto view = static_cast<std::string_view>(py::reinterpret_borrow<py::bytes>(flags));
+  if (view.empty()) return {true, nullptr};
+  if (view.size() != model.special().tokens().size()) {
+    throw py::value_error("allowed: takes a byte for each special token");
+  }
+  return {true, reinterpret_cast<const std::uint8_t*>(view.data())};
+}
+
+py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
+  const std::int64_t count = ids.size();
+  if (count < 4096) return copy_of(ids);
+  ids.shrink();
+  std::uint32_t* const data = ids.release();
+  const py::capsule owner(data, [](void* held) { std::free(held); });
+  return py::array_t<std::uint32_t>({count}, {std::int64_t{4}}, data, owner);
+}
+
+py::array_t<std::uint32_t> encode(const Model& model, py::handle object, AllowedSpecial allowed,
+                                  std::int64_t limit) {
+  const Text text = text_of(object);
+  constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
+  if (text.length < kBrief) {
+    const WorkerPool::Lease worker = model.encoder().workers().acquire();
+    worker->ids.clear();
+    model.encode(to_utf8(text, &worker->text), allowed, *worker, &worker->ids, limit);
+    return copy_of(worker->ids);
+  }
+  TokenBuffer ids;
+  {
+    const ReleaseGil nogil;
+    if (limit == INT64_MAX && utf8_bound(text) >= Model::kLong) {
+      Utf8Scratch scratch;
+      ids = model.encode_long(to_utf8(text, &scratch), allowed, 0);
+    } else {
+      const WorkerPool::Lease worker = model.encoder().workers().acquire();
+      model.encode(to_utf8(text, &worker->text), allowed, *worker, &ids, limit);
+    }
+  }
+  return array_of(std::move(ids));
+}
+
+namespace {
+
+PyObject* call_encode(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+  try {
+    if (count < 1 || count > 3) {
+      PyErr_Format(PyExc_TypeError, "encode: takes text, allowed and limit, got %zd arguments",
+                   count);
+      return nullptr;
+    }
+    const auto& model = *static_cast<const Model*>(PyCapsule_GetPointer(capsule, nullptr));
+    const auto argument = [&](int i) {
+      return py::reinterpret_borrow<py::object>(count > i ? arguments[i] : Py_None);
+    };
+    const AllowedSpecial allowed = count > 1 ? allowed_of(model, argument(1)) : AllowedSpecial{};
+    const std::int64_t limit = count > 2 ? integer_of(argument(2)) : INT64_MAX;
+    return encode(model, arguments[0], allowed, limit).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+py::object encode_function(const py::object& self) {
+  static PyMethodDef method = {
+      "encode", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_encode)),
+      METH_FASTCALL, "encode(text, allowed=None, limit=None): the ids of a text."};
+  const py::capsule held(&self.cast<Model&>());
+  // The capsule keeps the model it points to.
+  if (PyCapsule_SetContext(held.ptr(), self.ptr()) != 0) throw py::error_already_set();
+  self.inc_ref();
+  if (PyCapsule_SetDestructor(held.ptr(), [](PyObject* capsule) {
+        Py_XDECREF(static_cast<PyObject*>(PyCapsule_GetContext(capsule)));
+      }) != 0) {
+    throw py::error_already_set();
+  }
+  PyObject* const function = PyCFunction_New(&method, held.ptr());
+  if (function == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(function);
+}
+
+}  // namespace tokfrag
