@@ -11,6 +11,7 @@
 #include "core/checked.hpp"
 #include "fragments/extract/extract.hpp"
 #include "fragments/merge/adjoint.hpp"
+#include "fragments/merge/small_merge.hpp"
 
 namespace py = pybind11;
 
@@ -95,12 +96,27 @@ class WindowPlan : public WindowWeights {
   void run(const Extents& shape, const Extents& strides, Dtype dtype, std::int64_t item,
            const void* fragments, bool channels_last, const char* fill, void* out,
            int threads) const {
+    const SmallCall call{shape, strides, dtype, channels_last};
+    const bool again = call == small_call_;
+    if (again && small_ != nullptr) {
+      small_->run(fragments, out, fill);  // no longer than it takes to let the GIL go
+      return;
+    }
     const std::int64_t batch = shape[0];
     const std::int64_t channels =
         shape[channels_last ? static_cast<std::size_t>(plan_.rank()) + 2 : 2];
     const Extents target = plan_.data_strides(batch, channels, channels_last, item);
     const GridLayout layout = make_layout(plan_.grid(), channels_last, item, batch, channels,
                                           target.data(), strides.data(), keep_axis_);
+    if (!again) {
+      small_call_ = call;
+      small_.reset();
+      small_asked_ = false;
+    } else if (!small_asked_) {
+      small_ = SmallMerge::make(layout, plan_.grid(), window_, dtype);
+      small_asked_ = true;
+      if (small_ != nullptr) return small_->run(fragments, out, fill);
+    }
     bool weighted = true;
     {
       const ReleaseGil nogil;
@@ -124,6 +140,24 @@ class WindowPlan : public WindowWeights {
     const ReleaseGil nogil;
     extract_weighted(layout, plan_.grid(), window_, dtype, data, out, threads);
   }
+
+ private:
+  struct SmallCall {
+    Extents shape{};
+    Extents strides{};
+    Dtype dtype{};
+    bool channels_last = false;
+
+    bool operator==(const SmallCall& other) const {
+      return shape == other.shape && strides == other.strides && dtype == other.dtype &&
+             channels_last == other.channels_last;
+    }
+  };
+
+  // The last call, and what a second one like it makes of it if it is small. Under the GIL alone.
+  mutable SmallCall small_call_;
+  mutable bool small_asked_ = false;
+  mutable std::unique_ptr<const SmallMerge> small_;
 };
 
 py::array merge_array(const WindowPlan& window, const py::array& fragments, int dtype,

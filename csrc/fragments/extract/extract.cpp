@@ -14,6 +14,8 @@ namespace {
 constexpr std::int64_t kStreamBytes = std::int64_t{4} << 20;
 // Windows of one block span about this much of an input row, so that it stays in the L1 cache.
 constexpr std::int64_t kSpanBytes = std::int64_t{16} << 10;
+// Bytes written that are done before anyone could ask for Ctrl-C.
+constexpr std::int64_t kSmallBytes = std::int64_t{4} << 10;
 // Bytes written that are worth a thread.
 constexpr std::int64_t kGrainBytes = std::int64_t{256} << 10;
 
@@ -277,6 +279,10 @@ void run(const GridLayout& layout, const Conversion* conversion, const void* dat
   const std::int64_t bytes = layout.batch * fragment_rows * last.grid.count * row_bytes;
   plan.stream = bytes >= kStreamBytes;
   const std::int64_t items = layout.batch * plan.blocks * plan.rows.total();
+  if (bytes <= kSmallBytes && items <= kSmallBytes) {  // no question of threads, nor of Ctrl-C
+    RowCutter(plan).run(0, items);
+    return;
+  }
   const std::int64_t item_bytes = std::max<std::int64_t>(bytes / items, 1);
   parallel_for(items, std::max<std::int64_t>(kGrainBytes / item_bytes, 1), threads,
                [&](std::int64_t begin, std::int64_t end, int) { RowCutter(plan).run(begin, end); });

@@ -24,6 +24,7 @@ std::vector<char> covered_positions(const GridAxis& axis, PadMode mode, bool fol
 }
 
 MergeMethod choose_method(const MergeWindow& window, Dtype dtype) {
+  if (window.reduce >= Reduce::kMedian) return MergeMethod::kOrder;
   if (window.reduce >= Reduce::kMax) return MergeMethod::kExtreme;
   if (!window.whole.empty()) return MergeMethod::kWhole;
   const bool exact = dtype == Dtype::kF64 && window.reduce == Reduce::kMean && window.uniform;

@@ -3,6 +3,7 @@
 //   sum:   out[p] = sum of w(k) * fragment(i)[k] over all (i, k) that hold p
 //   mean:  the same, divided by the sum of w(k)
 //   max:   the largest fragment(i)[k]; NaN if one is; min: the smallest
+//   median, vote: the middle one, NaN if one is; the most frequent, of several the lowest
 //
 // "sum" is the adjoint of extract: with a pad mode that copies data, values at padded positions are
 // added to the positions they were copied from. All but "sum" leave padded positions out.
@@ -14,6 +15,7 @@
 //   closer or dilated windows, folded padding     sums of a stretch of the row, which leave
 //   together
 //   unweighted mean of float64, extremes            as these, in two doubles, or in the output
+//   medians and votes                               all numbers of a position sorted in registers
 //   lone windows without weights                    copied, eight side by side
 //   halves; unweighted bytes, which are exact       float32 sums; float64 where a half overflowed
 //   a weight for each number                        a mean's norms beside the sums; those of a tile
@@ -37,7 +39,7 @@
 
 namespace tokfrag {
 
-enum class Reduce : std::int32_t { kMean, kSum, kMax, kMin };
+enum class Reduce : std::int32_t { kMean, kSum, kMax, kMin, kMedian, kVote };
 
 // The weights of one axis.
 struct AxisWindow {
@@ -90,7 +92,8 @@ bool prepare(const GridShape& grid, MergeWindow& window, int& axis);
 
 // `out` is contiguous and must not overlap `fragments`; every element is written once. `fill`: one
 // number of type `dtype`, what positions in no fragment get. float16, bfloat16, float32, float64;
-// uint8 to int32 (rounded half to even, saturated); all types for max and min. False if the
+// uint8 to int32 (rounded half to even, saturated); all types for max and min, all but floats for
+// votes. Medians and votes take up to kMostOrdered windows over a position. False if the
 // whole-window weights of a covered position sum to zero, or to no finite number.
 bool merge(const GridLayout& layout, const GridShape& grid, const MergeWindow& window, Dtype dtype,
            const void* fragments, void* out, const void* fill, int threads);

@@ -60,11 +60,13 @@ TOKFRAG_INLINE void apply_factors(const PieceRow<Real, kPlaces>& row, std::int64
   }
 }
 
-// `kCount` registers of a row, from number `at` on.
-template <class T, class V, class Real, int kCount, int kPlaces, MergeWeights kWeights, bool kHeld,
-          bool kComplete>
+// `kCount` registers of a row, from number `at` on. `held`: they have sums already; `complete`:
+// they have all of theirs then. Both std::true_type or std::false_type, or, where one kernel is
+// enough for all parts of a row, bool.
+template <class T, class V, class Real, int kCount, int kPlaces, MergeWeights kWeights, class Held,
+          class Complete>
 TOKFRAG_INLINE void add_block(const MergePiece& piece, const PieceRow<Real, kPlaces>& row,
-                              std::int64_t at, V& doubt) {
+                              std::int64_t at, V& doubt, Held held, Complete complete) {
   constexpr std::int64_t kStep = sizeof(V) / sizeof(Real);
   constexpr std::int64_t kBytes = kStep * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t places = kPlaces == 0 ? piece.places : kPlaces;
@@ -85,7 +87,7 @@ TOKFRAG_INLINE void add_block(const MergePiece& piece, const PieceRow<Real, kPla
   V sum[kCount];
   if constexpr (kOwn<kWeights>) {
     V norm[kCount];
-    if constexpr (kHeld) {
+    if (held) {
       unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
         sum[i] = load_as<V>(row.held + at + i * kStep);
         if constexpr (kWeights == kOwnNorms) {
@@ -111,19 +113,18 @@ TOKFRAG_INLINE void add_block(const MergePiece& piece, const PieceRow<Real, kPla
         if constexpr (kWeights == kOwnNorms) norm[i] = first ? weight : norm[i] + weight;
       });
     };
-    if constexpr (kHeld) {
+    if (held) {
       for (std::int64_t place = 0; place < places; ++place) add(place, std::false_type());
     } else {
       add(0, std::true_type());
       for (std::int64_t place = 1; place < places; ++place) add(place, std::false_type());
     }
-    if constexpr (kWeights == kOwnNorms && !kComplete) {
+    if constexpr (kWeights == kOwnNorms) {
       unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
-        store_bytes(row.sums + row.norms + at + i * kStep, norm[i]);
-      });
-    }
-    if constexpr (kWeights == kOwnNorms && kComplete) {
-      unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
+        if (!complete) {
+          store_bytes(row.sums + row.norms + at + i * kStep, norm[i]);
+          return;
+        }
         const V inverse = Real{1} / norm[i];
         doubt += (inverse - inverse) + (norm[i] - norm[i]);  // not 0 after infinities and NaN
         store_bytes(row.kept_norms + at + i * kStep, std::is_integral_v<T> ? norm[i] : inverse);
@@ -151,13 +152,13 @@ TOKFRAG_INLINE void add_block(const MergePiece& piece, const PieceRow<Real, kPla
         sum[i] *= load_as<V>(weights + i * kStep);
       });
     }
-    if constexpr (kHeld) {
+    if (held) {
       unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
         sum[i] += load_as<V>(row.held + at + i * kStep);
       });
     }
   }
-  if constexpr (!kComplete) {
+  if (!complete) {
     unrolled<kCount>([&](auto i) __attribute__((always_inline)) {
       store_bytes(row.sums + at + i * kStep, sum[i]);
     });

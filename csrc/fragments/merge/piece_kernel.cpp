@@ -78,23 +78,24 @@ TOKFRAG_INLINE void next_row(const MergePiece& piece, PieceRow<Real, kPlaces>& r
 }
 
 // Numbers [begin, end) of a row, too few for a register.
-template <class T, class Real, MergeWeights kWeights, bool kHeld, bool kComplete>
+template <class T, class Real, MergeWeights kWeights>
 [[gnu::noinline]] bool add_few(const MergePiece& piece, std::int64_t r, std::int64_t window,
-                               std::int64_t begin, std::int64_t end) {
+                               std::int64_t begin, std::int64_t end, bool held, bool complete) {
   PieceRow<Real, 0> row;
   enter_row<Real, 0, kWeights>(piece, r, window, row);
   Real doubt = 0;
   for (std::int64_t at = begin; at < end; ++at) {
-    add_block<T, Real, Real, 1, 0, kWeights, kHeld, kComplete>(piece, row, at, doubt);
+    add_block<T, Real, Real, 1, 0, kWeights>(piece, row, at, doubt, held, complete);
   }
   return doubt == 0;
 }
 
 // `kCount` registers' numbers from `at` on of some rows.
-template <class T, class V, class Real, int kCount, int kPlaces, MergeWeights kWeights, bool kHeld,
-          bool kComplete>
+template <class T, class V, class Real, int kCount, int kPlaces, MergeWeights kWeights, class Held,
+          class Complete>
 TOKFRAG_INLINE void add_column(const MergePiece& piece, PieceRow<Real, kPlaces> row,
-                               std::int64_t rows, std::int64_t at, V& doubt) {
+                               std::int64_t rows, std::int64_t at, V& doubt, Held held,
+                               Complete complete) {
   constexpr bool kRowWise = kWeights == kPlaceWeights || kWeights == kRowWeights;
   const double* weights = kRowWise ? piece.place_weights + row.row * piece.places : nullptr;
   V doubts = doubt;
@@ -115,30 +116,31 @@ TOKFRAG_INLINE void add_column(const MergePiece& piece, PieceRow<Real, kPlaces> 
         });
       });
     }
-    add_block<T, V, Real, kCount, kPlaces, kWeights, kHeld, kComplete>(piece, row, at, doubts);
+    add_block<T, V, Real, kCount, kPlaces, kWeights>(piece, row, at, doubts, held, complete);
     next_row<Real, kPlaces, kWeights>(piece, row);
   }
   doubt = doubts;
 }
 
 // Numbers [begin, end) of all rows, which have sums already or have not, and have them all or not.
-template <class T, class Real, int kPlaces, MergeWeights kWeights, bool kHeld, bool kComplete>
-bool add_part(const MergePiece& piece, std::int64_t window, std::int64_t begin, std::int64_t end) {
+template <class T, class Real, int kPlaces, MergeWeights kWeights, class Held, class Complete>
+bool add_part(const MergePiece& piece, std::int64_t window, std::int64_t begin, std::int64_t end,
+              Held held, Complete complete) {
   using V = std::conditional_t<std::is_same_v<Real, double>, Doubles, WideFloats>;
   constexpr std::int64_t kStep = sizeof(V) / sizeof(Real);
   constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
-  // 32 numbers where there are wide registers. With norms there are twice as many sums, and there
-  // must be registers for both.
+  // 32 doubles, or floats as halves. With norms there are twice as many sums, and there must be
+  // registers for both.
   constexpr bool kFew = kVectorBytes == 64 || kWeights == kOwnNorms || kPlaces == 0;
-  constexpr int kBlock = kFew ? 4 : 8;
+  constexpr int kBlock = kFew || (kVectorBytes == 32 && !std::is_same_v<Real, double>) ? 4 : 8;
   PieceRow<Real, kPlaces> row;
   enter_row<Real, kPlaces, kWeights>(piece, 0, window, row);
   const auto places = reinterpret_cast<std::uintptr_t>(row.out + begin * kSize) |
                       static_cast<std::uintptr_t>(piece.out_step) |
                       static_cast<std::uintptr_t>((end - begin) * kSize);
-  row.streamed = kComplete && piece.stream && places % 64 == 0;
-  if constexpr (kPlaces == 1 && kWeights == kNoWeights && kComplete && !kHeld) {
-    if (piece.number_weights == nullptr && row.scaling == Scaling::kNone) {
+  row.streamed = complete && piece.stream && places % 64 == 0;
+  if constexpr (kPlaces == 1 && kWeights == kNoWeights) {
+    if (complete && !held && piece.number_weights == nullptr && row.scaling == Scaling::kNone) {
       for (std::int64_t r = 0; r < piece.rows; ++r) {
         copy_bytes(row.from[0] + begin * kSize, row.out + begin * kSize, (end - begin) * kSize,
                    row.streamed);
@@ -155,20 +157,20 @@ bool add_part(const MergePiece& piece, std::int64_t window, std::int64_t begin, 
   for (std::int64_t r = 0; r < piece.rows; r += rows) {
     std::int64_t at = begin;
     for (; at + kBlock * kStep <= end; at += kBlock * kStep) {
-      add_column<T, V, Real, kBlock, kPlaces, kWeights, kHeld, kComplete>(piece, row, rows, at,
-                                                                          doubt);
+      add_column<T, V, Real, kBlock, kPlaces, kWeights>(piece, row, rows, at, doubt, held,
+                                                        complete);
     }
-    if constexpr (kBlock > 4 && kVectorBytes == 32) {
+    if constexpr (kBlock > 4 && kVectorBytes == 32 && std::is_same_v<T, float>) {
       if (at + 4 * kStep <= end) {
-        add_column<T, V, Real, 4, kPlaces, kWeights, kHeld, kComplete>(piece, row, rows, at, doubt);
+        add_column<T, V, Real, 4, kPlaces, kWeights>(piece, row, rows, at, doubt, held, complete);
         at += 4 * kStep;
       }
     }
     for (; at + kStep <= end; at += kStep) {
-      add_column<T, V, Real, 1, kPlaces, kWeights, kHeld, kComplete>(piece, row, rows, at, doubt);
+      add_column<T, V, Real, 1, kPlaces, kWeights>(piece, row, rows, at, doubt, held, complete);
     }
     for (std::int64_t few = r; at < end && few < r + rows; ++few) {
-      sound = add_few<T, Real, kWeights, kHeld, kComplete>(piece, few, window, at, end) && sound;
+      sound = add_few<T, Real, kWeights>(piece, few, window, at, end, held, complete) && sound;
     }
     if (!down) next_row<Real, kPlaces, kWeights>(piece, row);
   }
@@ -181,11 +183,18 @@ bool add_piece(const MergePiece& piece) {
   const std::int64_t low = piece.held < piece.complete ? piece.held : piece.complete;
   const std::int64_t high = piece.held < piece.complete ? piece.complete : piece.held;
   bool sound = true;
+  // A kernel for each part of a row where that is short and done most often; else one for two parts
+  // or for all.
   const auto add = [&](std::int64_t window, std::int64_t begin, std::int64_t end, auto held,
                        auto complete) {
+    constexpr bool kByPlace = kPlaces != 0 && !kOwn<kWeights>;
+    constexpr bool kByHeld = kByPlace && (kPlaces == 1 || std::is_same_v<T, float>);
+    using Held = std::conditional_t<kByHeld, decltype(held), bool>;
+    using Complete = std::conditional_t<kByPlace, decltype(complete), bool>;
     if (begin == end) return;
-    sound =
-        add_part<T, Real, kPlaces, kWeights, held, complete>(piece, window, begin, end) && sound;
+    sound = add_part<T, Real, kPlaces, kWeights, Held, Complete>(piece, window, begin, end, held,
+                                                                 complete) &&
+            sound;
   };
   const std::true_type yes;
   const std::false_type no;
@@ -232,43 +241,52 @@ bool invert(double* norms, bool replace, std::int64_t numbers) {
 
 using Add = MergeKernels::Add;
 
-// Of types that are merged often, a kernel for each usual number of places.
-template <class T, class Real, MergeWeights kWeights, bool kOften>
+// How often a type is merged so: a kernel for each usual number of places, for one, or none; and
+// one for any number.
+enum Frequency { kRare, kLone, kOften };
+
+template <class T, class Real, MergeWeights kWeights, Frequency kFrequency>
 constexpr void fill_adds(Add (&kinds)[kPlaceKinds]) {
   for (Add& kind : kinds) kind = &add_piece<T, Real, 0, kWeights>;
-  if constexpr (kOften) {
-    kinds[0] = &add_piece<T, Real, 1, kWeights>;
+  if constexpr (kFrequency != kRare) kinds[0] = &add_piece<T, Real, 1, kWeights>;
+  if constexpr (kFrequency == kOften) {
     kinds[1] = &add_piece<T, Real, 2, kWeights>;
     kinds[2] = &add_piece<T, Real, 4, kWeights>;
   }
 }
 
-template <class T, class Real, bool kOften>
-constexpr void fill_weights(Add (&weights)[kMergeWeights][kPlaceKinds]) {
-  fill_adds<T, Real, kNoWeights, kOften>(weights[kNoWeights]);
-  fill_adds<T, Real, kPlaceWeights, kOften>(weights[kPlaceWeights]);
-  fill_adds<T, Real, kRowWeights, false>(weights[kRowWeights]);
-  if constexpr (std::is_same_v<Real, double>) {
-    // Halves under weights of their own are never summed in float32.
-    fill_adds<T, Real, kOwnWeights, kOften>(weights[kOwnWeights]);
-    fill_adds<T, Real, kOwnNorms, kOften>(weights[kOwnNorms]);
-  }
+// Without weights of places (the innermost axis may have some); with those; of rows and numbers.
+template <class T, Frequency kPlain, Frequency kPlaced, Frequency kOwned>
+constexpr void fill_doubles(Add (&weights)[kMergeWeights][kPlaceKinds]) {
+  fill_adds<T, double, kNoWeights, kPlain>(weights[kNoWeights]);
+  fill_adds<T, double, kPlaceWeights, kPlaced>(weights[kPlaceWeights]);
+  fill_adds<T, double, kRowWeights, kOwned>(weights[kRowWeights]);
+  fill_adds<T, double, kOwnWeights, kOwned>(weights[kOwnWeights]);
+  fill_adds<T, double, kOwnNorms, kOwned>(weights[kOwnNorms]);
+}
+
+// Never under weights of their own; bytes under none.
+template <class T>
+constexpr void fill_singles(Add (&weights)[kMergeWeights][kPlaceKinds]) {
+  fill_adds<T, float, kNoWeights, kOften>(weights[kNoWeights]);
+  if constexpr (kIsHalf<T>) fill_adds<T, float, kPlaceWeights, kOften>(weights[kPlaceWeights]);
+  fill_adds<T, float, kRowWeights, kRare>(weights[kRowWeights]);  // of no places
 }
 
 constexpr MergeKernels kernels() {
   MergeKernels made{};
   const auto index = [](Dtype type) { return static_cast<std::size_t>(type); };
-  fill_weights<std::uint8_t, double, true>(made.add[index(Dtype::kU8)]);
-  fill_weights<std::int8_t, double, false>(made.add[index(Dtype::kI8)]);
-  fill_weights<std::int16_t, double, false>(made.add[index(Dtype::kI16)]);
-  fill_weights<std::int32_t, double, false>(made.add[index(Dtype::kI32)]);
-  fill_weights<Half, double, false>(made.add[index(Dtype::kF16)]);
-  fill_weights<BFloat16, double, false>(made.add[index(Dtype::kBF16)]);
-  fill_weights<float, double, true>(made.add[index(Dtype::kF32)]);
-  fill_weights<double, double, false>(made.add[index(Dtype::kF64)]);
-  fill_weights<std::uint8_t, float, true>(made.add_single[index(Dtype::kU8)]);
-  fill_weights<Half, float, true>(made.add_single[index(Dtype::kF16)]);
-  fill_weights<BFloat16, float, true>(made.add_single[index(Dtype::kBF16)]);
+  fill_doubles<std::uint8_t, kLone, kOften, kRare>(made.add[index(Dtype::kU8)]);
+  fill_doubles<std::int8_t, kRare, kRare, kRare>(made.add[index(Dtype::kI8)]);
+  fill_doubles<std::int16_t, kRare, kRare, kRare>(made.add[index(Dtype::kI16)]);
+  fill_doubles<std::int32_t, kRare, kRare, kRare>(made.add[index(Dtype::kI32)]);
+  fill_doubles<Half, kRare, kRare, kRare>(made.add[index(Dtype::kF16)]);
+  fill_doubles<BFloat16, kRare, kRare, kRare>(made.add[index(Dtype::kBF16)]);
+  fill_doubles<float, kOften, kOften, kOften>(made.add[index(Dtype::kF32)]);
+  fill_doubles<double, kRare, kRare, kRare>(made.add[index(Dtype::kF64)]);
+  fill_singles<std::uint8_t>(made.add_single[index(Dtype::kU8)]);
+  fill_singles<Half>(made.add_single[index(Dtype::kF16)]);
+  fill_singles<BFloat16>(made.add_single[index(Dtype::kBF16)]);
   made.copy = &copy_pieces;
   made.invert = &invert;
   made.fence = &fence;

@@ -68,7 +68,8 @@ void merge_pieces(MergePlan& merge, int threads) {
     const AxisWindow* window = merge.axis_window(outer);
     if (window != nullptr && !window->weights.empty()) plan.kind = kPlaceWeights;
   }
-  const bool sums = merge.method != MergeMethod::kExtreme && merge.method != MergeMethod::kExact;
+  const bool sums = merge.method != MergeMethod::kExtreme && merge.method != MergeMethod::kExact &&
+                    merge.method != MergeMethod::kOrder;
   const std::int64_t step = std::min(axis.stride, axis.size) * width;
   plan.leaves =
       sums && !merge.fold && axis.dilation == 1 && (step >= kLeastStride || axis.count == 1);

@@ -17,6 +17,7 @@ enum class MergeMethod {
   kExact,    // unweighted mean of float64: sums carried in two doubles
   kWhole,    // a weight for each element of the window, summed alongside
   kExtreme,  // the largest or the smallest
+  kOrder,    // the middle or the most frequent
 };
 
 // A place in the fragments that an output row is gathered from.

@@ -1,10 +1,12 @@
 #include "fragments/merge/tile_merger.hpp"
 
 #include <cstring>
+#include <stdexcept>
 
 #include "fragments/extract/extract_kernel.hpp"
 #include "fragments/merge/exact_kernel.hpp"
 #include "fragments/merge/extreme_kernel.hpp"
+#include "fragments/merge/order_kernel.hpp"
 
 namespace tokfrag {
 
@@ -120,6 +122,9 @@ void TileMerger::merge_run(char* out) {
     case MergeMethod::kExtreme:
       keep_extremes();
       break;
+    case MergeMethod::kOrder:
+      pick_ordered();
+      break;
     case MergeMethod::kExact:
       sum_exactly();
       break;
@@ -199,6 +204,45 @@ void TileMerger::keep_extremes() {
          width_);
   });
   fill_gaps();
+}
+
+std::int64_t TileMerger::stretch_from(std::int64_t position) const {
+  const GridAxis& axis = last_.grid;
+  if (axis.dilation != 1 || last_.tap_stride != layout_.element) return 1;
+  const WindowRange range = windows_over(axis, position);
+  std::int64_t end = end_;
+  if (range.first <= range.last) end = std::min(end, window_start(axis, range.first) + axis.size);
+  if (range.last + 1 < axis.count) end = std::min(end, window_start(axis, range.last + 1));
+  return end - position;
+}
+
+void TileMerger::pick_ordered() {
+  const OrderKernels& kernels = order_kernels();
+  const auto pick = (merge_.window.reduce == Reduce::kMedian
+                         ? kernels.median
+                         : kernels.vote)[static_cast<std::size_t>(merge_.dtype)];
+  if (pick == nullptr) throw std::invalid_argument("a type that is not ordered");
+  std::int64_t count = 1;
+  for (std::int64_t at = begin_; at < end_; at += count) {
+    count = stretch_from(at);
+    taps_.clear();
+    append_taps(last_.grid, at, taps_);
+    if (taps_.empty()) {
+      fill(at, at + count);
+      continue;
+    }
+    from_.clear();
+    for (const Tap& tap : taps_) {
+      const std::int64_t offset = tap.window * last_.window_stride + tap.index * last_.tap_stride;
+      for (const char* place : run_.places) from_.push_back(place + offset);
+    }
+    const auto places = static_cast<std::int64_t>(from_.size());
+    if (places > kMostOrdered) throw std::invalid_argument("too many windows to be ordered");
+    for (std::int64_t row = 0; row < run_.rows; ++row) {
+      pick(place_of(at) + row * row_bytes(), from_.data(), places, count * width_);
+      for (const char*& from : from_) from += row_step();
+    }
+  }
 }
 
 MergePiece TileMerger::piece_of(const Span& span) {

@@ -163,6 +163,10 @@ class TileMerger {
 
   void sum_exactly();
   void keep_extremes();
+  void pick_ordered();
+  // Positions from this one on that the same windows of the innermost axis hold, and that follow
+  // each other in the fragments.
+  std::int64_t stretch_from(std::int64_t position) const;
 
   // Where a window's numbers are, and their places' weights.
   MergePiece piece_of(const Span& span);
@@ -241,6 +245,7 @@ class TileMerger {
   std::int64_t steady_norms_ = -1;  // where those of steady windows begin
   std::vector<double> low_, norm_sums_, repeated_, spread_, ones_;
   std::vector<float> weights_, steady_weights_, factors_;
+  std::vector<Tap> taps_;
   std::vector<const char*> from_, norm_from_;
   std::vector<const double*> own_;
   std::vector<LonePiece> pieces_;

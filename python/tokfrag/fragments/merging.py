@@ -12,7 +12,13 @@ from tokfrag.fragments.engines import host, stacked
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import put_back
 from tokfrag.fragments.selection import Where, chosen_windows
-from tokfrag.fragments.shapes import HOST_REDUCES, check_fragments, check_stacked, merging_of
+from tokfrag.fragments.shapes import (
+    HOST_REDUCES,
+    check_fragments,
+    check_stacked,
+    is_ordered_apart,
+    merging_of,
+)
 from tokfrag.fragments.windows import REDUCES, Reduce, Window, window_weights
 
 
@@ -112,7 +118,7 @@ def merge(
         _arrays.check_out(out, fragments, "fragments", tuple(own.shape))
         out[...] = own
         return out
-    if where is not None or (reduce not in REDUCES and not _is_extreme(fragments, reduce)):
+    if where is not None or (reduce not in REDUCES and not _has_kernel(fragments, grid, reduce)):
         merged: ArrayT = _merge_stacked(
             fragments, grid, window, reduce, channels_last, fill_value, where, out
         )
@@ -132,9 +138,11 @@ def merge(
     return merging.plan.merge(fragments, merging.code, channels_last, merging.fill, out, count)
 
 
-def _is_extreme(fragments: Any, reduce: Reduce) -> bool:
+def _has_kernel(fragments: Any, grid: FragmentGrid, reduce: Reduce) -> bool:
     """Whether a kernel merges these by `reduce`, which is none of `REDUCES`: without gradients."""
-    if reduce not in HOST_REDUCES:
+    if reduce not in HOST_REDUCES or not isinstance(grid, FragmentGrid):
+        return False
+    if is_ordered_apart(grid, reduce, fragments.dtype):
         return False
     if isinstance(fragments, np.ndarray):
         return True

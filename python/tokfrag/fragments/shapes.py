@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from operator import index as as_int
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 
@@ -28,8 +29,10 @@ Feature: TypeAlias = Literal["mean", "std", "min", "max", "diff_energy", "lag_co
 FEATURES: tuple[Feature, ...] = ("mean", "std", "min", "max", "diff_energy", "lag_corr")
 _ITEM_BYTES = (1, 2, 4, 8, 16)
 #: What the kernels of this machine merge by, in their order; a device's know the first of them.
-HOST_REDUCES: tuple[Reduce, ...] = (*REDUCES, "min")
+HOST_REDUCES: tuple[Reduce, ...] = (*REDUCES, "min", "median", "vote")
 _EXTREMES = ("max", "min")
+_ORDERED = ("median", "vote")
+_MOST_ORDERED = 64  # windows over a position, beyond which the kernels do not sort
 
 
 class Cut(NamedTuple):
@@ -144,8 +147,9 @@ def merging_of(
 ) -> Merging:
     """The merge of fragments of `dtype`, made once for each named window."""
     named = isinstance(window, str)
-    # 0.0 and -0.0 are equal, but not one value
-    key = (window, reduce, channels_last, fill_value or str(fill_value), dtype)
+    # 0.0 and -0.0 are equal, but not one value; text takes long for a small call
+    value = fill_value or (0 if fill_value.__class__ is int else str(fill_value))
+    key = (window, reduce, channels_last, value, dtype)
     if named:
         kept: Merging | None = grid._cache.get(key)
         if kept is not None:
@@ -153,7 +157,10 @@ def merging_of(
     _arrays.number_bytes(fill_value, dtype, "fill_value")  # the type can hold it
     wide = _arrays.wider(dtype)
     merged_in = dtype if wide is None else wide
-    check_merged_dtype(dtype, merged_in, reduce)
+    if reduce in _ORDERED:
+        check_stacked(dtype, reduce, window)
+    else:
+        check_merged_dtype(dtype, merged_in, reduce)
     weights = window_weights(grid, window)
     made = Merging(
         grid,
@@ -171,6 +178,19 @@ def merging_of(
     if named and fill_value == fill_value:  # no two NaNs are one key
         grid._cache[key] = made
     return made
+
+
+def is_ordered_apart(grid: FragmentGrid, reduce: str, dtype: Any) -> bool:
+    """Whether a median or a vote is beyond the kernels: too many windows, votes of uint32."""
+    if reduce not in _ORDERED:
+        return False
+    if reduce == "vote" and "float" in _arrays.dtype_name(_arrays.wider(dtype) or dtype):
+        return True
+    most: int | None = grid._cache.get("most windows")
+    if most is None:
+        most = prod(int(counts.max(initial=0)) for counts in grid.axis_coverage())
+        grid._cache["most windows"] = most
+    return most > _MOST_ORDERED
 
 
 def check_merged_dtype(dtype: Any, merged_in: Any, reduce: str) -> None:
