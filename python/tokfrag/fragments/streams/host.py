@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag._core.stitching import Slab
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.streams.stitching import Halo, Stitcher
+from tokfrag.fragments.streams.stitching import Halo, Part, Stitcher
 from tokfrag.fragments.windows import Reduce, Window
 
 _EMITTED = ("float16", "bfloat16", "float32", "float64")
@@ -25,6 +25,7 @@ class HostStitcher(Stitcher):
     ----------
     like : an output of the model, (count, channels, *size), array or tensor
     threads : how many to use, 0 for the default
+    part : as `Stitcher` takes it
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class HostStitcher(Stitcher):
         halo: Halo | None,
         like: Any,
         threads: int,
+        part: Part | None = None,
     ) -> None:
-        super().__init__(grid, window, reduce, halo, like)
+        super().__init__(grid, window, reduce, halo, like, part)
         self._threads = threads
         wide = self.narrow or _arrays.dtype_name(like.dtype) == "float64"
         self._type: Any = np.float64 if wide else np.float32

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag.fragments.engines import stacked
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.streams.stitching import Halo, Stitcher
+from tokfrag.fragments.streams.stitching import Halo, Part, Stitcher
 from tokfrag.fragments.windows import Reduce, Weights, Window, window_weights
 
 
@@ -20,6 +20,7 @@ class KeptStitcher(Stitcher):
     Parameters
     ----------
     chosen : the windows that come, ascending; None: all
+    part : as `Stitcher` takes it
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class KeptStitcher(Stitcher):
         halo: Halo | None,
         like: Any,
         chosen: NDArray[np.int64] | None,
+        part: Part | None = None,
     ) -> None:
-        super().__init__(grid, window, reduce, halo, like)
+        super().__init__(grid, window, reduce, halo, like, part)
         self._chosen = np.arange(grid.n) if chosen is None else chosen
         self.windows = len(self._chosen)
         self.group = max(1, self.windows)  # fragments come as they are

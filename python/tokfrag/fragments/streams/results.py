@@ -54,7 +54,7 @@ class Stitching(NamedTuple):
         size = tuple(output.shape[2:])
         window = self.window if weights is None else weights
         if self.halo == "valid":
-            of_output, window = central_grid(grid, size), _central(window, grid.size, size)
+            of_output, window = central_grid(grid, size), central_window(window, grid.size, size)
         elif size != grid.size and set(size) == {1}:
             of_output, window = window_map_grid(grid), "uniform"
             if self.halo not in (None, "scale"):
@@ -74,7 +74,7 @@ class Stitching(NamedTuple):
         halo = None if isinstance(self.halo, str) else self.halo
         reduce = self.reduce
         if reduce is None:
-            _refuse_labels(output.dtype, x)
+            refuse_labels(output.dtype, x)
             reduce = "mean"
         if self.chosen is not None or reduce in ("min", "vote", "median"):
             check_stacked(output.dtype, reduce, window if reduce in ("mean", "sum") else "uniform")
@@ -270,7 +270,7 @@ def resized(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> W
     return whole[np.ix_(*nearest)] if whole.shape == size else whole
 
 
-def _central(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> Window:
+def central_window(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> Window:
     """A window given as numbers, for outputs that are the middle of a fragment."""
     inside = [slice((w - v) // 2, (w + v) // 2) for w, v in zip(size, wanted, strict=True)]
     if isinstance(window, str):
@@ -280,7 +280,7 @@ def _central(window: Window, size: tuple[int, ...], wanted: tuple[int, ...]) -> 
     return np.asarray(window, np.float64)[tuple(inside)]
 
 
-def _refuse_labels(dtype: Any, x: Any) -> None:
+def refuse_labels(dtype: Any, x: Any) -> None:
     """Integers that are not the data's own are labels: nobody averages them unasked."""
     name = _arrays.dtype_name(dtype)
     if "int" not in name and name != "bool":

@@ -133,7 +133,7 @@ def map_fragments(
     >>> map_fragments(lambda fragments: 2 * fragments, x, grid, batch_size=3)[0, 0, :4].round(6)
     array([0., 2., 4., 6.])
     """
-    call = _Call(
+    call = Call(
         batch_size=_check(x, grid, batch_size, reduce),
         window=window,
         reduce=reduce,
@@ -148,7 +148,7 @@ def map_fragments(
     return _untraced()(model, x, grid, out, call)
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """The checked options of a call."""
 
     batch_size: int
@@ -173,7 +173,7 @@ def _untraced() -> Callable[..., Any]:
     return disabled
 
 
-def _stream(model: Callable[..., Any], x: Any, grid: FragmentGrid, out: Any, call: _Call) -> Any:
+def _stream(model: Callable[..., Any], x: Any, grid: FragmentGrid, out: Any, call: Call) -> Any:
     count = _arrays.thread_count(call.threads)
     stitching = Stitching(
         call.window,
@@ -184,7 +184,7 @@ def _stream(model: Callable[..., Any], x: Any, grid: FragmentGrid, out: Any, cal
         call.chosen,
         grid.inner is not None,
     )
-    feeder = _Feeder(model, x, grid, call)
+    feeder = Feeder(model, x, grid, call)
     results: Results | None = None
     done = 0
     total = x.shape[0] * (grid.n if call.chosen is None else len(call.chosen))
@@ -223,10 +223,10 @@ def _check(x: Any, grid: FragmentGrid, batch_size: int, reduce: str | None) -> i
     return batch
 
 
-class _Feeder:
+class Feeder:
     """Cuts batches, in the kind and on the device of the model, and calls it."""
 
-    def __init__(self, model: Any, x: Any, grid: FragmentGrid, call: _Call) -> None:
+    def __init__(self, model: Any, x: Any, grid: FragmentGrid, call: Call) -> None:
         device = call.device
         torch = sys.modules.get("torch")
         module = torch is not None and isinstance(model, torch.nn.Module)
@@ -249,6 +249,7 @@ class _Feeder:
             self._turn = 0
 
     def no_gradients(self) -> Any:
+        """A context in which torch, if the model may use it, keeps nothing for a backward."""
         if not self._tensors:
             return nullcontext()
         import torch

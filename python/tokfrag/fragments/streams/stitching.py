@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,34 @@ _LEAST_IN_FLOAT32 = 1e-30  # and its reciprocal, with room for a sum
 _SLAB_VALUES = 1 << 18  # of one channel: a slab is given up when it holds so many
 
 
+class Part(NamedTuple):
+    """Some windows of a grid, a run along each axis, and the positions wanted of them."""
+
+    #: The grid of all windows.
+    whole: FragmentGrid
+    windows: tuple[slice, ...]
+    #: Positions that no other window reaches, counted from the first that these reach.
+    wanted: tuple[slice, ...]
+
+    @property
+    def first(self) -> tuple[int, ...]:
+        """The first position that the windows reach."""
+        starts = zip(self.whole.starts, self.windows, strict=True)
+        return tuple(int(own[run.start]) for own, run in starts)
+
+    @property
+    def grid(self) -> FragmentGrid:
+        """The windows on the positions that they reach."""
+        whole, lengths = self.whole, []
+        for axis, (run, first) in enumerate(zip(self.windows, self.first, strict=True)):
+            extent = whole.dilation[axis] * (whole.size[axis] - 1) + 1
+            last = int(whole.starts[axis][run.stop - 1]) + extent
+            lengths.append(min(last, whole.shape[axis]) - first)
+        return FragmentGrid.checked(
+            tuple(lengths), whole.size, whole.stride, whole.edge, "constant", 0, whole.dilation
+        )
+
+
 class Stitcher(ABC):
     """One output of a model: fragments in, finished slabs of the merged array out.
 
@@ -36,6 +64,7 @@ class Stitcher(ABC):
     window, reduce : as `tokfrag.merge` takes them
     halo : positions (before, after) left out at the borders of fragments, an axis; or None
     like : an output of the model, (count, channels, *size)
+    part : what part of a larger grid `grid` is: wanted positions get the bits that all windows give
     """
 
     #: Fragments after which a slab may be given up, counted from an entry's first.
@@ -44,9 +73,15 @@ class Stitcher(ABC):
     windows: int
 
     def __init__(
-        self, grid: FragmentGrid, window: Window, reduce: Reduce, halo: Halo | None, like: Any
+        self,
+        grid: FragmentGrid,
+        window: Window,
+        reduce: Reduce,
+        halo: Halo | None,
+        like: Any,
+        part: Part | None = None,
     ) -> None:
-        self.grid, self.reduce, self.halo = grid, reduce, halo
+        self.grid, self.reduce, self.halo, self.part = grid, reduce, halo, part
         self.windows = grid.n
         self.channels, self.tensors = int(like.shape[1]), _arrays.is_tensor(like)
         vectors, whole = window_weights(grid, window)
@@ -113,7 +148,9 @@ class Stitcher(ABC):
     def vector(self, axis: int, begins: bool, ends: bool) -> NDArray[np.float64]:
         """A window's weights along an axis: 0 in the halo, but not at the array's own border.
 
-        `begins`, `ends`: the window is the first, the last of its axis.
+        `begins`, `ends`: the window is the first, the last of its axis. (Of a part these may lie
+        inside the array; but what is wanted is never in their halo, for no window before or after
+        them reaches it.)
         """
         vector = self.vectors[axis]
         if self.halo is not None:
@@ -127,21 +164,23 @@ class Stitcher(ABC):
 
     def inverse(self, axis: int) -> NDArray[np.float64]:
         """One over the weights that reach each position of an axis; 0 where none does."""
-        size, dilation = self.grid.size[axis], self.grid.dilation[axis]
-        starts = self.grid.starts[axis]
+        grid = self.grid if self.part is None else self.part.whole
+        size, dilation = grid.size[axis], grid.dilation[axis]
+        starts = grid.starts[axis]
         last = len(starts) - 1
-        weights = np.zeros(self.grid.padded_shape[axis])
+        weights = np.zeros(grid.padded_shape[axis])
         inner = self.vector(axis, False, False)
         for tap in range(size):  # a window holds a position at most once
             weights[starts[1:-1] + dilation * tap] += inner[tap]
         for i in sorted({0, last}):
             reached = slice(starts[i], starts[i] + dilation * size, dilation)
             weights[reached] += self.vector(axis, i == 0, i == last)
-        held = self.grid.axis_coverage()[axis] > 0
+        held = grid.axis_coverage()[axis] > 0
         if self.reduce == "mean" and not weights[: len(held)][held].all():
             raise ValueError(NO_WEIGHT.format(f" on axis {axis}"))
         inverse = np.divide(1, weights, out=np.zeros_like(weights), where=weights != 0)
-        return inverse[: self.grid.shape[axis]]
+        first = 0 if self.part is None else self.part.first[axis]
+        return inverse[first : first + self.grid.shape[axis]]
 
     def check_weights(self, sums: Any, positions: slice) -> None:
         """Raise ValueError if a position that windows hold has no weight.
@@ -149,6 +188,10 @@ class Stitcher(ABC):
         `sums` are the weights over `positions` of axis 0, ``(1, thickness, *rest)``.
         """
         coverage = self.grid.axis_coverage()
+        if self.part is not None:  # elsewhere, windows are missing
+            for counts, wanted in zip(coverage, self.part.wanted, strict=True):
+                counts[: wanted.start] = 0
+                counts[wanted.stop :] = 0
         held = np.flatnonzero(coverage[0][positions])
         if len(held) and bool((sums[:, : held[-1] + 1] == 0).any()):
             reached = outer([counts > 0 for counts in [coverage[0][positions], *coverage[1:]]])
