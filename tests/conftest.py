@@ -41,7 +41,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 # Tests on engines that the test extra does not bring are there where those are.
-_ENGINES = {"ray": "ray", "tables": "datasets", "dask": "distributed", "datatrove": "datatrove"}
+_ENGINES = {
+    "ray": "ray",
+    "tables": "datasets",
+    "dask": "distributed",
+    "datatrove": "datatrove",
+    "volumes": "zarr",  # whose third version wants Python 3.11
+}
 _ABSENT = [name for name, module in _ENGINES.items() if find_spec(module) is None]
 collect_ignore = [f"scale/test_{name}.py" for name in _ABSENT]
 

@@ -14,10 +14,13 @@ from typing import Any
 
 import dask
 import distributed
+import numpy as np
 import pytest
+import volume_cases
 from scale_cases import OPTIONS, UnderFire, sums, tokenizer
 
-from tokfrag.scale import DaskEngine, encode_corpus
+from tokfrag import FragmentGrid
+from tokfrag.scale import DaskEngine, encode_corpus, map_volume
 
 FIRE = 120.0
 
@@ -106,3 +109,18 @@ def test_the_scheduler_killed_and_the_call_made_again(
     assert 0 < len(list(out.glob("0*.json"))) < len(list(serial.glob("0*.json")))
     encode_corpus(tokenizer(), paths, out, engine="dask", workers=2, **OPTIONS)
     assert sums(out) == sums(serial)
+
+
+def test_a_worker_killed_in_a_block(client: Any, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    grid = FragmentGrid((64, 64, 64), size=16, stride=12, edge="shift")
+    x = volume_cases.volume(grid.shape)
+    zarr.create_array(tmp_path / "src", data=x, chunks=(16, 16, 16))
+    (tmp_path / "log").mkdir()
+    model = volume_cases.KilledInABlock(str(tmp_path / "log"), times=2)
+    options = {"block": (32, 32, 32), "batch_size": 8, "progress": False}
+    engine = DaskEngine(client=client)
+    map_volume(model, tmp_path / "src", tmp_path / "dst", grid, engine=engine, **options)
+    assert (tmp_path / "log" / "killed-1").exists()
+    expected = volume_cases.whole(volume_cases.smoothed, x, grid)
+    assert np.array_equal(zarr.open_array(tmp_path / "dst", mode="r")[:], expected)

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
+import volume_cases
 from scale_cases import OPTIONS, UnderFire, sums, tokenizer
 
-from tokfrag.scale import LocalEngine, RayEngine, encode_corpus
+from tokfrag import FragmentGrid
+from tokfrag.scale import LocalEngine, RayEngine, encode_corpus, map_volume
 
 FIRE = 120.0
 
@@ -78,3 +81,17 @@ def test_map_batches(cluster: None) -> None:
     rows = dataset.map_batches(encoded, batch_format="pyarrow", batch_size=7).take_all()
     wanted = [ids.tolist() for ids in tokenizer().encode_batch(texts)]
     assert [list(row["ids"]) for row in sorted(rows, key=lambda row: row["n"])] == wanted
+
+
+def test_a_worker_killed_in_a_block(cluster: None, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    grid = FragmentGrid((64, 64, 64), size=16, stride=12, edge="shift")
+    x = volume_cases.volume(grid.shape)
+    zarr.create_array(tmp_path / "src", data=x, chunks=(16, 16, 16))
+    (tmp_path / "log").mkdir()
+    model = volume_cases.KilledInABlock(str(tmp_path / "log"), times=2)
+    options = {"block": (32, 32, 32), "batch_size": 8, "progress": False}
+    map_volume(model, tmp_path / "src", tmp_path / "dst", grid, engine="ray", **options)
+    assert (tmp_path / "log" / "killed-1").exists()
+    expected = volume_cases.whole(volume_cases.smoothed, x, grid)
+    assert np.array_equal(zarr.open_array(tmp_path / "dst", mode="r")[:], expected)

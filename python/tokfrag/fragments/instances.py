@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -238,16 +238,35 @@ def _whole(entry: NDArray[Any], grid: FragmentGrid, least_share: float) -> NDArr
     instances, numbers = np.unique(named, axis=0, return_inverse=True)
     unique = np.zeros(flat.size, np.int64)
     unique[flat.reshape(-1) != 0] = numbers.reshape(-1) + 1
-    parents = _joined(unique.reshape(entry.shape), len(instances), grid, least_share)
+    # Unique over all windows, so a label alone tells an instance.
+    pairs = shared_pairs(unique.reshape(entry.shape), grid, least_share)
+    parents = united(((a, b) for (_, a), (_, b) in pairs), len(instances))
     one_numbering = parents[unique].reshape(1, grid.n, 1, *grid.size)
     whole: NDArray[np.int64] = merge(one_numbering, grid, reduce="vote")[0, 0]
     return whole
 
 
-def _joined(
-    unique: NDArray[np.int64], count: int, grid: FragmentGrid, least_share: float
-) -> NDArray[np.int64]:
-    """For each instance, and 0, the number of what it is part of."""
+def shared_pairs(
+    labels: NDArray[np.int64], grid: FragmentGrid, least_share: float
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Instances of two windows that are one by what they share: each as its window and its label.
+
+    `labels` are ``(n, *size)``; 0 is background.
+    """
+    for first, second, ours, theirs in _overlaps(grid):
+        one, other = labels[first][ours].reshape(-1), labels[second][theirs].reshape(-1)
+        both = (one != 0) & (other != 0)
+        if not both.any():
+            continue
+        ones, others = _sizes(one), _sizes(other)
+        pairs, shared = np.unique(np.stack([one[both], other[both]], 1), axis=0, return_counts=True)
+        for (a, b), common in zip(pairs.tolist(), shared.tolist(), strict=True):
+            if common >= least_share * min(ones[a], others[b]):
+                yield (first, a), (second, b)
+
+
+def united(pairs: Iterable[tuple[int, int]], count: int) -> NDArray[np.int64]:
+    """For 0, and each instance from 1 to `count`, the number of what it is part of."""
     parents = np.arange(count + 1)
 
     def root(k: int) -> int:
@@ -256,17 +275,9 @@ def _joined(
             k = int(parents[k])
         return k
 
-    for first, second, ours, theirs in _overlaps(grid):
-        one, other = unique[first][ours].reshape(-1), unique[second][theirs].reshape(-1)
-        both = (one != 0) & (other != 0)
-        if not both.any():
-            continue
-        ones, others = _sizes(one), _sizes(other)
-        pairs, shared = np.unique(np.stack([one[both], other[both]], 1), axis=0, return_counts=True)
-        for (a, b), common in zip(pairs.tolist(), shared.tolist(), strict=True):
-            if common >= least_share * min(ones[a], others[b]):
-                low, high = sorted((root(a), root(b)))
-                parents[high] = low
+    for a, b in pairs:
+        low, high = sorted((root(a), root(b)))
+        parents[high] = low
     roots = np.array([root(k) for k in range(count + 1)])
     return np.unique(roots, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
