@@ -7,6 +7,9 @@ With ``--data FILE``: lines of ``label text`` (SST-2, MR, Subj, TREC as harvardn
 ``--valid FILE`` and ``--test FILE`` beside it, or a tenth of the lines each. The validation part
 says after which epoch to stop; the test part is looked at once.
 
+With ``--card FILE.png``: is this vocabulary the right one? Bytes, smaller vocabularies and it are
+compared on the same texts, and the answer is drawn.
+
     python examples/text_classification.py --data train.gz --valid dev.gz --test test.gz
 """
 
@@ -22,6 +25,7 @@ import torch
 from torch import nn
 
 from tokfrag import Tokenizer
+from tokfrag.compare import ArrayTask, Report, compare
 
 PAIRS = 1 << 18  # vectors for pairs, found by hashing
 PACKAGES = ("asyncio", "email", "unittest", "xml")
@@ -71,6 +75,18 @@ def share_right(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
         return float((model(x).argmax(1) == y).double().mean())
 
 
+def vocabularies(
+    train: tuple[list[str], np.ndarray],
+    test: tuple[list[str], np.ndarray],
+    vocabulary: int,
+    budget: str,
+) -> Report:
+    """The same network on bytes, on smaller vocabularies, and on the whole one."""
+    sizes = sorted({max(512, vocabulary // 16), max(512, vocabulary // 4), vocabulary})
+    task = ArrayTask(*train, name="texts", test=test)
+    return compare(task, ["bytes", *(f"bpe:{size}" for size in sizes)], budget=budget, seeds=2)
+
+
 def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
@@ -78,6 +94,8 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--vocabulary", type=int, default=8192)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--card", type=Path, help="compare vocabularies, and draw the answer")
+    parser.add_argument("--budget", default="20 GFLOP", help="of a training in that comparison")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks as small as this gain nothing from more
 
@@ -85,6 +103,11 @@ def main(arguments: list[str] | None = None) -> float:
     test, train = (read_lines(chosen.test), train) if chosen.test else part_off(*train, seed=0)
     valid, train = (read_lines(chosen.valid), train) if chosen.valid else part_off(*train, seed=1)
     texts = train[0]
+    if chosen.card:
+        # Chosen on the part for validation: the test part is looked at once, below.
+        report = vocabularies(train, valid, chosen.vocabulary, chosen.budget)
+        print(report.table())
+        report.to_card(chosen.card, force=True)
 
     tokenizer = Tokenizer.train(iter(texts), chosen.vocabulary, pattern="gpt2")
     most = int(np.percentile(tokenizer.count(texts), 99))

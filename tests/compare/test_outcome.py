@@ -263,3 +263,19 @@ def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
     assert len(boxes) == 5
     for i, one in enumerate(boxes):
         assert not any(one.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_of_equal_rows_the_trained_one_is_ahead() -> None:
+    little = row("little", 1.0, 1.0, metric=ACCURACY, noise=0.0, floors=(0.5, 1.0))
+    trained = row("trained", 1.0, 1.0, metric=ACCURACY, noise=0.0, floors=(0.5, 0.9))
+    made = report(little, trained)
+    assert made.best is not None
+    assert made.best.name == "trained"
+    assert [one.name for one in made.in_order] == ["trained", "little"]
+
+
+def test_what_is_true_of_several_rows_is_said_once() -> None:
+    rows = [replace(row(name, 2.0, 2.1), notes=("rate 0.002: too small",)) for name in "ab"]
+    assert [note for note in report(*rows).notes if "rate" in note] == [
+        "a, b: rate 0.002: too small"
+    ]

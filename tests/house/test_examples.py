@@ -36,10 +36,11 @@ def test_text_classification(tmp_path: Path) -> None:
     lines = [f"{i % 2} a {'good' if i % 2 else 'bad'} film, number {i}" for i in range(300)]
     data = tmp_path / "reviews"
     data.write_text("\n".join(lines))
-    accuracy = load("text_classification").main(
-        ["--data", str(data), "--vocabulary", "300", "--epochs", "4"]
-    )
+    card = tmp_path / "card.png"
+    how = ["--vocabulary", "300", "--epochs", "4", "--budget", "20 steps"]
+    accuracy = load("text_classification").main(["--data", str(data), "--card", str(card), *how])
     assert accuracy > 0.9
+    assert card.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_token_fragment_fusion() -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tokfrag.cli.argument_types import above_zero, from_zero, positive
+from tokfrag.cli.plan_files import follow_plan, read_plan, write_plan
 from tokfrag.cli.report_command import add_outputs, check_outputs
+
+if TYPE_CHECKING:
+    from tokfrag.compare import Report, Task
 
 _EPILOG = """\
 cuts:
@@ -30,6 +36,8 @@ cuts:
 examples:
   tokfrag compare digits
   tokfrag compare corpus.txt                                 the task told from the file
+  tokfrag compare corpus.txt --propose plan.json             which cuts to try; edit the file
+  tokfrag compare plan.json --race --html page.html          try them, the better ones longer
   tokfrag compare train.tsv --test test.tsv                  an official part to be judged on
   tokfrag compare speed.csv --set graph=links.csv            a network of sensors
   tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --card a.png --json a.json
@@ -52,7 +60,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "task",
         metavar="TASK",
-        help=f"one of: {', '.join(_tasks())}; or a file or folder, from which it is told",
+        help=f"one of: {', '.join(_tasks())}; or a file or folder, from which it is told, or a "
+        "plan",
     )
     parser.add_argument("--data", type=Path, metavar="PATH", help="your data, not the default")
     parser.add_argument(
@@ -73,7 +82,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="a training's budget (per cut and seed): 10s, 2m, '500 GFLOP', '200 steps'; several "
         "are the rungs of the ladder",
     )
-    parser.add_argument("--seeds", type=positive, default=3, help="trainings a cut (default 3)")
+    parser.add_argument("--seeds", type=positive, help="trainings a cut (default 3)")
+    parser.add_argument(
+        "--propose",
+        type=Path,
+        metavar="PLAN",
+        help="train nothing: look at the data, and write a plan (.json) of cuts to try",
+    )
+    parser.add_argument(
+        "--race",
+        action="store_true",
+        help="all cuts at a sixteenth of the budget, the better ones at a quarter, few to the end",
+    )
     parser.add_argument(
         "--body",
         metavar="KIND",
@@ -124,66 +144,21 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     """Compare the cuts, print the table, and write what was asked for; returns the exit status."""
     from tokfrag._files import check_new
-    from tokfrag.compare import Recipe, compare
     from tokfrag.compare.extras import require
-    from tokfrag.compare.tasks import TASKS, make_task, takes
-    from tokfrag.compare.tasks.telling import guess_task
 
     require("torch", purpose="tokfrag compare")
-    from tokfrag.compare.body import Body
-
     if arguments.resume and arguments.json is None:
         raise ValueError("--resume: takes --json PATH, the file with the finished trainings")
     check_outputs(arguments)
     if arguments.json is not None:
         check_new(arguments.json, force=arguments.force or arguments.resume)
-    name, data = arguments.task, arguments.data
-    settings = dict(arguments.settings)
-    if data is None and name not in TASKS and Path(name).exists():
-        # A graph beside a table of numbers makes them sensors.
-        data, name = Path(name), "sensors" if "graph" in settings else guess_task(Path(name))
-    for part in ("test", "choose"):
-        path = getattr(arguments, part)
-        if path is not None:
-            if name in TASKS and not takes(name, part):
-                raise ValueError(f"--{part}: {name} takes no such part; its data hold all of them")
-            settings[part] = path
-    task = make_task(name, data, settings)
-    recipe: Recipe = getattr(task, "recipe", Recipe())
-    recipe = replace(
-        recipe,
-        batch=arguments.batch or recipe.batch,
-        rate=arguments.rate or recipe.rate,
-        tune=arguments.rate is None,
-        width=arguments.width or recipe.width,
-    )
-    cuts = None
-    if arguments.cuts is not None:
-        cuts = [cut for text in arguments.cuts for cut in text.split(",") if cut]
-    budgets = arguments.budget or []
-    report = compare(
-        task,
-        cuts,
-        budget=budgets[0] if len(budgets) == 1 else None,
-        budgets=budgets if len(budgets) > 1 else None,
-        model=Body(
-            arguments.body or getattr(task, "body", "attention"), recipe.width, arguments.depth
-        ),
-        seeds=arguments.seeds,
-        seeds_at_most=arguments.seeds_at_most,
-        second_model=None
-        if arguments.second_body is None
-        else Body(arguments.second_body, recipe.width, arguments.depth),
-        device=arguments.device,
-        recipe=recipe,
-        threads=arguments.threads,
-        price_per_hour=arguments.price,
-        price_per_million_pieces=arguments.piece_price,
-        progress=not arguments.quiet,
-        state=arguments.json,
-        resume=arguments.resume,
-        command=shlex.join(["tokfrag", *sys.argv[1:]]),
-    )
+    planned = read_plan(arguments.task)
+    if planned is not None:
+        follow_plan(arguments, planned)
+    task, name, data = _task(arguments)
+    if arguments.propose is not None:
+        return write_plan(arguments, task, name, data)
+    report = _compared(arguments, task)
     print(report.markdown() if arguments.markdown else report.table(full=arguments.full))
     if arguments.json is not None:
         report.to_json(arguments.json, force=True)
@@ -202,6 +177,86 @@ def run(arguments: argparse.Namespace) -> int:
         print("tokfrag: error: no training gave a score", file=sys.stderr)
         return 1
     return 0
+
+
+def _task(arguments: argparse.Namespace) -> tuple[Task, str, Path | None]:
+    """The task that is asked for, its name and its data."""
+    from tokfrag.compare.tasks import TASKS, make_task, takes
+    from tokfrag.compare.tasks.telling import guess_task
+
+    name, data = arguments.task, arguments.data
+    settings = dict(arguments.settings)
+    if data is None and name not in TASKS and Path(name).exists():
+        # A graph beside a table of numbers makes them sensors.
+        data, name = Path(name), "sensors" if "graph" in settings else guess_task(Path(name))
+    for part in ("test", "choose"):
+        path = getattr(arguments, part)
+        if path is not None:
+            if name in TASKS and not takes(name, part):
+                raise ValueError(f"--{part}: {name} takes no such part; its data hold all of them")
+            settings[part] = path
+    return make_task(name, data, settings), name, data
+
+
+def _compared(arguments: argparse.Namespace, task: Task) -> Report:
+    """Train as the options say, at once or in a race."""
+    from tokfrag.compare import Recipe, compare
+    from tokfrag.compare.body import Body
+    from tokfrag.compare.budget import Budget
+    from tokfrag.compare.cuts.names import as_cuts
+    from tokfrag.compare.planner.race import race
+
+    recipe: Recipe = getattr(task, "recipe", Recipe())
+    recipe = replace(
+        recipe,
+        batch=arguments.batch or recipe.batch,
+        rate=arguments.rate or recipe.rate,
+        tune=arguments.rate is None,
+        width=arguments.width or recipe.width,
+    )
+    kind = arguments.body or getattr(task, "body", "attention")
+    cuts: Sequence[Any] | None = None
+    if arguments.cuts is not None:
+        cuts = [cut for text in arguments.cuts for cut in text.split(",") if cut]
+    budgets = arguments.budget or []
+
+    def train(
+        cuts: Sequence[Any] | None, given: Sequence[Budget | str], seeds: int, last: bool
+    ) -> Report:
+        second = arguments.second_body if last else None
+        return compare(
+            task,
+            cuts,
+            budget=given[0] if len(given) == 1 else None,
+            budgets=given if len(given) > 1 else None,
+            model=Body(kind, recipe.width, arguments.depth),
+            seeds=seeds,
+            seeds_at_most=arguments.seeds_at_most if last else None,
+            second_model=None if second is None else Body(second, recipe.width, arguments.depth),
+            device=arguments.device,
+            recipe=recipe,
+            threads=arguments.threads,
+            price_per_hour=arguments.price,
+            price_per_million_pieces=arguments.piece_price,
+            progress=not arguments.quiet,
+            state=arguments.json if last else None,
+            resume=arguments.resume and last,
+            command=shlex.join(["tokfrag", *sys.argv[1:]]),
+        )
+
+    seeds = arguments.seeds or 3
+    if not arguments.race:
+        return train(cuts, budgets, seeds, True)
+    if len(budgets) > 1:
+        raise ValueError(f"--race: got {len(budgets)} budgets; it takes one, and sets the others")
+    whole = Budget.of(budgets[0] if budgets else task.default_budget())
+    report, _ = race(
+        as_cuts(task.default_cuts() if cuts is None else cuts),
+        whole,
+        lambda cuts, budget, seeds: train(cuts, [budget], seeds, budget == whole),
+        seeds=seeds,
+    )
+    return report
 
 
 def _tasks() -> list[str]:

@@ -213,10 +213,13 @@ class _Session:
                 reason = runner.reason_of(error).removeprefix(f"cut {cut.name}: ")
                 self.rows[cut.name] = replace(self.rows[cut.name], failure=reason)
                 bar.skip(len(self.blank.seeds))
+                bar.row(f"{cut.name}: failed, {reason}")
                 continue
             prepared[cut.name] = ready
             note = runner.untuned(ready, self.setting)
-            pictures[cut.name] = drawn_sample(ready.fitted, self.setting.parts.judge)
+            pictures[cut.name] = drawn_sample(
+                ready.fitted, self.setting.parts.judge, self.setting.problem
+            )
             self.rows[cut.name] = replace(
                 self.rows[cut.name],
                 facts=ready.facts,
@@ -256,6 +259,7 @@ class _Session:
                     row, runs=(*row.runs, run), weights=row.weights or weights
                 )
                 self._save()
+            bar.row(_in_short(self.rows[name]))
 
     def settle(self, prepared: dict[str, Prepared], bar: Progress, at_most: int) -> None:
         """Add seeds, two at a time, to the best and to rows that they would tell apart from it."""
@@ -302,6 +306,14 @@ class _Session:
         if self.state is not None:
             text = json.dumps(self.report().to_dict(), indent=1, allow_nan=False)
             write_new(self.state, (text + "\n").encode(), force=True)
+
+
+def _in_short(row: Row) -> str:
+    """A finished row in a few words."""
+    if row.quality is None:
+        return f"{row.name}: failed, {row.failures[0]}"
+    trained = {"no": ", untrained", "a little": ", trained a little"}.get(row.trained, "")
+    return f"{row.name}: {row.metric.text(row.quality, row.half_interval)}{trained}"
 
 
 def _body_name(model: Any) -> str:

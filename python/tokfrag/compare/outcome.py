@@ -86,10 +86,23 @@ class Outcome:
     @cached_property
     def ranked(self) -> list[Row]:
         """The rows that may be best, the best first."""
-        found = [row for row in self.cuts if row.ranked]
+        # Of rows that are equal, such as two without a mistake, what was trained goes first.
+        way = -1 if self.metric.higher_is_better else 1
         return sorted(
-            found, key=lambda row: row.quality or 0.0, reverse=self.metric.higher_is_better
+            (row for row in self.cuts if row.ranked),
+            key=lambda row: (way * (row.quality or 0.0), row.trained != "yes", flops_of(row)),
         )
+
+    @cached_property
+    def in_order(self) -> list[Row]:
+        """All rows as they are printed: the best first, then what may not be best, baselines."""
+
+        def place(row: Row) -> tuple[bool, bool, float]:
+            way = -1 if self.metric.higher_is_better else 1
+            return row.baseline is not None, row.quality is None, way * (row.quality or 0.0)
+
+        others = [row for row in self.rows if row not in self.ranked]
+        return [*self.ranked, *sorted(others, key=place)]
 
     @property
     def ahead(self) -> Row | None:
@@ -205,8 +218,7 @@ class Outcome:
     def notes(self) -> list[str]:
         """What a reader should know: the answer, ties, crossings, losses, failures."""
         found = [self.headline, *self._cheapest(), *self._crossings(), *self._baseline_note()]
-        for row in self.cuts:
-            found += _row_notes(row, self.metric)
+        found += self._of_rows()
         found += self._more()
         found += self.remarks
         if self.ranked and len(self.seeds) == 1:
@@ -215,6 +227,14 @@ class Outcome:
         if self.interrupted:
             found.append("interrupted: rows hold what had finished")
         return found
+
+    def _of_rows(self) -> list[str]:
+        """What is to be said of single rows; what is true of several is said once."""
+        named: dict[str, list[str]] = {}
+        for row in self.cuts:
+            for note in _row_notes(row, self.metric):
+                named.setdefault(note.removeprefix(f"{row.name}: "), []).append(row.name)
+        return [f"{', '.join(names)}: {note}" for note, names in named.items()]
 
     def _more(self) -> list[str]:
         """The problem's other measures, one a line."""

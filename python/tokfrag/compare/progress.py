@@ -1,8 +1,9 @@
-"""The progress bar of a comparison: one unit a training, filled as its budget is spent."""
+"""The progress of a comparison: a bar on a terminal, one line a finished row anywhere else."""
 
 from __future__ import annotations
 
 import sys
+from time import monotonic
 from types import TracebackType
 
 from tqdm import tqdm
@@ -12,9 +13,11 @@ class Progress:
     """Shows which cut and seed is trained, and how far all of it is."""
 
     def __init__(self, cuts: int, seeds: int, *, enabled: bool):
+        self._began = monotonic()
+        # Into a file or a pipe, carriage returns are noise.
+        self._lines = enabled and not sys.stderr.isatty()
         self._bar = tqdm(
             total=cuts * seeds,
-            # Into a file or a pipe, carriage returns are noise.
             disable=not (enabled and sys.stderr.isatty()),
             file=sys.stderr,
             unit="training",
@@ -61,3 +64,14 @@ class Progress:
         """Count trainings as done that need not be made."""
         self._finished += trainings
         self._bar.update(self._finished - self._bar.n)
+
+    def row(self, text: str) -> None:
+        """Say what a finished row reached, where there is no terminal for a bar.
+
+        Parameters
+        ----------
+        text
+            The row in a few words.
+        """
+        if self._lines:
+            print(f"{monotonic() - self._began:7.1f} s  {text}", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tokfrag._files import write_new
 from tokfrag.compare.metric import Metric, metric_named
 from tokfrag.compare.outcome import Outcome
+from tokfrag.compare.planner.verdict import verdict_notes
 from tokfrag.compare.resuming import read_report
 from tokfrag.compare.row import Prices, Row
 from tokfrag.compare.sample import SamplePicture
@@ -97,11 +98,12 @@ class Report(Outcome):
         for i, (title, columns) in enumerate(TABLES.items()):
             if i and not full:
                 break
-            rows = self.rows if i == 0 else [row for row in self.rows if row.facts is not None]
+            rows = self.in_order if i == 0 else [r for r in self.in_order if r.facts is not None]
             parts += [title, ""] if full else []
             parts += [text_table(columns, rows, self), ""]
         parts.append(self.legend)
-        parts += [f"- {note}" for note in self.notes]
+        headline, *others = self.notes
+        parts += [f"- {note}" for note in (headline, *verdict_notes(self), *others)]
         return "\n".join(parts)
 
     def markdown(self) -> str:
@@ -114,7 +116,7 @@ class Report(Outcome):
         """
         main = next(iter(TABLES.values()))
         command = f"\n\n`{self.command}`" if self.command else ""
-        table = markdown_table(main, self.rows, self)
+        table = markdown_table(main, self.in_order, self)
         return f"**{self.headline}**\n\n{table}\n\n{self.title}{command}\n"
 
     def to_json(self, path: str | os.PathLike[str], *, force: bool = False) -> None:

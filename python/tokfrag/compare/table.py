@@ -110,6 +110,11 @@ def behind_cell(row: Row, judge: Judge) -> str:
     return f"{text} (tie)" if row.trained == "yes" else f"{text} (not told)"
 
 
+def answer_cell(row: Row) -> str:
+    """FLOPs of one sample's answer: a training step's are its own, twice that for gradients."""
+    return _NOTHING if row.facts is None or not row.finished else count_text(row.facts.flops / 3)
+
+
 def pieces_cell(facts: CutFacts) -> str:
     """The median of the pieces of a sample, and the 99th percentile where it differs."""
     if facts.pieces_p50 == facts.pieces_p99:

@@ -139,6 +139,16 @@ class TagWords:
         """Twice the entities told right over those told and those there are."""
         return f1_of(self._told(outputs, samples, fitted))
 
+    def marks(self, samples: Samples, index: int) -> tuple[tuple[int, int, str], ...]:
+        """The entities of a sentence: first byte, last byte + 1, kind."""
+        words = samples.y[index]
+        words = words[words[:, 0] != NO_WORD]
+        found = spans(tuple(self.tags[tag] for tag in words[:, 2]))
+        return tuple(
+            (int(words[first, 0]), int(words[last - 1, 1]), kind)
+            for first, last, kind in sorted(found)
+        )
+
     def floors(
         self, train: tuple[Pieces, Samples], test: tuple[Pieces, Samples], fitted: FittedCut
     ) -> tuple[Floor, ...]:

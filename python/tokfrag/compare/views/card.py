@@ -30,7 +30,7 @@ def render_card(outcome: Outcome) -> bytes:
     drawn = list(outcome.samples.items())[:_ROWS]
     top = 0.955 - 0.05 * len(headline)
     middle = _samples(figure, drawn, top) if drawn else top
-    ladder = figure.add_axes((0.06, 0.12, 0.53, middle - 0.21))
+    ladder = figure.add_axes((0.06, 0.12, 0.56, middle - 0.21))
     draw_ladder(ladder, outcome)
     differences = figure.add_axes((0.75, 0.16, 0.22, middle - 0.25))
     draw_differences(differences, outcome)
@@ -54,4 +54,8 @@ def _samples(figure: Any, drawn: list[Any], top: float) -> float:
 
 def _foot(outcome: Outcome) -> str:
     made = outcome.command or f"tokfrag compare {outcome.task}"
-    return f"{textwrap.shorten(made, 100)}   |   {textwrap.shorten(outcome.about, 90)}"
+    return f"{_short(made, 84)}   |   {_short(outcome.about, 76)}"
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1].rstrip() + "\u2026"

@@ -13,7 +13,7 @@ from tokfrag.compare.row import Row
 from tokfrag.compare.sample import SamplePicture
 
 FORMATS = ("png", "svg", "pdf")
-#: One colour a row, told apart by people who see red and green alike (Okabe and Ito, 2008).
+#: One colour a row, told apart by people who see red and green alike (after Okabe and Ito, 2008).
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -21,7 +21,7 @@ COLOURS = (
     "#cc79a7",
     "#56b4e9",
     "#e69f00",
-    "#000000",
+    "#6a3d9a",
     "#8a6d3b",
 )
 GREY = "#9a9a9a"
@@ -93,7 +93,9 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
             axes.axhline(row.floors[0].score * metric.scale, color=shade, ls=":", lw=0.8, alpha=0.7)
     _name_the_ends(axes, ends, len(outcome.budgets) - 1)
     axes.set_xticks(range(len(outcome.budgets)), outcome.budgets, fontsize=8)
-    axes.set_xlim(-0.2, len(outcome.budgets) - 1 + 0.9)
+    # The names at the ends of the lines need a quarter of the width.
+    steps = max(1, len(outcome.budgets) - 1)
+    axes.set_xlim(-0.08 * steps, len(outcome.budgets) - 1 + 0.28 * steps)
     direction = "higher is better" if metric.higher_is_better else "lower is better"
     unit = f" in {metric.unit}" if metric.unit else ""
     axes.set_ylabel(f"{metric.name}{unit} ({direction})", fontsize=8)
@@ -120,7 +122,12 @@ def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: int) ->
     for wanted, name, shade in ends:
         height = max(wanted, height + step)
         axes.annotate(
-            name, (place + 0.08, height), color=shade, fontsize=8, va="center", fontweight="bold"
+            name,
+            (place + 0.03 * max(1, place), height),
+            color=shade,
+            fontsize=8,
+            va="center",
+            fontweight="bold",
         )
     axes.set_ylim(low, max(high, height + step))
 
@@ -203,7 +210,9 @@ def draw_array(axes: Any, name: str, picture: SamplePicture) -> None:
     import numpy as np
 
     values = np.array(picture.values, np.float32)
-    if values.ndim == 2:
+    if values.ndim > 1:
+        low, high = float(values.min()), float(values.max())
+        values = (values - low) / ((high - low) or 1.0)
         axes.imshow(values, cmap="gray", interpolation="nearest")
         for i, ((top, bottom), (left, right)) in enumerate(picture.boxes):
             axes.add_patch(
