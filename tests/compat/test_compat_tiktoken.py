@@ -13,7 +13,7 @@ import pytest
 import tiktoken
 from hypothesis import given, strategies as st
 
-from tiktoken_cases import encoding
+from tiktoken_cases import PATTERNS, encoding
 from tokfrag import Tokenizer
 from tokfrag.tokens.byte_alphabet import to_text
 from tokfrag.tokens.formats.tiktoken_names import ENCODINGS, GPT2
@@ -108,6 +108,37 @@ def test_what_converters_read() -> None:
     assert Tokenizer([bytes([byte]) for byte in range(256)], pattern=None).as_tiktoken().name == (
         "tokfrag"
     )
+
+
+@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "own"])
+@given(
+    parts=st.lists(
+        st.sampled_from([b" the", b"he", b" ", b"  ", b"\n", b"\t", b"12", b"!", "é你".encode()])
+        | st.binary(max_size=2),
+        max_size=8,
+    ),
+    damage=st.sampled_from([b"", b"\xff", b"\xe4\xbd", b"\x80\x80", b"\xf0\x9f\x99 the"]),
+)
+def test_bytes_that_stop_being_text(pattern: str, parts: list[bytes], damage: bytes) -> None:
+    theirs = encoding(pattern)
+    ours = Tokenizer.adopt(theirs).as_tiktoken()
+    text = b"".join(parts) + damage
+    assert ours._encode_bytes(text) == theirs._encode_bytes(text)
+    assert ours.decode_bytes(ours._encode_bytes(text)) == text
+
+
+def test_half_a_character_may_end_a_token() -> None:
+    """As in cl100k, where ``b" \\xec\\x8b\\xa4\\xed"`` is one."""
+    half = " 실".encode() + b"\xed"
+    tokens = [bytes([byte]) for byte in range(256)] + [half[:2], half[:3], half[:4], half]
+    theirs = tiktoken.Encoding(
+        "half",
+        pat_str=PATTERNS["cl100k"],
+        mergeable_ranks={token: rank for rank, token in enumerate(tokens)},
+        special_tokens={},
+    )
+    ours = Tokenizer.adopt(theirs).as_tiktoken()
+    assert ours._encode_bytes(half) == theirs._encode_bytes(half) == [259]
 
 
 def cached(folder: Path, data: Path, name: str) -> None:

@@ -62,7 +62,7 @@ def _inside(way: TextPipeline, text: bytes, inner: bool) -> NDArray[np.int64]:
     if isinstance(model, BytePair):
         _, spans = model.encode_spans(text)
         found: NDArray[np.int64] = np.searchsorted(
-            _piece_ends(model.pattern, text), spans[:, 0], side="right"
+            piece_ends(model.pattern, text), spans[:, 0], side="right"
         )
         return found
     if isinstance(model, WordPiece):
@@ -75,7 +75,7 @@ def _inside(way: TextPipeline, text: bytes, inner: bool) -> NDArray[np.int64]:
     raise ValueError(f"word_ids: a {type(model).__name__} model does not say where its words are")
 
 
-def _piece_ends(pattern: str | None, text: bytes) -> NDArray[np.int64]:
+def piece_ends(pattern: str | None, text: bytes) -> NDArray[np.int64]:
     """Where the pieces of a text end, in bytes."""
     if pattern is None:
         return np.array([len(text)], np.int64)
@@ -83,4 +83,4 @@ def _piece_ends(pattern: str | None, text: bytes) -> NDArray[np.int64]:
     return RegexPattern(pattern).ends(text)[1] if name is None else _native.scan(name, text)
 
 
-__all__ = ["word_indices"]
+__all__ = ["piece_ends", "word_indices"]

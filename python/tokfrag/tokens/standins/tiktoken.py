@@ -11,6 +11,7 @@ from tokfrag.tokens.arguments import id_array
 from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.patterns import BYTE_PATTERNS, REGEX
 from tokfrag.tokens.pipeline import Piped, Sought
+from tokfrag.tokens.words import piece_ends
 
 Special = str | Collection[str]
 
@@ -388,8 +389,31 @@ class Encoding:
         return r"[\s\S]+" if pattern is None else REGEX.get(pattern, pattern)
 
     def _encode_bytes(self, text: bytes) -> list[int]:
-        ids: list[int] = self._way.encode_plain(text).tolist()
-        return ids
+        """The ids of bytes; where they stop being UTF-8, the last piece takes all that follows.
+
+        So does white space before it, where it begins with some.
+        """
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            whole = text[: error.start]
+        else:
+            ids: list[int] = self._way.encode_plain(text).tolist()
+            return ids
+        model = self._bytes_model()
+        ends = piece_ends(model.pattern, whole)
+        begin = int(ends[-2]) if len(ends) > 1 else 0
+        kept: list[int] = model.native.encode_pieces(whole[:begin], ends[:-1]).tolist()
+        last = model.native.encode_pieces(whole[begin:], ends[-1:] - begin).tolist()
+        if last and self._is_blank(last[0]):
+            while kept and self._is_blank(kept[-1]):
+                begin -= len(model.token_bytes(kept.pop()) or b"")
+        rest = text[begin:]
+        kept += model.native.encode_pieces(rest, np.array([len(rest)], np.int64)).tolist()
+        return kept
+
+    def _is_blank(self, id: int) -> bool:
+        return not (self._way.model.token_bytes(id) or b"").strip(b" \n\t")
 
     def _bytes_model(self) -> BytePair:
         model = self._way.model
