@@ -164,8 +164,10 @@ void bind_steps(py::module_& writing) {
   writing.def("squeeze", [] { return held(squeeze_step()); });
   writing.def(
       "squeeze_spaces",
-      [](std::string written) { return held(squeeze_spaces_step(std::move(written))); },
-      py::arg("new"));
+      [](std::string written, bool alone) {
+        return held(squeeze_spaces_step(std::move(written), alone));
+      },
+      py::arg("new"), py::arg("alone"));
   writing.def(
       "prepend", [](std::string prefix) { return held(prepend_step(std::move(prefix))); },
       py::arg("prefix"));

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pickle
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from huggingface_cases import byte_level
 from tokfrag import Tokenizer
+from tokfrag.tokens.live_parts import LiveParts
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("jinja2")
@@ -360,3 +363,84 @@ def test_functions_are_tools_as_transformers_describes_them() -> None:
     )
     assert made == given
     assert '"city"' in made
+
+
+@pytest.mark.parametrize("style", ["llama3", "chatml", "qwen2.5"])
+@given(
+    turns=st.lists(chats, min_size=1, max_size=4),
+    options=st.sampled_from(
+        [
+            {},
+            {"return_dict": False},
+            {"return_tensors": "np"},
+            {"padding": "max_length", "max_length": 90},
+            {"return_tensors": "np", "return_dict": False, "padding": True},
+        ]
+    ),
+    prompt=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_chat_goes_on_from_the_turn_before(
+    style: str, turns: list[list[dict[str, str]]], options: dict[str, Any], prompt: bool
+) -> None:
+    """Whatever the chat was before: longer, shorter, another one."""
+    theirs, ours = both()
+    live = ours.live(allowed_special="all")
+    chat: list[dict[str, str]] = []
+    for turn in turns:
+        chat = turn if len(turn) == 1 else chat + turn
+        common: Any = {
+            "chat_template": TEMPLATES[style],
+            "add_generation_prompt": prompt,
+            **options,
+        }
+        wanted = theirs.apply_chat_template(chat, **common)
+        for give in (ours.as_huggingface().apply_chat_template, ours.apply_chat_template):
+            found = give(chat, previous=live, **common)
+            if options.get("return_dict", True):
+                assert list(found) == list(wanted)
+                assert plain(found) == plain(wanted)
+            else:
+                assert np.array_equal(found, wanted)
+
+
+def test_a_turn_encodes_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours = both()
+    hf = ours.as_huggingface()
+    live = ours.live(allowed_special="all")
+    chat = [{"role": "user", "content": "the cat sat on the mat, " * 400}]
+    common: Any = {"chat_template": TEMPLATES["llama3"], "return_dict": False}
+    hf.apply_chat_template(chat, previous=live, **common)
+    encoded: list[str] = []
+    cut = LiveParts.cut
+    monkeypatch.setattr(
+        LiveParts, "cut", lambda make, text: encoded.append(text) or cut(make, text)
+    )
+    branch = live.fork()
+    chat.append({"role": "assistant", "content": "Did it?"})
+    ids = hf.apply_chat_template(chat, previous=branch, **common)
+    assert len("".join(encoded)) < 1000 < len(live.text)
+    assert ids == hf.apply_chat_template(chat, **common)
+    assert branch.text == hf.apply_chat_template(chat, tokenize=False, **common)
+    again, stored = pickle.loads(pickle.dumps((ours, live)))
+    assert again.apply_chat_template(chat, previous=stored, **common) == ids
+
+
+def test_what_a_chat_cannot_go_on_from() -> None:
+    _, ours = both()
+    chat = [{"role": "user", "content": "the"}]
+    live = ours.live(allowed_special="all")
+    other = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    for messages, previous, options in (
+        (chat, other.live(allowed_special="all"), {}),
+        (chat, ours.live(), {}),
+        ([chat], live, {}),
+        (chat, live, {"tokenize": False}),
+        (chat, live, {"truncation": True, "max_length": 4}),
+        (chat, live, {"return_assistant_tokens_mask": True}),
+    ):
+        with pytest.raises(ValueError, match="previous: "):
+            ours.apply_chat_template(
+                messages, chat_template=TEMPLATES["llama3"], previous=previous, **options
+            )
+    assert live.text == ""

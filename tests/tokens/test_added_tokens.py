@@ -18,11 +18,10 @@ from tokfrag._core.added_tokens import Finder
 from tokfrag.tokens.specification import AddedToken
 
 BYTES = [bytes([byte]) for byte in range(256)]
-CONTENTS = ["<a>", "<ab>", "ab", "b  ", "  ", "naïve", "é<", "你"]
+PLAIN = dict.fromkeys(("special", "normalized", "single_word", "lstrip", "rstrip"), False)
+CONTENTS = ["<a>", "<ab>", "ab", "b  ", "  ", "\n", "naïve", "é<", "你"]
 bits = st.sampled_from([*CONTENTS, *"ab<> né你1\n", "e\u0301", "x"])
-flags = st.fixed_dictionaries(
-    dict.fromkeys(("special", "normalized", "single_word", "lstrip", "rstrip"), st.booleans())
-)
+flags = st.fixed_dictionaries(dict.fromkeys(PLAIN, st.booleans()))
 
 
 @given(
@@ -44,6 +43,18 @@ flags = st.fixed_dictionaries(
     },
     normalizer=None,
     space=False,
+)
+@example(
+    text="b    ",  # but one that takes none from its left stands twice
+    chosen={"  ": {**PLAIN, "rstrip": True}},
+    normalizer=None,
+    space=False,
+)
+@example(
+    text="a  x b   \n ab",  # within what another takes, and blanks that go on behind it
+    chosen={"  ": {**PLAIN, "rstrip": True}, "b  ": {**PLAIN, "rstrip": True}, "\n": PLAIN},
+    normalizer="NFC",
+    space=True,
 )
 @settings(max_examples=300)
 def test_found_as_the_library_finds_them(

@@ -10,12 +10,14 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from live_cases import BITS, KINDS, made
 from tokfrag import Tokenizer
+from tokfrag._core.live import PartIndex, common_ids
+from tokfrag.reference import live as twin
 from tokfrag.tokens import live as live_module, live_parts, safe_cuts
-from tokfrag.tokens.edit import Edit, common_ids
+from tokfrag.tokens.edit import Edit, common_beginning, common_ending
 from tokfrag.tokens.live import LiveTokens
 from tokfrag.tokens.rests import encode_rest
 from tokfrag.tokens.safe_cuts import SafeCuts
@@ -151,12 +153,82 @@ def test_a_long_run_is_one_part() -> None:
     before=st.lists(st.integers(0, 2), max_size=6), after=st.lists(st.integers(0, 2), max_size=6)
 )
 def test_what_two_arrays_have_in_common(before: list[int], after: list[int]) -> None:
-    first, last = common_ids(*(np.array(ids, np.uint32).tobytes() for ids in (before, after)))
-    shorter = min(len(before), len(after))
-    same = next((k for k in range(shorter) if before[k] != after[k]), shorter)
-    assert first == same
-    rest = list(zip(before[same:][::-1], after[same:][::-1], strict=False))
-    assert last == next((k for k, (a, b) in enumerate(rest) if a != b), len(rest))
+    rows = (np.array(ids, np.uint32).tobytes() for ids in (before, after))
+    assert common_ids(*rows) == twin.common_ids(before, after)
+
+
+@given(
+    data=st.data(),
+    many=st.lists(st.sampled_from([0, 1, 2, 200, 300, 700]), min_size=1, max_size=6),
+)
+@settings(max_examples=100, deadline=None)
+def test_an_index_of_parts_is_a_list_of_sizes(data: st.DataObject, many: list[int]) -> None:
+    """In blocks that are filled, halved and emptied."""
+    index, plain = PartIndex([], []), twin.PartIndex([], [])
+    for count in many:
+        first = data.draw(st.integers(0, len(plain)))
+        end = data.draw(st.integers(first, len(plain)))
+        pick = random.Random(data.draw(st.integers(0, 99)))
+        lengths = [pick.randint(0, 4) for _ in range(count)]
+        counts = [pick.randint(0, 3) for _ in range(count)]
+        before = index.copy()
+        old = plain.copy()
+        for each in (index, plain):
+            each.replace(first, end, lengths, counts)
+        for found, wanted in ((index, plain), (before, old)):
+            assert len(found) == len(wanted)
+            assert (found.characters, found.tokens) == (wanted.characters, wanted.tokens)
+            for _ in range(8):
+                part = pick.randint(0, len(wanted))
+                assert found.boundary(part) == wanted.boundary(part)
+                start = pick.randint(0, wanted.characters)
+                stop = pick.randint(start, wanted.characters)
+                assert found.around(start, stop, 2) == wanted.around(start, stop, 2)
+                assert found.last_at_character(start) == wanted.last_at_character(start)
+                token = pick.randint(0, wanted.tokens)
+                assert found.last_at_token(token) == wanted.last_at_token(token)
+
+
+def test_an_index_refuses_parts_that_are_not_there() -> None:
+    index = PartIndex([3, 4], [1, 2])
+    for wrong, error in (
+        (lambda: index.boundary(3), IndexError),
+        (lambda: index.boundary(-1), IndexError),
+        (lambda: index.replace(0, 3, [], []), IndexError),
+        (lambda: index.replace(2, 1, [], []), IndexError),
+        (lambda: index.replace(0, 1, [1], []), ValueError),
+        (lambda: index.replace(0, 1, [-1], [0]), ValueError),
+        (lambda: index.replace(0, 1, ["a"], [0]), RuntimeError),
+    ):
+        with pytest.raises(error):
+            wrong()
+    assert (len(index), index.characters, index.tokens) == (2, 7, 3)
+
+
+@given(one=st.text("ab\u4f60", max_size=12), other=st.text("ab\u4f60", max_size=12))
+def test_what_two_texts_have_in_common(one: str, other: str) -> None:
+    begin, end = common_beginning(one, other), common_ending(one, other)
+    assert one[:begin] == other[:begin]
+    assert one[begin : begin + 1] != other[begin : begin + 1] or begin == min(len(one), len(other))
+    assert one[len(one) - end :] == other[len(other) - end :]
+    before = one[: len(one) - end][-1:], other[: len(other) - end][-1:]
+    assert before[0] != before[1] or end == min(len(one), len(other))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("small_parts")
+@given(text=texts, other=texts, around=texts)
+@settings(
+    max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+def test_a_rewritten_text_is_that_of_a_full_encode(
+    kind: str, text: str, other: str, around: str
+) -> None:
+    live = made(kind).live(around + text + around, allowed_special="all")
+    before = live.ids
+    whole = around + other + around
+    check(live, whole, live.rewrite(whole), before)
+    assert live.rewrite(whole).ids.tolist() == []
 
 
 def test_specials_that_an_edit_completes_and_breaks() -> None:
@@ -182,6 +254,8 @@ def test_mistakes_change_nothing() -> None:
         (lambda: live.replace(0, 99, ""), "stop: got 99"),
         (lambda: live.truncate(99), "length: got 99"),
         (lambda: live.append("ab\ud83d"), "surrogate pair at character 2"),
+        (lambda: live.rewrite("hello \ud83d"), "surrogate pair at character 6"),
+        (lambda: live.rewrite("hello <|end|>"), "special token '<|end|>'"),
         (lambda: live.token_at(99), "position: got 99"),
         (lambda: live.offsets(0, 99), "stop: got 99"),
         (lambda: live.fit(-1), "max_tokens: got -1"),

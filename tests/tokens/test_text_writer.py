@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from tokfrag._core import writing as native
 from tokfrag.reference import charsmap as charsmap_twin, writing as twin
+from tokfrag.tokens.models.bert_steps import bert_steps
 from tokfrag.tokens.models.graphemes import grapheme_table
 from tokfrag.tokens.models.text_steps import (
     METASPACE,
@@ -35,6 +36,8 @@ from tokfrag.tokens.models.text_writer import text_writer
 from tokfrag.tokens.models.unicode_step import UnicodeForm
 from tokfrag.tokens.models.unigram import UnigramModel, UnigramValues
 from tokfrag.tokens.normalization import Form, normalize
+from tokfrag.tokens.patterns import replace_surrogates
+from tokfrag.tokens.prepared_text import Preparation
 
 SIGNS = (
     "abcXYZ  \n\t\r\v\u00a0\u2003\u3000\u2581\u0001\u200b\u200d\ufeff"
@@ -77,6 +80,9 @@ STEPS: list[TextStep] = [
     Replace("", "x"),
     ReplacePattern(" {2,}", " "),
     ReplacePattern(r"\s{2,}|[\n\r\t]", " "),
+    ReplacePattern(r"\s+", " "),
+    ReplacePattern(r"\s+", "_"),
+    *bert_steps(clean_text=True, split_chinese=True, strip_accents=True, lowercase=False),
     CHARSMAP,
     Metaspace("always"),
     Metaspace("first"),
@@ -112,6 +118,24 @@ def test_batches_are_written_as_texts_are(
     assert [text.decode() for text in written] == want
 
 
+@given(st.lists(st.sampled_from(STEPS), max_size=4), st.lists(TEXTS, max_size=4), st.booleans())
+def test_what_stands_before_a_model_keeps_its_metaspaces(
+    steps: list[TextStep], texts: list[str], as_bytes: bool
+) -> None:
+    ready = Preparation(tuple(steps))
+    given = [text.encode() if as_bytes else text for text in texts]
+    assert ready.writer is not None
+    assert ready.write_batch(given, 2) == [ready.write(text).encode() for text in texts]
+
+
+@given(st.binary(max_size=12) | st.text("a\u00e9e\u0301\ud83d\ude42\udc00", max_size=8))
+def test_damage_is_prepared_as_it_is_without_native_code(text: bytes | str) -> None:
+    for steps in ((UnicodeForm("NFC"),), (UnicodeForm("NFC"), Lowercase()), ("NFC", "NFKD")):
+        utf8 = text if isinstance(text, bytes) else replace_surrogates(text).encode()
+        ready = Preparation(steps)
+        assert ready.write_batch([text], 1) == [ready.write_utf8(utf8)]
+
+
 def test_many_texts_lie_in_many_blocks() -> None:
     texts = [f"{i}  word \u4f60\n" * (i % 400) for i in range(600)]
     steps = (CHARSMAP, ReplacePattern(" {2,}", " "), Metaspace())
@@ -133,7 +157,9 @@ def test_metaspaces_are_those_of_the_twin(
 def test_spaces_are_those_of_the_twin(text: str, left: bool, right: bool) -> None:
     steps = {
         native.squeeze(): twin.squeeze_blanks(text),
-        native.squeeze_spaces("_"): twin.squeeze_spaces(text, "_"),
+        native.squeeze_spaces("_", False): twin.squeeze_spaces(text, "_"),
+        native.squeeze_spaces("_", True): twin.squeeze_spaces(text, "_", alone=True),
+        native.squeeze_spaces(" ", True): twin.squeeze_spaces(text, " ", alone=True),
         native.strip(left, right): twin.strip_spaces(text, left=left, right=right),
     }
     for step, want in steps.items():

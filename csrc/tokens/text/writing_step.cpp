@@ -115,14 +115,17 @@ const WordBytes kBytes;
 
 class SqueezeSpaces : public WritingStep {
  public:
-  explicit SqueezeSpaces(std::string replacement) : new_(std::move(replacement)) {}
+  SqueezeSpaces(std::string replacement, bool alone)
+      : new_(std::move(replacement)), alone_(alone) {}
 
   Utf8 write(Utf8 text, bool, std::string* out) const override {
     const ByteRuns& runs = byte_runs();
+    // One blank alone stays what it is, unless it is to become something else.
+    const AsciiSet& staying = alone_ && new_ != " " ? kBytes.words : kBytes.lines;
     Rewriter rewriter(text, out);
     std::int64_t at = 0;
     while (at < text.size) {
-      at += runs.words(kBytes.lines, text.data + at, text.size - at);
+      at += runs.words(staying, text.data + at, text.size - at);
       if (at == text.size) break;
       const CodePoint point = decode_utf8(text.data, text.size, at);
       if (!is_space(point.value)) {
@@ -140,7 +143,7 @@ class SqueezeSpaces : public WritingStep {
         ++count;
       }
       const std::uint8_t lone = text.data[begin];
-      if (count > 1 || lone == '\n' || lone == '\r' || lone == '\t') {
+      if (alone_ || count > 1 || lone == '\n' || lone == '\r' || lone == '\t') {
         rewriter.replace(begin, at, new_);
       }
     }
@@ -149,6 +152,7 @@ class SqueezeSpaces : public WritingStep {
 
  private:
   std::string new_;
+  bool alone_;
 };
 
 class Prepend : public WritingStep {
@@ -333,8 +337,8 @@ StepPointer replace_step(std::string old, std::string replacement) {
 
 StepPointer squeeze_step() { return std::make_shared<Squeeze>(); }
 
-StepPointer squeeze_spaces_step(std::string replacement) {
-  return std::make_shared<SqueezeSpaces>(std::move(replacement));
+StepPointer squeeze_spaces_step(std::string replacement, bool alone) {
+  return std::make_shared<SqueezeSpaces>(std::move(replacement), alone);
 }
 
 StepPointer prepend_step(std::string prefix) {

@@ -26,8 +26,9 @@ using StepPointer = std::shared_ptr<const WritingStep>;
 StepPointer replace_step(std::string old, std::string replacement);
 // A run of blanks becomes one.
 StepPointer squeeze_step();
-// Two spaces and more, and a lone newline, carriage return or tab, become `replacement`.
-StepPointer squeeze_spaces_step(std::string replacement);
+// Two spaces and more, and a lone newline, carriage return or tab, become `replacement`; with
+// `alone`, one space of any kind does.
+StepPointer squeeze_spaces_step(std::string replacement, bool alone);
 // A text that is not empty begins with `prefix`.
 StepPointer prepend_step(std::string prefix);
 // White space goes from the ends.

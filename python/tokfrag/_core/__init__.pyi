@@ -9,6 +9,7 @@ from . import (
     features as features,
     formats as formats,
     fragments as fragments,
+    live as live,
     segments as segments,
     sparse as sparse,
     stitching as stitching,

@@ -25,11 +25,13 @@ def squeeze_blanks(text: str) -> str:
     return out
 
 
-def squeeze_spaces(text: str, new: str) -> str:
+def squeeze_spaces(text: str, new: str, *, alone: bool = False) -> str:
     """Write ``new`` for two spaces and more, and for a newline, carriage return or tab alone.
 
-    >>> squeeze_spaces("a\\nb \\tc d", "_")
-    'a_b_c d'
+    With ``alone``, for one space of any kind too.
+
+    >>> squeeze_spaces("a\\nb \\tc d", "_"), squeeze_spaces("a b", "_", alone=True)
+    ('a_b_c d', 'a_b')
     """
     out = ""
     at = 0
@@ -37,7 +39,7 @@ def squeeze_spaces(text: str, new: str) -> str:
         end = at
         while end < len(text) and text[end] in _SPACES:
             end += 1
-        if end - at > 1 or text[at] in "\n\r\t":
+        if end - at > 1 or text[at] in "\n\r\t" or (alone and end > at):
             out += new
             at = end
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag.tokens.pipeline import TextPipeline
+from tokfrag.tokens.pipeline import Sought, TextPipeline
 from tokfrag.tokens.spans import trim_spans
 from tokfrag.tokens.words import word_indices
 
@@ -49,7 +49,7 @@ class TextColumn:
         self.way = way
         self.texts = texts
         self.bounds = bounds
-        self._sought = way.sought("all" if way.values.call.special_in_text else ())
+        self._sought = call_sought(way)
         if with_spans:
             rows = self._with_spans
             self.ids = np.concatenate([np.empty(0, np.uint32), *(ids for ids, _ in rows)])
@@ -81,6 +81,11 @@ class TextColumn:
             return self.text_of_token - first[self.text_of_token]
         parts = [word_indices(self.way, text, self._sought) for text in self.texts]
         return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def call_sought(way: TextPipeline) -> Sought:
+    """The added tokens that a call finds in its texts."""
+    return way.sought("all" if way.values.call.special_in_text else ())
 
 
 @dataclass(frozen=True)
@@ -235,4 +240,4 @@ class Rows:
         return spans
 
 
-__all__ = ["Items", "Rows", "TextColumn"]
+__all__ = ["Items", "Rows", "TextColumn", "call_sought"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.batch_encoding import BatchEncoding, Layout
-from tokfrag.tokens.call_rows import Items, Rows, TextColumn
+from tokfrag.tokens.call_rows import Items, Rows, TextColumn, call_sought
 from tokfrag.tokens.call_windows import cut_rows, kept_lengths
 from tokfrag.tokens.pipeline import Piped, TextPipeline
 from tokfrag.tokens.specification import Pipeline
@@ -216,8 +216,7 @@ def _brief_row(way: TextPipeline, text: str, items: Items) -> BriefRow | None:
         if isinstance(item, int):
             row.append((item, kind, 1))
         else:
-            sought = way.sought("all" if way.values.call.special_in_text else ())
-            row += [(id, kind, 0) for id in way.encode(text, sought).tolist()]
+            row += [(id, kind, 0) for id in way.encode(text, call_sought(way)).tolist()]
     return row
 
 

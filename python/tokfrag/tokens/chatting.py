@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tokfrag.tokens.live import LiveTokens
 from tokfrag.tokens.pipeline import Piped
 from tokfrag.tokens.standins.huggingface import HuggingFaceTokenizer
 
@@ -25,6 +26,7 @@ def apply_chat_template(
     return_tensors: str | None = None,
     return_dict: bool = True,
     return_assistant_tokens_mask: bool = False,
+    previous: LiveTokens | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> Any:
     """Write a chat, or several, as the model's template has it, and encode that.
@@ -56,6 +58,10 @@ def apply_chat_template(
         Whether all that a call gives is given, or ``input_ids`` alone.
     return_assistant_tokens_mask : bool
         Also ``assistant_masks``: 1 for tokens of what ``{% generation %}`` blocks have written.
+    previous : LiveTokens, optional
+        What the last turn left, or an empty one, of :meth:`live` with ``allowed_special="all"``: it
+        becomes this chat. Only what differs is encoded; the result is the same. Takes one chat, and
+        neither truncation nor masks of the assistant's tokens.
     variables : {str: value}, optional
         What else the template reads, such as ``enable_thinking``.
 
@@ -66,7 +72,8 @@ def apply_chat_template(
     Raises
     ------
     ValueError
-        There is no template, or it fails: says in which line; nothing is there to continue.
+        There is no template, or it fails: says in which line; nothing is there to continue;
+        ``previous`` is of another tokenizer.
     ImportError
         jinja2 is not installed.
 
@@ -93,6 +100,7 @@ def apply_chat_template(
         return_tensors=return_tensors,
         return_dict=return_dict,
         return_assistant_tokens_mask=return_assistant_tokens_mask,
+        previous=previous,
         **(variables or {}),
     )
 

@@ -32,19 +32,37 @@ class Edit(NamedTuple):
         return np.concatenate([before[: self.first], self.ids, after])
 
 
-def common_ids(before: bytes, after: bytes) -> tuple[int, int]:
-    """How many ids two arrays begin with in common, and how many of the others they end with."""
-    if before == after:
-        return len(before) // ID_BYTES, 0
-    shorter = min(len(before), len(after)) // ID_BYTES
-    bits = 8 * ID_BYTES
-    # As one number, the first id lowest or the last: the lowest bit that differs is in the first
-    # id from there that differs.
-    differs = int.from_bytes(before, "little") ^ int.from_bytes(after, "little")
-    same = min(((differs & -differs).bit_length() - 1) // bits, shorter) if differs else shorter
-    differs = int.from_bytes(before, "big") ^ int.from_bytes(after, "big")
-    last = min(((differs & -differs).bit_length() - 1) // bits, shorter) if differs else shorter
-    return same, min(last, shorter - same)
+def common_beginning(one: str, other: str) -> int:
+    """How many characters two texts begin with in common; halves are compared, as memory is.
+
+    >>> common_beginning("the cat", "the cow")
+    5
+    """
+    same, most = 0, min(len(one), len(other))
+    while same < most:
+        middle = (same + most + 1) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            most = middle - 1
+    return same
 
 
-__all__ = ["ID_BYTES", "Edit", "common_ids"]
+def common_ending(one: str, other: str) -> int:
+    """How many characters two texts end with in common.
+
+    >>> common_ending("a cat", "the cat")
+    4
+    """
+    same, most = 0, min(len(one), len(other))
+    while same < most:
+        middle = (same + most + 1) // 2
+        parts = (text[len(text) - middle : len(text) - same] for text in (one, other))
+        if next(parts) == next(parts):
+            same = middle
+        else:
+            most = middle - 1
+    return same
+
+
+__all__ = ["ID_BYTES", "Edit", "common_beginning", "common_ending"]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag._core.live import PartIndex, common_ids
 from tokfrag.tokens.arguments import check_count
 from tokfrag.tokens.contracts import Ids, Offsets
-from tokfrag.tokens.edit import ID_BYTES, Edit, common_ids
+from tokfrag.tokens.edit import ID_BYTES, Edit, common_beginning, common_ending
 from tokfrag.tokens.live_parts import LiveParts
-from tokfrag.tokens.pipeline import Names, TextPipeline
+from tokfrag.tokens.pipeline import Names, Sought, TextPipeline
 from tokfrag.tokens.safe_cuts import MARGIN
 
 # What an edit leaves shorter than this goes together with its neighbour.
@@ -49,9 +49,8 @@ class LiveTokens:
     """
 
     __slots__ = (
-        "_begins",
-        "_firsts",
         "_ids",
+        "_index",
         "_joined",
         "_lock",
         "_make",
@@ -67,11 +66,9 @@ class LiveTokens:
         self._lock = threading.RLock()
         self._joined: Ids | None = None
         _check_text(text)
-        # Part k is characters begins[k] to begins[k + 1], tokens firsts[k] to firsts[k + 1].
         self._parts = self._make.cut(text)
         self._ids = self._make.encode(self._parts, True)
-        self._begins = np.array(_ends(0, [len(part) for part in self._parts]), np.int64)
-        self._firsts = np.array(_ends(0, [len(ids) // ID_BYTES for ids in self._ids]), np.int64)
+        self._index = PartIndex(*_sizes(self._parts, self._ids))
 
     # What it holds.
 
@@ -92,7 +89,7 @@ class LiveTokens:
     def __len__(self) -> int:
         """How many tokens the text has."""
         with self._lock:
-            return int(self._firsts[-1])
+            return self._index.tokens
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.ids.tolist())
@@ -107,7 +104,7 @@ class LiveTokens:
 
     def __repr__(self) -> str:
         with self._lock:
-            return f"LiveTokens(characters={int(self._begins[-1])}, tokens={len(self)})"
+            return f"LiveTokens(characters={self._index.characters}, tokens={len(self)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LiveTokens, (
@@ -138,7 +135,7 @@ class LiveTokens:
             other._lock = threading.RLock()
             other._joined = self._joined
             other._parts, other._ids = self._parts.copy(), self._ids.copy()
-            other._begins, other._firsts = self._begins.copy(), self._firsts.copy()
+            other._index = self._index.copy()
         return other
 
     # Edits.
@@ -169,7 +166,7 @@ class LiveTokens:
         (1, 1, [256])
         """
         with self._lock:
-            size = int(self._begins[-1])
+            size = self._index.characters
             return self._replace(size, size, text)
 
     def truncate(self, length: int) -> Edit:
@@ -197,7 +194,7 @@ class LiveTokens:
         (2, 'a')
         """
         with self._lock:
-            size = int(self._begins[-1])
+            size = self._index.characters
             return self._replace(check_count("length", length, 0, size), size, "")
 
     def replace(self, start: int, stop: int, text: str) -> Edit:
@@ -230,53 +227,78 @@ class LiveTokens:
         ('a dog sat', 2, 3, b'dog')
         """
         with self._lock:
-            size = int(self._begins[-1])
+            size = self._index.characters
             stop = check_count("stop", stop, 0, size)
             return self._replace(check_count("start", start, 0, stop), stop, text)
 
+    def rewrite(self, text: str) -> Edit:
+        """Make this the text; only what differs from what was there is encoded.
+
+        Parameters
+        ----------
+        text : str
+            The whole; what it begins and ends with in common with the old one stays.
+
+        Returns
+        -------
+        Edit
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`replace`.
+
+        Examples
+        --------
+        >>> from tokfrag import Tokenizer
+        >>> live = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2").live("a cat sat")
+        >>> edit = live.rewrite("a cow sat")
+        >>> edit.first, edit.removed, live.text
+        (3, 2, 'a cow sat')
+        """
+        _check_text(text)
+        with self._lock:
+            old = self.text
+            begin = common_beginning(old, text)
+            end = common_ending(old[begin:], text[begin:])
+            return self._replace(begin, len(old) - end, text[begin : len(text) - end])
+
     def _replace(self, start: int, stop: int, text: str) -> Edit:
         _check_text(text)
-        begins, firsts = self._begins, self._firsts
         count = len(self._parts)
-        # The cuts left and right of it whose characters it leaves as they are; or the text's ends.
-        left = int(begins.searchsorted(start - MARGIN, "right")) - 1 if start > MARGIN else 0
-        right = min(int(begins.searchsorted(stop + MARGIN)), count)
-        begin = int(begins[left])
-        length = int(begins[right]) - begin - (stop - start) + len(text)
+        # Cuts left and right of it whose characters it leaves as they are; or the text's ends.
+        left, right, begin, end, first = self._index.around(start, stop, MARGIN)
+        length = end - begin - (stop - start) + len(text)
         if length < _SHORTEST and right < count:
             right += 1
         elif length < _SHORTEST and left > 0:
             left -= 1
-            begin = int(begins[left])
-        old = self._parts[left] if right == left + 1 else "".join(self._parts[left:right])
+            begin, first = self._index.boundary(left)
+        if right == left + 1:
+            old, before = self._parts[left], self._ids[left]
+        else:
+            old, before = "".join(self._parts[left:right]), b"".join(self._ids[left:right])
         parts = self._make.cut(old[: start - begin] + text + old[stop - begin :])
         new_ids = self._make.encode(parts, left == 0)
 
-        before = b"".join(self._ids[left:right])
         after = new_ids[0] if len(new_ids) == 1 else b"".join(new_ids)
-        first = int(firsts[left])
         same, same_at_end = common_ids(before, after)
         edit = Edit(
             first + same,
             len(before) // ID_BYTES - same - same_at_end,
             np.frombuffer(after, np.uint32)[same : len(after) // ID_BYTES - same_at_end],
         )
-        more = len(text) - (stop - start)
-        more_ids = (len(after) - len(before)) // ID_BYTES
-        new_begins = _ends(begin, [len(part) for part in parts])
-        new_firsts = _ends(first, [len(ids) // ID_BYTES for ids in new_ids])
-        if len(parts) == right - left:
-            begins[right + 1 :] += more
-            firsts[right + 1 :] += more_ids
-            begins[left : right + 1], firsts[left : right + 1] = new_begins, new_firsts
-        else:
-            begins = np.concatenate([begins[:left], new_begins, begins[right + 1 :] + more])
-            firsts = np.concatenate([firsts[:left], new_firsts, firsts[right + 1 :] + more_ids])
-            self._begins, self._firsts = begins, firsts
+        self._index.replace(left, right, *_sizes(parts, new_ids))
         self._parts[left:right] = parts
         self._ids[left:right] = new_ids
         self._joined = None
         return edit
+
+    # What they are ids of.
+
+    def encodes_as(self, way: TextPipeline, sought: Sought) -> bool:
+        """Whether a pipeline is its own, and looks for the same added tokens."""
+        return self._tokenizer.text_pipeline is way and self._make.sought == sought
 
     # Where tokens are.
 
@@ -305,12 +327,13 @@ class LiveTokens:
         1
         """
         with self._lock:
-            position = check_count("position", position, 0, int(self._begins[-1]))
-            if position == self._begins[-1]:
+            size = self._index.characters
+            position = check_count("position", position, 0, size)
+            if position == size:
                 return len(self)
-            part = int(self._begins.searchsorted(position, "right")) - 1
+            part = self._index.last_at_character(position)
             ends = self._offsets_of(part)[:, 1]
-            return int(self._firsts[part] + np.count_nonzero(ends <= position))
+            return self._index.boundary(part)[1] + int(np.count_nonzero(ends <= position))
 
     def offsets(self, first: int = 0, stop: int | None = None) -> Offsets:
         """Where tokens lie in the text; only the parts that hold them are looked at.
@@ -342,10 +365,10 @@ class LiveTokens:
             first = check_count("first", first, 0, stop)
             if first == stop:
                 return np.empty((0, 2), np.int64)
-            begin = int(self._firsts.searchsorted(first, "right")) - 1
-            end = int(self._firsts.searchsorted(stop))
+            begin = self._index.last_at_token(first)
+            end = self._index.last_at_token(stop - 1) + 1
             spans = np.concatenate([self._offsets_of(part) for part in range(begin, end)])
-            shift = int(self._firsts[begin])
+            shift = self._index.boundary(begin)[1]
             return spans[first - shift : stop - shift]
 
     def fit(self, max_tokens: int) -> int:
@@ -376,21 +399,22 @@ class LiveTokens:
         with self._lock:
             max_tokens = check_count("max_tokens", max_tokens, 0, 2**62)
             if max_tokens >= len(self):
-                return int(self._begins[-1])
-            end = int(self._firsts.searchsorted(max_tokens, "right"))
+                return self._index.characters
+            end = self._index.last_at_token(max_tokens) + 1
             # What follows a cut may be no text by itself: then all that is before it is looked at.
             part = 0 if self._make.has_rests else end - 1
             while True:
+                begin, first = self._index.boundary(part)
                 text = "".join(self._parts[part:end])
-                room = max_tokens - int(self._firsts[part])
+                room = max_tokens - first
                 kept = len(self._tokenizer.truncate(text, room, allowed_special=self._make.allowed))
                 # The cut before holds only with its two characters after it.
                 if kept >= MARGIN or part == 0:
-                    return int(self._begins[part]) + kept
+                    return begin + kept
                 part -= 1
 
     def _offsets_of(self, part: int) -> Offsets:
-        return self._make.offsets(self._parts[part], part == 0) + int(self._begins[part])
+        return self._make.offsets(self._parts[part], part == 0) + self._index.boundary(part)[0]
 
 
 def live(
@@ -441,9 +465,9 @@ def _check_text(text: str) -> None:
             ) from None
 
 
-def _ends(begin: int, lengths: list[int]) -> list[int]:
-    """Where each begins, end to end from ``begin``, and where the last ends."""
-    return [*accumulate(lengths, initial=begin)]
+def _sizes(parts: list[str], ids: list[bytes]) -> tuple[list[int], list[int]]:
+    """How many characters and tokens each part has."""
+    return [len(part) for part in parts], [len(row) // ID_BYTES for row in ids]
 
 
 __all__ = ["LiveTokens", "live"]

@@ -15,8 +15,7 @@ from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.contracts import Ids, Model, Offsets
 from tokfrag.tokens.models import make_model
-from tokfrag.tokens.patterns import replace_surrogates
-from tokfrag.tokens.prepared_text import Preparation, spans_of_sources
+from tokfrag.tokens.prepared_text import Preparation, spans_of_sources, utf8_of
 from tokfrag.tokens.spans import SPACES, in_unit
 from tokfrag.tokens.specification import AddedToken, Pipeline, Specification
 
@@ -218,6 +217,9 @@ class TextPipeline:
             if self._model_finds:
                 return self.model.encode(ready, sought.either)
             return self.model.encode(ready)
+        written = self._written([text], sought, 1)
+        if written is not None:
+            return self.model.encode(self._spaced(written[0]))
         return self.encode_batch([text], sought, 1).ids
 
     def encode_batch(
@@ -233,6 +235,10 @@ class TextPipeline:
             if self.values.prefix_space:
                 texts = [self._spaced(text) for text in texts]
             return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
+        written = self._written(texts, sought, count)
+        if written is not None:
+            ready = [self._spaced(text) for text in written]
+            return TokenBatch._trusted(*self.model.encode_batch(ready, None, count))
         segments, bounds = self._all_segments(texts, sought)
         plain = self.model.encode_batch(
             [segment.text for segment in segments], None, count, _inner(segments)
@@ -242,7 +248,7 @@ class TextPipeline:
     def encode_inner(self, text: Text, sought: Sought) -> Ids:
         """The ids of a text that does not begin its document."""
         check_texts([text])
-        segments = self._segments(_utf8(text), sought)
+        segments = self._segments(utf8_of(text), sought)
         plain = self.model.encode_batch(
             [segment.text for segment in segments], None, 1, bytes([1] * len(segments))
         )
@@ -295,7 +301,7 @@ class TextPipeline:
         if self._plain:
             return self.model.encode_spans(text, sought.either, limit=limit)
         check_texts([text])
-        utf8 = _utf8(text)
+        utf8 = utf8_of(text)
         segments = self._segments(utf8, sought, aligned=True)
         parts = [(np.empty(0, np.uint32), np.empty((0, 2), np.int64))]
         for segment in segments:
@@ -334,6 +340,21 @@ class TextPipeline:
             return True
         return self._finder.first(text, sought.either) < 0
 
+    def _written(
+        self, texts: Sequence[str | bytes], sought: Sought, threads: int
+    ) -> list[bytes] | None:
+        """The texts as they are prepared; None if there is an added token in one of them."""
+        if not self._prepare:
+            return None
+        first = self._finder.first
+        if sought.raw is not None and any(first(text, sought.raw) >= 0 for text in texts):
+            return None
+        written = self._prepare.write_batch(texts, threads)
+        normalized = sought.normalized
+        if normalized is not None and any(first(text, normalized) >= 0 for text in written):
+            return None
+        return written
+
     def _spaced(self, text: Any) -> Any:
         """The text with a space before it, if it is to have one and has none."""
         space = " " if isinstance(text, str) else b" "
@@ -343,7 +364,7 @@ class TextPipeline:
 
     def segments(self, text: Text, sought: Sought) -> list[Segment]:
         """What a text is cut into before its model sees it."""
-        return self._segments(_utf8(text), sought)
+        return self._segments(utf8_of(text), sought)
 
     def _all_segments(
         self, texts: Sequence[str | bytes], sought: Sought
@@ -351,7 +372,7 @@ class TextPipeline:
         segments: list[Segment] = []
         bounds = [0]
         for text in texts:
-            segments += self._segments(_utf8(text), sought)
+            segments += self._segments(utf8_of(text), sought)
             bounds.append(len(segments))
         return segments, bounds
 
@@ -393,13 +414,12 @@ class TextPipeline:
         done = 0
         for begin, end, index in self._finder.all(text, wanted).tolist():
             token = self.values.added_tokens[index]
-            if begin < done:
-                # Within the white space that belongs to the token before.
-                continue
             if token.single_word and _touches_word(text, begin, end):
                 continue
+            # One that begins within the white space that the token before takes counts as well:
+            # Hugging Face's library minds what is taken only for one that takes from its left.
             if token.lstrip:
-                before = text[done:begin].decode("utf-8", "surrogateescape")
+                before = text[done : max(done, begin)].decode("utf-8", "surrogateescape")
                 stripped = before.rstrip(SPACES).encode("utf-8", "surrogateescape")
                 begin = done + len(stripped)
             if token.rstrip:
@@ -448,10 +468,6 @@ def check_texts(texts: Iterable[object]) -> None:
             raise TypeError(
                 f"texts: item {index} is a {type(text).__name__}, expected str or bytes"
             )
-
-
-def _utf8(text: Text) -> bytes:
-    return text if isinstance(text, bytes) else replace_surrogates(text).encode()
 
 
 def _inner(segments: list[Segment]) -> bytes:

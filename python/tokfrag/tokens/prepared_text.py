@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag._core.writing import TextWriter
+from tokfrag.tokens.models.text_writer import plain_writer
 from tokfrag.tokens.models.unicode_step import UnicodeForm
 from tokfrag.tokens.normalization import Form, is_normal, normalize
+from tokfrag.tokens.patterns import replace_surrogates
 from tokfrag.tokens.specification import TextRule
 
 
@@ -37,8 +42,6 @@ class Preparation:
     >>> written.text.decode(), written.sources.tolist()
     ('éx', [[0, 1], [0, 1], [3, 4], [4, 4]])
     """
-
-    __slots__ = ("_forms", "_steps")
 
     def __init__(self, normalizers: tuple[Form | TextRule, ...]) -> None:
         forms = tuple(form for form in normalizers if isinstance(form, str))
@@ -70,6 +73,20 @@ class Preparation:
         """The same in UTF-8; bytes that are none stay where there are Unicode forms only."""
         return self.write(self._decoded(text)).encode("utf-8", "surrogateescape")
 
+    @cached_property
+    def writer(self) -> TextWriter | None:
+        """What writes texts natively, made at its first use; None where a step has no such code."""
+        return plain_writer(self._steps)
+
+    def write_batch(self, texts: Sequence[str | bytes], threads: int) -> list[bytes]:
+        """Many texts as the steps write them, in UTF-8."""
+        # Native steps read whole characters; Unicode forms alone keep bytes that are none.
+        kept = self._forms is not None and any(isinstance(text, bytes) for text in texts)
+        if kept or self.writer is None:
+            return [self.write_utf8(utf8_of(text)) for text in texts]
+        given = [self._decoded(text) if isinstance(text, bytes) else text for text in texts]
+        return self.writer.write_batch(given, None, threads)
+
     def write_aligned(self, text: bytes) -> Written:
         """The same, and where the bytes come from."""
         if not self._steps or (self._forms is not None and text.isascii()):
@@ -91,6 +108,11 @@ class Preparation:
         return text.decode("utf-8", "surrogateescape" if self._forms is not None else "replace")
 
 
+def utf8_of(text: str | bytes) -> bytes:
+    """A text in UTF-8, a lone half of a surrogate pair as U+FFFD; bytes as they are."""
+    return text if isinstance(text, bytes) else replace_surrogates(text).encode()
+
+
 def spans_of_sources(
     spans: NDArray[np.int64], sources: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
@@ -106,4 +128,4 @@ def _sizes(text: str) -> NDArray[np.int64]:
     return np.array(sizes, np.int64)
 
 
-__all__ = ["Preparation", "Written", "spans_of_sources"]
+__all__ = ["Preparation", "Written", "spans_of_sources", "utf8_of"]

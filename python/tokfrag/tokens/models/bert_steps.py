@@ -21,11 +21,11 @@ class CleanText:
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text without control characters, each white space a blank."""
-        return text.translate(_cleaned())
+        return text.translate(cleaned())
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
         """Return the same and where its characters come from."""
-        table = _cleaned()
+        table = cleaned()
         kept = [source for c, source in zip(text, sources, strict=True) if table.get(ord(c), c)]
         return text.translate(table), kept
 
@@ -40,11 +40,11 @@ class SetChineseApart:
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text with blanks around its Chinese characters."""
-        return text.translate(_set_apart())
+        return text.translate(set_apart())
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
         """Return the same and where its characters come from; a blank, from what it stands by."""
-        table = _set_apart()
+        table = set_apart()
         places: Sources = []
         for char, source in zip(text, sources, strict=True):
             places += [source] * len(table.get(ord(char), char))
@@ -61,13 +61,13 @@ class DropMarks:
 
     def apply(self, text: str, first: bool) -> str:
         """Return the text without its marks."""
-        return text.translate(_marks())
+        return text.translate(marks())
 
     def align(self, text: str, sources: Sources, first: bool) -> tuple[str, Sources]:
         """Return the same and where its characters come from."""
-        marks = _marks()
-        kept = [source for c, source in zip(text, sources, strict=True) if ord(c) not in marks]
-        return text.translate(marks), kept
+        table = marks()
+        kept = [source for c, source in zip(text, sources, strict=True) if ord(c) not in table]
+        return text.translate(table), kept
 
 
 def bert_steps(
@@ -93,16 +93,19 @@ def punctuation() -> str:
 
 
 @cache
-def _cleaned() -> dict[int, str]:
+def cleaned() -> dict[int, str]:
+    """Return what :class:`CleanText` writes for characters."""
     dropped = dict.fromkeys(code_points(tables.DROPPED), "")
     return dropped | dict.fromkeys(code_points(tables.SPACES), " ")
 
 
 @cache
-def _set_apart() -> dict[int, str]:
+def set_apart() -> dict[int, str]:
+    """Return what :class:`SetChineseApart` writes for characters."""
     return {code: f" {chr(code)} " for code in code_points(tables.CHINESE)}
 
 
 @cache
-def _marks() -> dict[int, None]:
-    return dict.fromkeys(code_points(tables.MARKS) + code_points(tables.STARTER_MARKS))
+def marks() -> dict[int, str]:
+    """Return what :class:`DropMarks` writes for characters: nothing."""
+    return dict.fromkeys(code_points(tables.MARKS) + code_points(tables.STARTER_MARKS), "")

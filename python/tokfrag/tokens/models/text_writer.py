@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from tokfrag._core import writing as _native
+from tokfrag.tokens.models.bert_steps import (
+    CleanText,
+    DropMarks,
+    SetChineseApart,
+    cleaned,
+    marks,
+    set_apart,
+)
 from tokfrag.tokens.models.graphemes import grapheme_table
 from tokfrag.tokens.models.text_steps import (
     MARK,
@@ -27,10 +35,12 @@ from tokfrag.tokens.models.text_steps import (
 )
 from tokfrag.tokens.models.unicode_step import UnicodeForm
 from tokfrag.tokens.normalization import Form, combining_class, normalize
+from tokfrag.tokens.specification import TextRule
 
-# Patterns that have native code of their own: T5's and XLM-R's, DeBERTa's.
+# Patterns that have native code of their own: T5's and XLM-R's, DeBERTa's, CLIP's.
 _BLANKS = " {2,}"
 _SPACES = r"\s{2,}|[\n\r\t]"
+_SPACE_RUNS = r"\s+"
 
 
 def text_writer(steps: Iterable[TextStep]) -> _native.TextWriter | None:
@@ -45,18 +55,35 @@ def text_writer(steps: Iterable[TextStep]) -> _native.TextWriter | None:
     made = [_native_step(step) for step in steps]
     if not (steps and isinstance(steps[-1], Metaspace)):
         made.append(_native.replace(METASPACE, " "))
+    return _writer(made)
+
+
+def plain_writer(steps: Iterable[TextRule]) -> _native.TextWriter | None:
+    """Return what writes texts as the steps do one by one, metaspaces as any other character.
+
+    None where a step has no native code.
+
+    >>> plain_writer((Lowercase(),)).write_batch(["A\\u2581"], None, 1)
+    [b'a\\xe2\\x96\\x81']
+    """
+    return _writer([_native_step(step) for step in steps])
+
+
+def _writer(made: list[_native.Step | None]) -> _native.TextWriter | None:
     ready = [step for step in made if step is not None]
     return _native.TextWriter(ready, True) if len(ready) == len(made) else None
 
 
-def _native_step(step: TextStep) -> _native.Step | None:
+def _native_step(step: TextRule) -> _native.Step | None:
     match step:
         case Replace(old, new):
             return _native.replace(well_spelled(old), well_spelled(new))
         case ReplacePattern(pattern, new) if (pattern, new) == (_BLANKS, " "):
             return _native.squeeze()
         case ReplacePattern(pattern, new) if pattern == _SPACES:
-            return _native.squeeze_spaces(well_spelled(new))
+            return _native.squeeze_spaces(well_spelled(new), False)
+        case ReplacePattern(pattern, new) if pattern == _SPACE_RUNS:
+            return _native.squeeze_spaces(well_spelled(new), True)
         case Prepend(new):
             return _native.prepend(well_spelled(new))
         case Strip(left, right):
@@ -67,6 +94,12 @@ def _native_step(step: TextStep) -> _native.Step | None:
             return _native.map(_marks())
         case Nmt():
             return _native.map(_nmt())
+        case CleanText():
+            return _native.map(_map_of(cleaned))
+        case SetChineseApart():
+            return _native.map(_map_of(set_apart))
+        case DropMarks():
+            return _native.map(_map_of(marks))
         case Precompiled():
             return _native.charsmap(step.native, grapheme_table())
         case Metaspace(prepend, words):
@@ -85,6 +118,11 @@ def well_spelled(text: str) -> bytes:
 def _lowercase() -> _native.CharacterMap:
     ascii = {code: chr(code).lower() for code in range(ord("A"), ord("Z") + 1)}
     return _native.CharacterMap({**ascii, **lowered()})
+
+
+@cache
+def _map_of(rules: Callable[[], dict[int, str]]) -> _native.CharacterMap:
+    return _native.CharacterMap(rules())
 
 
 @cache
@@ -134,4 +172,4 @@ def _unicode_form(form: Form) -> _native.Step:
     return _native.unicode_form(rules, classes, pairs, composes)
 
 
-__all__ = ["text_writer"]
+__all__ = ["plain_writer", "text_writer"]

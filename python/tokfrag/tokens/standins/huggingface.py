@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tokfrag.tokens.arguments import id_array
 from tokfrag.tokens.batch_encoding import BatchEncoding
+from tokfrag.tokens.call_rows import call_sought
 from tokfrag.tokens.calling import Texts, call, is_alone
 from tokfrag.tokens.chat.writing import assistant_masks, chosen_template, is_batch, write_chat
+from tokfrag.tokens.live import LiveTokens
 from tokfrag.tokens.loading import load_pretrained
 from tokfrag.tokens.pipeline import TextPipeline
 from tokfrag.tokens.pretrained.writing import save_pretrained
@@ -328,6 +327,7 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         return_dict: bool = True,
         return_assistant_tokens_mask: bool = False,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
+        previous: LiveTokens | None = None,
         **variables: Any,  # as there: whatever else is said, the template reads
     ) -> Any:
         """Write a chat, or several, as the model's template has it, and encode that.
@@ -356,6 +356,9 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
             Also ``assistant_masks``: 1 for tokens of what ``{% generation %}`` blocks have written.
         tokenizer_kwargs : mapping, optional
             Other options of a call.
+        previous : LiveTokens, optional
+            What the last turn left, or an empty one to begin with: it becomes this chat, and only
+            what differs is written over and encoded; the result is the same.
         **variables
             What else the template reads, such as ``enable_thinking``.
 
@@ -367,7 +370,8 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         Raises
         ------
         ValueError
-            There is no template, or it fails; options that exclude each other.
+            There is no template, or it fails; options that exclude each other; ``previous`` is of
+            another tokenizer, or finds other special tokens than a call does.
         ImportError
             jinja2 is not installed.
         """
@@ -377,6 +381,17 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
             raise ValueError("return_assistant_tokens_mask: not with continue_final_message")
         template = self.get_chat_template(chat_template, tools)
         batch = is_batch(conversation)
+        if previous is not None and (
+            batch
+            or not tokenize
+            or truncation not in (False, "do_not_truncate")
+            or return_assistant_tokens_mask
+            or tokenizer_kwargs
+        ):
+            raise ValueError(
+                "previous: takes one chat and tokenize, without truncation, tokenizer_kwargs and"
+                " return_assistant_tokens_mask"
+            )
         written = [
             write_chat(
                 messages,
@@ -392,6 +407,9 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
         texts = [chat.text for chat in written]
         if not tokenize:
             return texts if batch else texts[0]
+        if previous is not None:
+            encoded = self._advanced(previous, texts[0], padding, max_length, return_tensors)
+            return encoded if return_dict else encoded["input_ids"]
         encoded = self(
             texts if batch else texts[0],
             add_special_tokens=False,
@@ -407,70 +425,36 @@ class HuggingFaceTokenizer(HuggingFaceTokens):
             encoded["assistant_masks"] = as_kind(masks[0] if alone else masks, return_tensors)
         return encoded if return_dict else encoded["input_ids"]
 
-    # Decoding.
-
-    def decode(
+    def _advanced(
         self,
-        token_ids: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool = False,
-    ) -> str:
-        """The text of ids; half a character is U+FFFD, an id that no token has is nothing.
-
-        Parameters
-        ----------
-        token_ids : int, or array, tensor or sequence of int
-        skip_special_tokens : bool
-            Whether special tokens are left out.
-        clean_up_tokenization_spaces : bool
-            Whether blanks before marks and English contractions are taken out.
-
-        Returns
-        -------
-        str
-        """
-        model = self._way.model
-        kept = [
-            id
-            for id in id_array(np.atleast_1d(np.asarray(token_ids))).tolist()
-            if not (skip_special_tokens and id in self._specials)
-            and model.token_bytes(id) is not None
-        ]
-        text = model.decode(np.array(kept, np.int64)).decode("utf-8", "replace")
-        return _without_spaces(text) if clean_up_tokenization_spaces else text
-
-    def batch_decode(
-        self,
-        sequences: Iterable[Any],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool = False,
-    ) -> list[str]:
-        """The texts of several rows of ids.
-
-        Parameters
-        ----------
-        sequences : iterable of rows
-        skip_special_tokens, clean_up_tokenization_spaces
-            As in :meth:`decode`.
-
-        Returns
-        -------
-        list of str
-            One a row.
-        """
-        return [
-            self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences
-        ]
-
-
-def _without_spaces(text: str) -> str:
-    for before, after in (
-        *((f" {mark}", mark) for mark in ".?!,"),
-        (" ' ", "'"),
-        *((f" {end}", end) for end in ("n't", "'m", "'s", "'ve", "'re")),
-    ):
-        text = text.replace(before, after)
-    return text
+        live: LiveTokens,
+        text: str,
+        padding: bool | str,
+        max_length: int | None,
+        return_tensors: str | None,
+    ) -> BatchEncoding:
+        """What a call gives for a text that a live one becomes."""
+        if not live.encodes_as(self._way, call_sought(self._way)):
+            raise ValueError(
+                "previous: its ids are not those of a call; takes one that this tokenizer's"
+                " live(..., allowed_special='all') made"
+            )
+        live.rewrite(text)
+        ids = live.ids.tolist()
+        row = {"input_ids": ids}
+        if self.gives_types:
+            row["token_type_ids"] = [0] * len(ids)
+        if padding in (False, "do_not_pad") and return_tensors is None:
+            if self.gives_mask:
+                row["attention_mask"] = [1] * len(ids)
+            return BatchEncoding(row)
+        return self.pad(
+            row if return_tensors is None else {name: [column] for name, column in row.items()},
+            padding=padding,
+            max_length=max_length,
+            return_attention_mask=self.gives_mask,
+            return_tensors=return_tensors,
+        )
 
 
 __all__ = ["NO_LIMIT", "HuggingFaceTokenizer"]

@@ -1,4 +1,4 @@
-"""The tokens of a stand-in for ``transformers``: roles, ids, spellings, limits."""
+"""The tokens of a stand-in for ``transformers``: roles, ids, spellings, texts, limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tokfrag.tokens.arguments import id_array
 from tokfrag.tokens.calling import default_pad_id
 from tokfrag.tokens.pipeline import Piped, TextPipeline
 from tokfrag.tokens.specification import Pipeline, Template
@@ -315,6 +316,61 @@ class HuggingFaceTokens:
         """
         return self._way.values.template.added[pair]
 
+    # Decoding.
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool = False,
+    ) -> str:
+        """The text of ids; half a character is U+FFFD, an id that no token has is nothing.
+
+        Parameters
+        ----------
+        token_ids : int, or array, tensor or sequence of int
+        skip_special_tokens : bool
+            Whether special tokens are left out.
+        clean_up_tokenization_spaces : bool
+            Whether blanks before marks and English contractions are taken out.
+
+        Returns
+        -------
+        str
+        """
+        model = self._way.model
+        kept = [
+            id
+            for id in id_array(np.atleast_1d(np.asarray(token_ids))).tolist()
+            if not (skip_special_tokens and id in self._specials)
+            and model.token_bytes(id) is not None
+        ]
+        text = model.decode(np.array(kept, np.int64)).decode("utf-8", "replace")
+        return _without_spaces(text) if clean_up_tokenization_spaces else text
+
+    def batch_decode(
+        self,
+        sequences: Iterable[Any],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool = False,
+    ) -> list[str]:
+        """The texts of several rows of ids.
+
+        Parameters
+        ----------
+        sequences : iterable of rows
+        skip_special_tokens, clean_up_tokenization_spaces
+            As in :meth:`decode`.
+
+        Returns
+        -------
+        list of str
+            One a row.
+        """
+        return [
+            self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences
+        ]
+
 
 def _gives_token_type_ids(pipeline: Pipeline) -> bool:
     """Whether a call gives types unasked: as adopted, else if the template tells texts apart."""
@@ -322,6 +378,16 @@ def _gives_token_type_ids(pipeline: Pipeline) -> bool:
         return pipeline.profile.token_type_ids
     template = pipeline.template
     return template != Template() and any(kind for _, kind in template.pair)
+
+
+def _without_spaces(text: str) -> str:
+    for before, after in (
+        *((f" {mark}", mark) for mark in ".?!,"),
+        (" ' ", "'"),
+        *((f" {end}", end) for end in ("n't", "'m", "'s", "'ve", "'re")),
+    ):
+        text = text.replace(before, after)
+    return text
 
 
 __all__ = ["NO_LIMIT", "ROLES", "HuggingFaceTokens", "token_of_role"]
