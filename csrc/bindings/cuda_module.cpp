@@ -13,6 +13,11 @@
 
 namespace py = pybind11;
 
+// What the device code was compiled for, as CMake takes it, with commas.
+#ifndef TOKFRAG_CUDA_ARCHITECTURES
+#define TOKFRAG_CUDA_ARCHITECTURES ""
+#endif
+
 namespace tokfrag {
 
 namespace {
@@ -33,7 +38,7 @@ void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
       plan.fragment_strides(sizes[0], channels, channels_last, item).data(), nullptr);
   const char* pad_value = bytes_of(pad);
   const ReleaseGil nogil;
-  set_cuda_device(device);
+  const OnDevice here(device);
   extract_cuda(layout, input(address), output(out), pad_value, stream_of(stream));
 }
 
@@ -43,7 +48,7 @@ class WindowPlan : public WindowWeights {
  public:
   WindowPlan(const GridPlan& plan, int reduce, const py::list& vectors, const py::object& whole,
              bool per_fragment)
-      : WindowWeights(plan, reduce, vectors, whole, per_fragment) {
+      : WindowWeights(plan, reduce, vectors, whole, per_fragment, true) {
     append_tables();
   }
   WindowPlan(const WindowPlan& all, const Extents& first, const Extents& counts,
@@ -68,11 +73,13 @@ class WindowPlan : public WindowWeights {
     window.reduce = window_.reduce;
     window.uniform = window_.uniform;
     window.per_fragment = window_.per_fragment;
+    window.constant = window_.constant;
     window.whole = table(whole_);
     for (int axis = 0; axis < plan_.rank(); ++axis) {
       window.weights[axis] = table(weights_[axis]);
       window.inverse[axis] = table(inverse_[axis]);
       window.sums[axis] = table(sums_[axis]);
+      window.left_out[axis] = left_out_[axis];
     }
     const Extents sizes = extents(shape);
     const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 2];
@@ -81,7 +88,7 @@ class WindowPlan : public WindowWeights {
                                           target.data(), extents(strides, item).data(), keep_axis_);
     const char* fill_value = bytes_of(fill);
     const ReleaseGil nogil;
-    set_cuda_device(device);
+    const OnDevice here(device);
     merge_cuda(layout, plan_.grid(), window, type, input(address), output(out), fill_value,
                stream_of(stream));
   }
@@ -120,7 +127,7 @@ void features_at(const GridPlan& plan, Address address, const py::tuple& shape,
                                              output(out), static_cast<int>(columns.size()));
   const std::vector<FeatureColumns> launches = split_columns(columns, lags);
   const ReleaseGil nogil;
-  set_cuda_device(device);
+  const OnDevice here(device);
   for (const FeatureColumns& launch : launches) {
     task.columns = launch;
     features_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
@@ -149,7 +156,7 @@ void reduce(int dtype, Address x, std::int64_t x_batch_stride, std::int64_t x_ro
                                columns,
                                mean};
   const ReleaseGil nogil;
-  set_cuda_device(device);
+  const OnDevice here(device);
   segment_reduce_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
 }
 
@@ -160,7 +167,7 @@ void gather(int dtype, Address y, std::int64_t y_batch_stride, std::int64_t y_ro
                                input(scale), output(x),      batch,        rows,
                                segments,     columns};
   const ReleaseGil nogil;
-  set_cuda_device(device);
+  const OnDevice here(device);
   segment_gather_cuda(task, static_cast<Dtype>(dtype), stream_of(stream));
 }
 
@@ -202,6 +209,12 @@ PYBIND11_MODULE(_cuda, module) {
 
   module.def("check_device", &check_cuda_device, py::arg("device"), py::call_guard<ReleaseGil>(),
              "Raises CudaError unless these kernels run on the device.");
+  module.def("current_device", &current_cuda_device,
+             "The device that this thread's calls go to; starts the driver.");
+  module.def("driver_version", &cuda_driver_version,
+             "The newest CUDA the driver knows (12040: 12.4); 0 without a driver.");
+  module.attr("toolkit_version") = cuda_toolkit_version();
+  module.attr("architectures") = TOKFRAG_CUDA_ARCHITECTURES;
   module.def("reduce", &reduce, py::arg("dtype"), py::arg("x"), py::arg("x_batch_stride"),
              py::arg("x_row_stride"), py::arg("offsets"), py::arg("order"), py::arg("weight"),
              py::arg("y"), py::arg("weight_sum"), py::arg("batch"), py::arg("rows"),

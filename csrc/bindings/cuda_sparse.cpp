@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "bindings/cuda_bindings.hpp"
-#include "fragments/cuda_kernels.hpp"
+#include "core/cuda_device.hpp"
 #include "sparse/cuda_kernels.hpp"
 
 namespace py = pybind11;
@@ -35,7 +35,7 @@ void multiply(int element, std::int64_t rows, std::int64_t columns, Address loca
                                   in(bias),
                                   reinterpret_cast<void*>(y),
                                   batch};
-  set_cuda_device(device);
+  const OnDevice here(device);
   sparse::multiply_cuda(task, static_cast<sparse::Element>(element),
                         reinterpret_cast<cudaStream_t>(stream));
 }
@@ -50,7 +50,7 @@ void sample(int element, std::int64_t rows, std::int64_t columns, Address local,
                                 reinterpret_cast<void*>(out),
                                 batch,
                                 (fullest + sparse::kPassEntries - 1) / sparse::kPassEntries};
-  set_cuda_device(device);
+  const OnDevice here(device);
   sparse::sample_cuda(task, static_cast<sparse::Element>(element),
                       reinterpret_cast<cudaStream_t>(stream));
 }

@@ -12,6 +12,7 @@
 
 #include "fragments/grid/layout.hpp"
 #include "fragments/merge/merge.hpp"
+#include "fragments/merge/periods.hpp"
 
 namespace tokfrag {
 
@@ -113,8 +114,9 @@ class WindowWeights {
  public:
   // `vectors`: one float64 vector an axis, or None for ones. `whole`: float64 weights of shape
   // (*size), or (n, *size) or (n) with `per_fragment`; then the vectors are all None.
+  // `short_tables`: sums and their inverses leave out what repeats (periods.hpp).
   WindowWeights(const GridPlan& plan, int reduce, const pybind11::list& vectors,
-                const pybind11::object& whole, bool per_fragment)
+                const pybind11::object& whole, bool per_fragment, bool short_tables = false)
       : plan_(plan) {
     window_.reduce = static_cast<Reduce>(reduce);
     window_.per_fragment = per_fragment;
@@ -125,8 +127,13 @@ class WindowWeights {
     window_.whole = weights_in(whole);
     const auto weights = static_cast<std::int64_t>(window_.whole.size());
     window_.constant = per_fragment && weights == plan.fragments();
+    GridShape tables = plan.grid();
+    for (int i = 0; short_tables && i < plan.rank(); ++i) {
+      left_out_[i] = equal_periods(tables.axes[i]);
+      tables.axes[i] = shortened(tables.axes[i], left_out_[i]);
+    }
     int axis = 0;
-    if (!prepare(plan.grid(), window_, axis)) {
+    if (!prepare(tables, window_, axis)) {
       throw pybind11::value_error("window: the weights of some positions on axis " +
                                   std::to_string(axis) +
                                   " sum to zero; a mean takes weights that do not");
@@ -149,8 +156,12 @@ class WindowWeights {
       const auto shift = static_cast<std::size_t>(window_start(grid, first[at]));
       const auto length = static_cast<std::size_t>(plan_.grid().axes[axis].length);
       AxisWindow& own = window_.axes[at];
-      cut(own.sums, shift, length, static_cast<std::size_t>(begin[at]));
-      cut(own.inverse, shift, length, static_cast<std::size_t>(begin[at]));
+      const auto entry = [&](std::size_t position) {
+        const auto whole = static_cast<std::int64_t>(position);
+        return static_cast<std::size_t>(all.left_out_[axis].entry(whole, grid.stride));
+      };
+      cut(own.sums, shift, length, static_cast<std::size_t>(begin[at]), entry);
+      cut(own.inverse, shift, length, static_cast<std::size_t>(begin[at]), entry);
       // Axes melt as those of the whole grid do, for the order of sums depends on it.
       keep_axis_[axis] = all.keep_axis_[axis] || !takes_whole_axis(grid);
     }
@@ -182,17 +193,19 @@ class WindowWeights {
   GridPlan plan_;
   MergeWindow window_;
   bool keep_axis_[kMaxAxes] = {};
+  LeftOut left_out_[kMaxAxes] = {};
   bool part_ = false;
 
  private:
   // Positions [shift, shift + length); those before `begin` as the one there, so that what lies
-  // under equal windows has equal numbers.
+  // under equal windows has equal numbers. `entry`: where a position lies in the values.
+  template <class Entry>
   static void cut(std::vector<double>& values, std::size_t shift, std::size_t length,
-                  std::size_t begin) {
+                  std::size_t begin, const Entry& entry) {
     if (values.empty()) return;
     std::vector<double> part(length, 1.0);
     for (std::size_t p = 0; p < length; ++p) {
-      const std::size_t from = shift + (p < begin ? begin : p);
+      const std::size_t from = entry(shift + (p < begin ? begin : p));
       if (from < values.size()) part[p] = values[from];
     }
     values = std::move(part);

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/cuda.hpp"
+#include "core/cuda_device.hpp"
 #include "core/dtype.hpp"
 #include "fragments/features/device.hpp"
 #include "fragments/grid/layout.hpp"
@@ -15,12 +16,6 @@
 #include "fragments/segments/segment_merge_device.hpp"
 
 namespace tokfrag {
-
-// The device that this thread's calls go to.
-void set_cuda_device(int device);
-
-// Throws unless the driver is new enough, the device is there, and these kernels hold code for it.
-void check_cuda_device(int device);
 
 // See extract.hpp. Strides must not be negative. `pad_value` lies on the host.
 void extract_cuda(const GridLayout& layout, const void* data, void* fragments,

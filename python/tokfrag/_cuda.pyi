@@ -1,7 +1,7 @@
 """CUDA kernels: device addresses, shapes and strides in; nothing waits, nothing is read back.
 
-There only where tokfrag was built with nvcc. The caller has made `device` torch's current device
-too; `stream` is a stream's handle as an integer.
+There only where tokfrag was built with nvcc. The thread's current device is left as it was;
+`stream` is a stream's handle as an integer.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,12 @@ class sparse:  # a submodule
         stream: int,
     ) -> None: ...
 
+toolkit_version: int
+architectures: str
+
 def check_device(device: int) -> None: ...
+def current_device() -> int: ...
+def driver_version() -> int: ...
 def reduce(
     dtype: int,
     x: int,

@@ -31,7 +31,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_info_tells_versions_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    for name in ("tokfrag", "instruction set", "threads", "cuda module", "torch"):
+    names = ("tokfrag", "instruction set", "threads", "cuda module", "cuda kernels", "torch")
+    for name in names:
         assert name in text
     assert main(["info", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 import pytest
@@ -34,7 +35,8 @@ def test_errors_name_the_call() -> None:
         "    print(isinstance(error, RuntimeError), str(error).split(' (')[0])\n"
     )
     done = run_python(code, CUDA_VISIBLE_DEVICES="")
-    assert done.stdout.startswith("True cudaSetDevice: cudaError"), done.stdout + done.stderr
+    # Without a driver, the first question already fails.
+    assert re.match("True cuda[GS]etDevice: cudaError", done.stdout), done.stdout + done.stderr
 
 
 def test_window_tables_are_the_axis_weights_and_their_sums() -> None:

@@ -5,6 +5,7 @@
 
 #include "fragments/cuda_kernels.hpp"
 #include "fragments/extract/device.hpp"
+#include "fragments/extract/rows_device.hpp"
 
 namespace tokfrag {
 
@@ -16,6 +17,16 @@ void run_extract(const DeviceExtractPlan<std::uint32_t>& plan) {
   for (std::uint32_t block = 0; block < plan.units; block += kExtractUnits * kThreads) {
     for (std::uint32_t thread = 0; thread < kThreads; ++thread) {
       extract_units<kBytes, std::uint32_t>(plan, block + thread, kThreads);
+    }
+  }
+}
+
+template <int kLoad>
+void run_extract_rows(const DeviceRowPlan<std::uint32_t>& plan) {
+  constexpr std::uint32_t kThreads = 32;
+  for (std::uint32_t block = 0; block < plan.stores; block += kRowStores * kThreads) {
+    for (std::uint32_t thread = 0; thread < kThreads; ++thread) {
+      extract_rows<kLoad, std::uint32_t>(plan, block + thread, kThreads);
     }
   }
 }
@@ -42,11 +53,22 @@ void run_merge(const MergeCall& call) {
 
 template <class T>
 void choose_merge(const MergeCall& call) {
-  constexpr int kWide = kMaxUnit / static_cast<int>(sizeof(T));
+  constexpr int kWide = merge_wide<T>(DeviceMergeMethod::kScaled);
+  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kMax);
   const auto method = choose_merge_method(call.window, call.dtype);
-  const bool wide = merge_numbers(call.layout, call.window, call.fragments, call.out) == kWide &&
-                    merge_outer_axes(call.layout, call.window) <= 2 && merge_is_narrow(call.layout);
-  if constexpr (!std::is_integral_v<T>) {
+  const int wanted = method == DeviceMergeMethod::kMax ? kWidest : kWide;
+  const bool wide =
+      wanted > 1 &&
+      merge_numbers(call.layout, call.window, call.fragments, call.out, wanted) == wanted &&
+      merge_outer_axes(call.layout, call.window) <= 2 && merge_is_narrow(call.layout);
+  if (wide && method == DeviceMergeMethod::kMax) {
+    return run_merge<T, kWidest, DeviceMergeMethod::kMax, 2, std::uint32_t>(call);
+  }
+  if constexpr (std::is_integral_v<T> && kIsSummed<T>) {
+    if (wide && method == DeviceMergeMethod::kScaled) {
+      return run_merge<T, kWide, DeviceMergeMethod::kScaled, 2, std::uint32_t>(call);
+    }
+  } else if constexpr (!std::is_integral_v<T>) {
     if (wide && method == DeviceMergeMethod::kScaled) {
       return run_merge<T, kWide, DeviceMergeMethod::kScaled, 2, std::uint32_t>(call);
     }
@@ -97,13 +119,33 @@ void choose_rows(const Task& task, Dtype dtype) {
 
 }  // namespace
 
-void set_cuda_device(int) {}
-void check_cuda_device(int) {}
+// Two devices, of which a thread's calls go to the first unless it is told otherwise.
+thread_local int current_device = 0;
 
-void extract_cuda(const GridLayout& layout, const void* data, void* fragments,
-                  const void* pad_value, cudaStream_t) {
-  if (is_empty(layout)) return;
+int current_cuda_device() { return current_device; }
+
+void set_cuda_device(int device) {
+  if (device < 0 || device > 1) throw CudaError("cudaSetDevice: cudaErrorInvalidDevice");
+  current_device = device;
+}
+
+void check_cuda_device(int device) { const OnDevice here(device); }
+int cuda_driver_version() { return 0; }
+int cuda_toolkit_version() { return 0; }
+
+void extract_cuda(const GridLayout& given, const void* data, void* fragments, const void* pad_value,
+                  cudaStream_t) {
+  if (is_empty(given)) return;
+  const GridLayout layout = counted_in_numbers(given);
   const int unit = extract_unit(layout, data, fragments);
+  const int load = extract_row_load(given, unit, data, fragments);
+  if (load > 0) {
+    const auto plan = make_row_plan(given, load, data, fragments, pad_value);
+    if (load == 8) return run_extract_rows<8>(plan);
+    if (load == 4) return run_extract_rows<4>(plan);
+    if (load == 2) return run_extract_rows<2>(plan);
+    return run_extract_rows<1>(plan);
+  }
   const auto plan = make_extract_plan<std::uint32_t>(layout, unit, data, fragments, pad_value);
   if (unit == 16) return run_extract<16>(plan);
   if (unit == 8) return run_extract<8>(plan);

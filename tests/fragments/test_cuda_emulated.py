@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tokfrag import FragmentGrid, extract, merge
+from tokfrag.fragments.engines import host
 from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.segments import segment_merge, unmerge
 from tokfrag.fragments.shapes import cut_of, feature_table, merging_of
@@ -40,21 +41,18 @@ several = settings(max_examples=50, suppress_health_check=[HealthCheck.function_
 @pytest.fixture
 def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """tokfrag's CUDA backend, taking CPU tensors to the emulated kernels."""
-    from tokfrag.fragments.engines import cuda
+    from tokfrag.fragments.engines import cuda, cuda_weights
 
     @contextmanager
     def launch(x: Any) -> Iterator[tuple[int, int]]:
         yield 0, 0
 
-    plans = (cuda._grid_plan, cuda._window_plan, cuda._window_tables)
-    for plan in plans:
-        plan.cache_clear()
+    cuda_weights.forget()
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", emulated_cuda)
     monkeypatch.setattr(cuda, "kernels", lambda device: emulated_cuda)
     monkeypatch.setattr(cuda, "_launch", launch)
     yield cuda
-    for plan in plans:
-        plan.cache_clear()
+    cuda_weights.forget()
 
 
 @several
@@ -146,3 +144,166 @@ def test_bad_weights_and_indices_are_refused(backend: Any) -> None:
     y = torch.ones(5, 2)
     with pytest.raises(IndexError, match=r"index: got values from 0 to 5, takes \[0, 5\)"):
         backend.gather(y, torch.tensor([0, 5]), None, torch.empty(2, 2))
+
+
+def test_tables_do_not_grow_with_the_axis(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean keeps two borders and one period of sums, on the host and on the device."""
+    from tokfrag.fragments.engines.cuda_weights import weights_on
+
+    def sizes(length: int, window: Any) -> int:
+        grid = FragmentGrid((length,), 100, 10)
+        merging = merging_of(grid, window, "mean", False, 0, torch.float32, planned=False)
+        assert merging.plan is None
+        return weights_on(merging, torch.device("cpu"), None).nbytes
+
+    for window in ("uniform", "gaussian"):
+        assert sizes(100_000, window) == sizes(1000, window) < 10_000
+
+
+@pytest.mark.parametrize("window", ["uniform", "gaussian"])
+@pytest.mark.parametrize("edge", ["pad", "shift"])
+def test_long_axes_read_short_tables(backend: Any, window: Any, edge: Any) -> None:
+    for length, size, stride in ((4003, 64, 16), (4000, 64, 16), (3000, 7, 9)):
+        if (edge, stride) == ("shift", 9):
+            continue  # leaves positions out, with a warning
+        grid = FragmentGrid((length,), size, stride, edge=edge)
+        fragments = torch.randn(2, grid.n, 3, size)
+        expected = merge(fragments, grid, window=window)
+        out = torch.empty_like(expected)
+        merging = merging_of(grid, window, "mean", False, 0, out.dtype, planned=False)
+        backend.merge(fragments, merging, out)
+        assert torch.equal(out, expected)
+
+
+def test_one_weight_a_fragment_is_kept_as_one(backend: Any) -> None:
+    from tokfrag.fragments.engines.cuda_weights import weights_on
+
+    grid = FragmentGrid((40, 40), 8, 4)
+    fragments = torch.randn(2, grid.n, 3, 8, 8)
+    window = np.random.default_rng(0).random((grid.n, 1, 1)) + 0.1
+    expected = merge(fragments, grid, window=window)
+    out = torch.empty_like(expected)
+    merging = merging_of(grid, window, "mean", False, 0, out.dtype, planned=False)
+    assert weights_on(merging, fragments.device, None).nbytes == 8 * grid.n
+    backend.merge(fragments, merging, out)
+    torch.testing.assert_close(out, expected)
+
+
+def test_changed_weights_are_seen(backend: Any) -> None:
+    grid = FragmentGrid((40,), 8, 4)
+    fragments = torch.randn(1, grid.n, 2, 8)
+    window = np.random.default_rng(0).random((grid.n, 8)) + 0.1
+    out = torch.empty(1, 2, 40)
+    for _ in range(2):
+        merging = merging_of(grid, window, "mean", False, 0, out.dtype, planned=False)
+        backend.merge(fragments, merging, out)
+        torch.testing.assert_close(out, merge(fragments, grid, window=window))
+        window[3, 2] += 5
+
+
+def test_weights_that_a_graph_reads_outlive_all_others(
+    backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokfrag.fragments.engines import cuda_weights
+
+    monkeypatch.setattr(cuda_weights, "_MOST_BYTES", 4096)
+    monkeypatch.setattr(cuda_weights, "_captured", set())
+
+    def weights(length: int) -> Any:
+        grid = FragmentGrid((length,), 8, 4)
+        merging = merging_of(grid, "hann", "mean", False, 0, torch.float32, planned=False)
+        return cuda_weights.weights_on(merging, torch.device("cuda:0"), None)
+
+    class OnHost(cuda_weights.DeviceWeights):
+        def __init__(self, merging: Any, device: Any, part: Any) -> None:
+            super().__init__(merging, torch.device("cpu"), part)
+
+    monkeypatch.setattr(cuda_weights, "DeviceWeights", OnHost)
+    captured = False
+    monkeypatch.setattr(cuda_weights._device, "is_captured", lambda: captured)
+    first = weights(1000)
+    captured = True
+    assert weights(1000) is first
+    with pytest.raises(RuntimeError, match="takes one that is captured after a first call"):
+        weights(77)
+    captured = False
+    for length in range(100, 180):
+        weights(length)
+    assert len(cuda_weights._kept) < 20
+    assert first not in cuda_weights._kept.values()
+    assert cuda_weights._captured == {first}
+
+
+def test_the_current_device_is_left_as_it_was(emulated_cuda: Any) -> None:
+    """All copies of the CUDA runtime share the current device: torch's would change with ours."""
+    x = torch.arange(6.0).reshape(1, 1, 6)
+    out = torch.empty(1, 1, 1, 6)
+    plan = emulated_cuda.GridPlan([6], [6], [6], [1], 0, 0)
+    emulated_cuda.check_device(1)
+    assert emulated_cuda.current_device() == 0
+    options = (x.itemsize, False, bytes(4), out.data_ptr())
+    plan.extract_at(x.data_ptr(), x.shape, x.stride(), *options, 1, 0)
+    assert torch.equal(out[:, 0], x)
+    assert emulated_cuda.current_device() == 0
+    with pytest.raises(RuntimeError, match="cudaErrorInvalidDevice"):
+        emulated_cuda.check_device(2)
+    assert emulated_cuda.current_device() == 0
+
+
+def test_only_lasting_failures_are_remembered(
+    emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokfrag import _device
+
+    errors = iter(
+        (
+            "an earlier kernel on this device failed, seen by cudaFuncGetAttributes: "
+            "cudaErrorIllegalAddress (an illegal memory access was encountered)",
+            "cudaSetDevice: cudaErrorMemoryAllocation (out of memory)",
+            "cudaSetDevice: cudaErrorInsufficientDriver (CUDA driver version is insufficient)",
+        )
+    )
+
+    class Module:
+        @staticmethod
+        def check_device(device: int) -> None:
+            raise RuntimeError(next(errors))
+
+    import tokfrag
+
+    monkeypatch.setattr(_device, "_found", {})
+    monkeypatch.setitem(sys.modules, "tokfrag._cuda", Module)
+    monkeypatch.setattr(tokfrag, "_cuda", Module, raising=False)
+    for failure in ("IllegalAddress", "MemoryAllocation"):
+        with pytest.raises(RuntimeError, match=failure):
+            _device.kernels(0)
+    with pytest.warns(RuntimeWarning, match="cannot run here .*InsufficientDriver"):
+        assert _device.kernels(0) is None
+    assert _device.kernels(0) is None  # asked no more, and said no more
+
+
+def test_folded_gradients_of_long_axes(backend: Any) -> None:
+    """The backward of extract with a pad mode that copies data, on axes of many windows."""
+    for mode in ("reflect", "replicate", "circular"):
+        grid = FragmentGrid((3001,), 256, 64, pad_mode=mode)
+        fragments = torch.randn(1, grid.n, 1, 256)
+        expected = merge(fragments, grid, reduce="sum")
+        out = torch.empty_like(expected)
+        merging = merging_of(grid, "uniform", "sum", False, 0, out.dtype, planned=False)
+        backend.merge(fragments, merging, out)
+        assert torch.equal(out, expected)
+
+
+def test_what_lies_under_no_weight_is_left_out(backend: Any) -> None:
+    grid = FragmentGrid((20,), 4, 2)
+    fragments = torch.randn(1, grid.n, 1, 4)
+    fragments[..., 0] = float("nan")
+    window = [np.array([0.0, 1.0, 1.0, 1.0])]
+    fragments[:, 0, :, 0] = 1
+    options: dict[str, Any] = {"window": window, "reduce": "sum"}
+    expected = merge(fragments, grid, **options)
+    out = torch.empty_like(expected)
+    merging = merging_of(grid, window, "sum", False, 0, out.dtype, planned=False)  # type: ignore[arg-type]
+    backend.merge(fragments, merging, out)
+    assert torch.equal(out, expected)
+    host.check_sums(merging)

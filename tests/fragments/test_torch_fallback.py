@@ -79,17 +79,52 @@ def test_merge_equals_the_kernel(
 
 
 def test_a_missing_cuda_module_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
-
-    from tokfrag.fragments.engines import cuda
+    from tokfrag import _device
 
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", None)
-    cuda.kernels.cache_clear()
-    try:
-        with pytest.warns(RuntimeWarning, match="on cuda:0 are made by torch's operators"):
-            assert cuda.kernels(0) is None
-        assert cuda.kernels(0) is None
-    finally:
-        cuda.kernels.cache_clear()
+    monkeypatch.setattr(_device, "_found", {})
+    with pytest.warns(RuntimeWarning, match="on cuda:0 is done by torch's operators"):
+        assert _device.kernels(0) is None
+    assert _device.kernels(0) is None
+
+
+def test_features_ask_for_kernels_inside_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked before, a compiler would have to trace the question, and break the graph there."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from tokfrag.fragments.engines import cuda
+    from tokfrag.fragments.features import fragment_features
+
+    def asked(device: int) -> None:
+        raise AssertionError("asked while tracing")
+
+    monkeypatch.setattr(cuda, "kernels", asked)
+    with FakeTensorMode():
+        x = torch.empty(2, 3, 40, device="cuda:0")
+        made = fragment_features(x, FragmentGrid((40,), 8, 4), ("mean", "std"))
+    assert made.shape == (2, 9, 3, 2)
+    assert made.device == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize("wrong", ["index", "weight", "device"])
+def test_operators_check_what_they_are_given(wrong: str) -> None:
+    """Anyone may call them; kernels read addresses."""
+    from tokfrag.fragments.operators import segments
+
+    assert segments
+    x, index = torch.ones(4, 3), torch.tensor([0, 1, 1, 0])
+    reduce = torch.ops.tokfrag.segment_reduce.default
+    expected = reduce(x, index, None, 2, False, 0)[0]
+    if wrong == "index":
+        assert torch.equal(reduce(x, index.to(torch.int16), None, 2, False, 0)[0], expected)
+        with pytest.raises(TypeError, match=r"index: got torch\.float32, takes integers"):
+            reduce(x, index.float(), None, 2, False, 0)
+    elif wrong == "weight":
+        halves = torch.full((4,), 0.5, dtype=torch.float16)
+        assert torch.equal(reduce(x, index, halves, 2, False, 0)[0], expected / 2)
+    else:
+        with pytest.raises(ValueError, match="index: got device meta, takes cpu, as x"):
+            segments._reduce_cpu(x, index.to("meta"), None, 2, False, 0)
 
 
 def test_every_operator_takes_cuda_tensors() -> None:

@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "device_case.hpp"
 #include "fragments/extract/device.hpp"
+#include "fragments/extract/rows_device.hpp"
 
 namespace {
 
@@ -44,6 +45,25 @@ void run_extract(const GridLayout& layout, int unit, const char* data, char* fra
   if (unit == 1) run_threads<1>(plan);
 }
 
+template <int kLoad>
+void run_row_threads(const DeviceRowPlan<std::uint32_t>& plan) {
+  constexpr std::uint32_t kStep = 8;
+  for (std::uint32_t block = 0; block < plan.stores; block += kRowStores * kStep) {
+    for (std::uint32_t thread = 0; thread < kStep; ++thread) {
+      extract_rows<kLoad, std::uint32_t>(plan, block + thread, kStep);
+    }
+  }
+}
+
+void run_rows(const GridLayout& layout, int load, const char* data, char* fragments,
+              const char* pad) {
+  const auto plan = make_row_plan(layout, load, data, fragments, pad);
+  if (load == 8) run_row_threads<8>(plan);
+  if (load == 4) run_row_threads<4>(plan);
+  if (load == 2) run_row_threads<2>(plan);
+  if (load == 1) run_row_threads<1>(plan);
+}
+
 }  // namespace
 
 NATIVE_TEST(divisors_divide) {
@@ -62,13 +82,40 @@ NATIVE_TEST(divisors_divide) {
   }
 }
 
+// Patches of 16 x 16 pixels of three bytes, side by side: 48 bytes a row, not one at a time.
+NATIVE_TEST(rows_of_pixels_are_moved_as_bytes) {
+  GridShape grid{2, PadMode::kConstant, {}};
+  for (int axis = 0; axis < 2; ++axis) grid.axes[axis] = make_axis(224, 16, 16, 1, Edge::kPad);
+  const auto unit_of = [&](std::int64_t size, std::int64_t item) {
+    for (int axis = 0; axis < 2; ++axis) {
+      grid.axes[axis] = make_axis(224, size, size, 1, Edge::kPad);
+    }
+    const std::int64_t data[] = {224 * 224 * 3 * item, 224 * 3 * item, 3 * item, item};
+    const std::int64_t windows = grid.axes[0].count * grid.axes[1].count;
+    const std::int64_t fragment = size * size * 3 * item;
+    const std::int64_t strides[] = {windows * fragment, fragment, size * 3 * item, 3 * item, item};
+    const GridLayout layout = make_layout(grid, true, item, 2, 3, data, strides, nullptr);
+    return extract_unit(counted_in_numbers(layout), nullptr, nullptr);
+  };
+  CHECK(unit_of(16, 1) == 16 && unit_of(16, 2) == 16 && unit_of(16, 4) == 16);
+  CHECK(unit_of(14, 1) == 2 && unit_of(14, 2) == 4 && unit_of(14, 4) == 8);
+  // Those rows are stored 16 bytes at a time all the same.
+  const std::int64_t data[] = {224 * 224, 224 * 224, 224, 1};
+  const std::int64_t strides[] = {256 * 196, 196, 196, 14, 1};
+  for (int axis = 0; axis < 2; ++axis) grid.axes[axis] = make_axis(224, 14, 14, 1, Edge::kPad);
+  const GridLayout layout = make_layout(grid, false, 1, 2, 1, data, strides, nullptr);
+  const int unit = extract_unit(counted_in_numbers(layout), nullptr, nullptr);
+  CHECK(unit == 2 && extract_row_load(layout, unit, nullptr, nullptr) == 2);
+}
+
 NATIVE_TEST(device_extract_equals_loops) {
   Random random(2);
   int seen_units = 0;
+  int seen_loads = 0;
   for (int round = 0; round < 3000; ++round) {
     const std::int64_t item = std::int64_t{1} << random.between(0, 4);
     const DeviceCase made = random_case(random, item, true);
-    const GridLayout layout = made.layout();
+    const GridLayout layout = random.chance(50) ? made.layout() : counted_in_numbers(made.layout());
     const Memory data = allocate(made.data_bytes);
     const Memory fragments = allocate(made.fragment_bytes);
     for (std::int64_t i = 0; i < made.data_bytes; ++i) {
@@ -94,6 +141,13 @@ NATIVE_TEST(device_extract_equals_loops) {
     const int widest = extract_unit(layout, data.get(), fragments.get());
     seen_units |= widest;
     CHECK(extract_is_narrow(layout, widest));
+    const int load = extract_row_load(layout, widest, data.get(), fragments.get());
+    seen_loads |= load;
+    if (load > 0) {
+      std::memset(fragments.get(), 99, expected.size());
+      run_rows(layout, load, data.get(), fragments.get(), pad.data());
+      CHECK(std::memcmp(fragments.get(), expected.data(), expected.size()) == 0);
+    }
     for (const bool narrow : {true, false}) {
       std::memset(fragments.get(), 99, expected.size());
       if (narrow) {
@@ -105,4 +159,5 @@ NATIVE_TEST(device_extract_equals_loops) {
     }
   }
   CHECK(seen_units == 31);  // 1, 2, 4, 8 and 16 bytes
+  CHECK(seen_loads == 15);
 }

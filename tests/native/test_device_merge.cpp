@@ -44,11 +44,14 @@ void run_plan(const MergeCase& made, const T* fragments, T* out, T fill) {
 template <class T>
 void run_merge(Random& random, const MergeCase& made, const T* fragments, T* out, T fill,
                bool wide) {
-  constexpr int kWide = kMaxUnit / static_cast<int>(sizeof(T));
+  constexpr int kWide = merge_wide<T>(DeviceMergeMethod::kScaled);
+  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kMax);
   const DeviceMergeMethod method = choose_merge_method(made.window, made.dtype);
   const int outer = merge_outer_axes(made.layout, made.window);
   if (outer > 2 || random.chance(30)) {
     run_plan<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(made, fragments, out, fill);
+  } else if (method == DeviceMergeMethod::kMax && wide) {
+    run_plan<T, kWidest, DeviceMergeMethod::kMax, 2, std::uint32_t>(made, fragments, out, fill);
   } else if (method == DeviceMergeMethod::kScaled && wide && outer <= 1) {
     run_plan<T, kWide, DeviceMergeMethod::kScaled, 1, std::uint32_t>(made, fragments, out, fill);
   } else if (method == DeviceMergeMethod::kScaled && wide) {
@@ -186,7 +189,8 @@ void check_merges(Dtype dtype, std::uint32_t seed, int& wide_seen) {
     // Aligned as CUDA's memory is; what lies behind is watched.
     const std::size_t rounded = (numbers * sizeof(T) + kMaxUnit - 1) / kMaxUnit * kMaxUnit;
     T* out = static_cast<T*>(std::aligned_alloc(kMaxUnit, rounded));
-    const bool wide = merge_numbers(made.layout, made.window, fragments.data(), out) > 1;
+    const int wanted = merge_wide<T>(choose_merge_method(made.window, made.dtype));
+    const bool wide = merge_numbers(made.layout, made.window, fragments.data(), out, wanted) > 1;
     wide_seen += wide ? 1 : 0;
     CHECK(merge_is_narrow(made.layout));
     run_merge<T>(random, made, fragments.data(), out, fill, wide);
@@ -246,6 +250,67 @@ NATIVE_TEST(device_taps_equal_the_walk) {
       }
     }
   }
+}
+
+// Whatever the length, a thread looks at the windows over its position and at the padded ones.
+NATIVE_TEST(device_taps_are_few) {
+  Random random(10);
+  for (int round = 0; round < 40; ++round) {
+    const std::int64_t length = random.between(3000, 4000);
+    const GridAxis grid =
+        make_axis(length, random.between(1, 90), random.between(1, 40), 1, Edge::kPad);
+    const auto mode = static_cast<PadMode>(random.between(0, 3));
+    const auto axis = make_tap_axis<std::uint32_t>(grid, mode);
+    const auto most = static_cast<std::uint32_t>(extent(grid) / grid.stride + 1);
+    CHECK(axis.fold == PadMode::kConstant || axis.count - axis.tail <= most);
+    for (std::int64_t position = 0; position < length; ++position) {
+      TapCursor<std::uint32_t> cursor{};
+      std::size_t got = 0;
+      bool more = cursor.begin(axis, static_cast<std::uint32_t>(position));
+      for (; more; more = cursor.next(axis)) ++got;
+      CHECK(cursor.direct - cursor.first <= most);
+      CHECK(cursor.end == cursor.direct || cursor.end == axis.count);
+      std::vector<Tap> expected;
+      append_folded_taps(grid, mode, position, expected);
+      CHECK(got == expected.size());
+    }
+  }
+}
+
+// Tables of sums, short or not, say the same of every position.
+NATIVE_TEST(short_tables_hold_every_position) {
+  Random random(11);
+  std::int64_t left_out = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const auto edge = static_cast<Edge>(random.between(0, 2));
+    const std::int64_t length = random.between(1, 90);
+    const std::int64_t dilation = random.between(1, 3);
+    std::int64_t size = random.between(1, 12);
+    if (edge != Edge::kPad && dilation * (size - 1) + 1 > length) size = 1;
+    const GridAxis axis = make_axis(length, size, random.between(1, 9), dilation, edge);
+    const LeftOut out = equal_periods(axis);
+    left_out += out.periods;
+    const GridShape whole{1, PadMode::kConstant, {axis}};
+    const GridShape small{1, PadMode::kConstant, {shortened(axis, out)}};
+    MergeWindow windows[2];
+    int bad = 0;
+    for (MergeWindow& window : windows) window.axes.resize(1);
+    if (random.chance(70)) {
+      for (std::int64_t k = 0; k < size; ++k) {
+        const double weight = static_cast<double>(random.between(1, 999)) / 700;
+        for (MergeWindow& window : windows) window.axes[0].weights.push_back(weight);
+      }
+    }
+    CHECK(prepare(whole, windows[0], bad) && prepare(small, windows[1], bad));
+    CHECK(windows[0].axes[0].weights == windows[1].axes[0].weights);
+    for (std::int64_t position = 0; position < length; ++position) {
+      const auto entry = static_cast<std::size_t>(out.entry(position, axis.stride));
+      const auto at = static_cast<std::size_t>(position);
+      CHECK(windows[0].axes[0].sums[at] == windows[1].axes[0].sums[entry]);
+      CHECK(windows[0].axes[0].inverse[at] == windows[1].axes[0].inverse[entry]);
+    }
+  }
+  CHECK(left_out > 1000);
 }
 
 NATIVE_TEST(device_merge_equals_loops) {

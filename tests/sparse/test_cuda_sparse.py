@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -106,8 +107,39 @@ def test_semi_structured_weights() -> None:
     mask = (torch.arange(256) % 4 < 2).repeat(128, 1)
     layer = SparseLinear(256, 128, mask=mask, dtype=torch.float16).cuda()
     x = torch.randn(64, 256, device="cuda", dtype=torch.float16)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # torch's own: "The PyTorch API of SparseSemiStructuredTensor is in prototype stage".
+        warnings.filterwarnings("ignore", message=".*prototype stage", category=UserWarning)
         torch.testing.assert_close(layer.to_semi_structured()(x), layer(x), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "dense"])
+def test_changes_that_torch_does_not_count_are_seen(kernel: str) -> None:
+    layer = SparseLinear(256, 256, sparsity=0.5, kernel=kernel).cuda()
+    x = torch.randn(8, 256, device="cuda")
+    with torch.no_grad():
+        before = layer(x)
+        layer.values.data.mul_(2)
+        assert not torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "dense"])
+def test_a_graph_reads_the_values_of_each_replay(kernel: str) -> None:
+    layer = SparseLinear(256, 256, sparsity=0.5, bias=False, kernel=kernel).cuda()
+    x = torch.randn(8, 256, device="cuda")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.no_grad(), torch.cuda.stream(side):
+        before = layer(x)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        y = layer(x)
+    with torch.no_grad():
+        layer.values.mul_(2)
+    graph.replay()
+    torch.cuda.synchronize()
+    torch.testing.assert_close(y, 2 * before)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

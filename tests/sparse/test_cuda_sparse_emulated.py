@@ -41,7 +41,7 @@ def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         yield 0, 0
 
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", emulated_cuda)
-    monkeypatch.setattr(cuda, "kernels", lambda device: emulated_cuda.sparse)
+    monkeypatch.setattr(cuda, "_kernels", lambda device: emulated_cuda.sparse)
     monkeypatch.setattr(cuda, "_launch", launch)
     return cuda
 

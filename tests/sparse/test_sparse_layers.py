@@ -351,14 +351,39 @@ def test_short_way_makes_room_for_who_watches():
     assert "tokfrag.sparse_mm.default" in seen
 
 
-def test_products_need_the_layers_device(monkeypatch):
-    from tokfrag.sparse.products import cuda
+def test_products_are_dense_where_the_kernels_cannot_run(monkeypatch):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from tokfrag import _device
+    from tokfrag.sparse.products import places, products
 
     monkeypatch.setitem(sys.modules, "tokfrag._cuda", None)
-    cuda.kernels.cache_clear()
-    with pytest.raises(ValueError, match=r"x: got a tensor on cuda:0, takes cpu, for tokfrag's"):
-        cuda.kernels(0)
-    cuda.kernels.cache_clear()
+    monkeypatch.setattr(_device, "_found", {})
+    local, runs = places.pack_mask(torch.eye(8, dtype=torch.bool))
+    with FakeTensorMode():
+        x = torch.empty(3, 8, device="cuda:0")
+    entry = places.entry_of(local, runs, 8)
+    product = products.Product("training", entry, local, runs, 8, x, x)
+    with pytest.warns(RuntimeWarning, match="what is on cuda:0 is done by torch's operators"):
+        assert product.choose("auto") == "dense"
+    assert product.choose("sparse") == "dense"
+
+
+def test_contests_on_a_device_know_the_precision_of_dense_products():
+    from tokfrag.sparse.products.contest import Contest, precision_of
+
+    device = torch.device("cuda:0")
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        assert precision_of(torch.float32, device) == "high"
+        sizes = (9000, 9000, 81_000, 1000)
+        contest = Contest.of("training", sizes, torch.float32, 1, device, False)
+        assert (contest.rows, contest.batch, contest.precision) == (8192, 1024, "high")
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert precision_of(torch.bfloat16, device) == ""
+    assert precision_of(torch.float32, torch.device("cpu")) == ""
 
 
 def test_torch_func_and_forward_mode_see_through_the_layers():

@@ -1,5 +1,7 @@
 #include "fragments/extract/device.hpp"
 
+#include "fragments/extract/rows_device.hpp"
+
 namespace tokfrag {
 
 namespace {
@@ -31,6 +33,22 @@ std::int64_t fragment_span(const GridLayout& layout) {
 }
 
 }  // namespace
+
+GridLayout counted_in_numbers(const GridLayout& layout) {
+  GridLayout counted = layout;
+  LayoutAxis& last = counted.axes[counted.rank - 1];
+  const bool side_by_side = last.data_stride == layout.element &&
+                            last.tap_stride == layout.element && last.grid.dilation == 1;
+  if (!side_by_side || padded_length(last.grid) > last.grid.length) return counted;
+  const std::int64_t numbers = layout.element / layout.item;
+  counted.element = layout.item;
+  last.data_stride = last.tap_stride = layout.item;
+  last.grid.length *= numbers;
+  last.grid.size *= numbers;
+  last.grid.stride *= numbers;
+  last.grid.last_start *= numbers;
+  return counted;
+}
 
 int extract_unit(const GridLayout& layout, const void* data, const void* fragments) {
   UnitChooser chooser;
@@ -85,7 +103,6 @@ DeviceExtractPlan<Index> make_extract_plan(const GridLayout& layout, int unit, c
   set_divisor(plan.element, covered > 1 ? 1 : layout.element / unit);
   plan.units = static_cast<Index>(fragment_bytes(layout) / unit);
   plan.data_batch_stride = static_cast<Index>(layout.data_batch_stride / unit);
-  plan.fragment_batch_stride = static_cast<Index>(layout.fragment_batch_stride / unit);
   for (int axis = 0; axis < layout.rank; ++axis) {
     const LayoutAxis& from = layout.axes[axis];
     const std::int64_t step = axis == layout.rank - 1 ? covered : 1;
@@ -97,8 +114,6 @@ DeviceExtractPlan<Index> make_extract_plan(const GridLayout& layout, int unit, c
     to.dilation = static_cast<Index>(from.grid.dilation);
     to.length = static_cast<Index>(from.grid.length / step);
     to.data_stride = static_cast<Index>(from.data_stride * step / unit);
-    to.window_stride = static_cast<Index>(from.window_stride / unit);
-    to.tap_stride = static_cast<Index>(from.tap_stride * step / unit);
   }
   plan.layout = layout;
   plan.taps = 1;
@@ -109,6 +124,59 @@ DeviceExtractPlan<Index> make_extract_plan(const GridLayout& layout, int unit, c
   plan.data = static_cast<const char*>(data);
   plan.fragments = static_cast<char*>(fragments);
   return plan;
+}
+
+int extract_row_load(const GridLayout& layout, int unit, const void* data, const void* fragments) {
+  const LayoutAxis& last = layout.last();
+  const bool contiguous = last.data_stride == layout.element && last.tap_stride == layout.element;
+  UnitChooser to;
+  to.divide(fragments);
+  to.divide(fragment_bytes(layout));
+  if (unit == kMaxUnit || !contiguous || last.grid.dilation != 1 || to.unit() < kMaxUnit) return 0;
+  const std::int64_t row = last.grid.size * layout.element;
+  UnitChooser from;
+  from.divide(data);
+  from.divide(row);
+  if (layout.batch > 1) from.divide(layout.data_batch_stride);
+  for (int axis = 0; axis < layout.rank - 1; ++axis) {
+    const LayoutAxis& at = layout.axes[axis];
+    if (at.grid.length > 1) from.divide(at.data_stride);
+  }
+  if (last.grid.count > 1) from.divide(last.grid.stride * layout.element);
+  from.divide(last.grid.last_start * layout.element);
+  const int load = from.unit() == kMaxUnit ? kMaxUnit / 2 : from.unit();
+  return row >= kMaxUnit - load && extract_is_narrow(layout, load) ? load : 0;
+}
+
+DeviceRowPlan<std::uint32_t> make_row_plan(const GridLayout& layout, int load, const void* data,
+                                           void* fragments, const void* pad_value) {
+  using Index = std::uint32_t;
+  const auto plan = make_extract_plan<Index>(layout, 1, data, fragments, pad_value);
+  DeviceRowPlan<Index> made{};
+  made.rank = layout.rank;
+  made.stores = static_cast<Index>(fragment_bytes(layout) / kMaxUnit);
+  set_divisor(made.row, layout.last().grid.size * layout.element / load);
+  made.data_batch_stride = static_cast<Index>(layout.data_batch_stride / load);
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const LayoutAxis& from = layout.axes[axis];
+    ExtractAxis<Index>& to = made.axes[axis];
+    const bool innermost = axis == layout.rank - 1;
+    const std::int64_t element = innermost ? layout.element : 1;
+    const std::int64_t step = innermost ? load : 1;
+    set_divisor(to.count, from.grid.count);
+    set_divisor(to.size, from.grid.size);
+    to.stride = static_cast<Index>(from.grid.count > 1 ? from.grid.stride * element / step : 0);
+    to.last_start = static_cast<Index>(from.grid.last_start * element / step);
+    to.dilation = static_cast<Index>(from.grid.dilation);
+    to.length = static_cast<Index>(from.grid.length * element / step);
+    to.data_stride = innermost ? 1 : static_cast<Index>(from.data_stride / load);
+  }
+  made.layout = plan.layout;
+  made.taps = plan.taps;
+  made.pad = plan.pad;
+  made.data = plan.data;
+  made.fragments = plan.fragments;
+  return made;
 }
 
 template DeviceExtractPlan<std::uint32_t> make_extract_plan(const GridLayout&, int, const void*,

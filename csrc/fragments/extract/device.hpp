@@ -26,8 +26,6 @@ struct ExtractAxis {
   Index dilation;
   Index length;  // whole units of it
   Index data_stride;
-  Index window_stride;
-  Index tap_stride;
 };
 
 template <class Index>
@@ -36,7 +34,6 @@ struct DeviceExtractPlan {
   Divisor<Index> element;  // units a position; 1 where a unit covers several
   Index units;             // of the whole output
   Index data_batch_stride;
-  Index fragment_batch_stride;
   ExtractAxis<Index> axes[kMaxLayoutAxes];
   // For units that are not copied as they are: they reach beyond an axis.
   GridLayout layout;
@@ -46,10 +43,9 @@ struct DeviceExtractPlan {
   char* fragments;
 };
 
-// Where a unit goes, and where it comes from if `whole`.
+// Where a unit comes from, if `whole`. It goes to its own number: fragments are contiguous.
 template <class Index>
 struct ExtractPlace {
-  Index to;
   Index from;
   bool whole;
 };
@@ -60,13 +56,12 @@ TOKFRAG_HOST_DEVICE inline ExtractPlace<Index> find_place(const DeviceExtractPla
   Index position[kMaxLayoutAxes];
   Index rest = index;
   const Index byte = take_digit(rest, plan.element);
-  ExtractPlace<Index> place{byte, byte, true};
+  ExtractPlace<Index> place{byte, true};
   TOKFRAG_UNROLL
   for (int axis = kMaxLayoutAxes - 1; axis >= 0; --axis) {
     if (axis >= plan.rank) continue;
     const ExtractAxis<Index>& at = plan.axes[axis];
     const Index tap = take_digit(rest, at.size);
-    place.to += tap * at.tap_stride;
     position[axis] = tap * at.dilation;
   }
   TOKFRAG_UNROLL
@@ -75,24 +70,22 @@ TOKFRAG_HOST_DEVICE inline ExtractPlace<Index> find_place(const DeviceExtractPla
     const ExtractAxis<Index>& at = plan.axes[axis];
     const Index window = take_digit(rest, at.count);
     const Index regular = window * at.stride;
-    place.to += window * at.window_stride;
     position[axis] += regular < at.last_start ? regular : at.last_start;
     place.whole = place.whole && position[axis] < at.length;
     place.from += position[axis] * at.data_stride;
   }
-  place.to += rest * plan.fragment_batch_stride;
   place.from += rest * plan.data_batch_stride;
   return place;
 }
 
 // Writes the unit of number `index`, which goes to `to`, element by element, from wherever they
 // are.
-template <int kBytes, class Index>
-TOKFRAG_HOST_DEVICE inline void compose_unit(const DeviceExtractPlan<Index>& plan, char* to,
-                                             std::int64_t index) {
+template <int kBytes, class Plan>
+TOKFRAG_HOST_DEVICE inline void compose_unit(const Plan& plan, char* to, std::int64_t index) {
   const GridLayout& layout = plan.layout;
   const std::int64_t element = layout.element;
-  const std::int64_t piece = element < kBytes ? element : kBytes;
+  const std::int64_t number_bytes = layout.item < kBytes ? layout.item : kBytes;
+  const std::int64_t piece = element % kBytes == 0 ? kBytes : number_bytes;
   for (std::int64_t done = 0; done < kBytes; done += piece) {
     const std::int64_t number = (index * kBytes + done) / element;
     const std::int64_t byte = (index * kBytes + done) % element;
@@ -139,7 +132,8 @@ TOKFRAG_HOST_DEVICE inline void extract_units(const DeviceExtractPlan<Index>& pl
   TOKFRAG_UNROLL
   for (int u = 0; u < kExtractUnits; ++u) {
     if (!places[u].whole) continue;
-    stream_unit(plan.fragments + static_cast<std::int64_t>(places[u].to) * kBytes, units[u]);
+    const Index index = first + static_cast<Index>(u) * step;
+    stream_unit(plan.fragments + static_cast<std::int64_t>(index) * kBytes, units[u]);
   }
   if (all_whole) return;
   TOKFRAG_NO_UNROLL
@@ -148,12 +142,17 @@ TOKFRAG_HOST_DEVICE inline void extract_units(const DeviceExtractPlan<Index>& pl
     if (index >= plan.units) break;
     const ExtractPlace<Index> place = find_place(plan, index);
     if (place.whole) continue;
-    char* to = plan.fragments + static_cast<std::int64_t>(place.to) * kBytes;
+    char* to = plan.fragments + static_cast<std::int64_t>(index) * kBytes;
     compose_unit<kBytes>(plan, to, static_cast<std::int64_t>(index));
   }
 }
 
-// The largest unit that this layout and these arrays allow. `layout` must not be empty.
+// The same layout, its innermost axis counted in single numbers where positions of several lie side
+// by side and none is padded: rows of channels-last pixels are then moved as what they are, bytes.
+GridLayout counted_in_numbers(const GridLayout& layout);
+
+// The largest unit that this layout and these arrays allow. `layout` must not be empty, and
+// fragments contiguous.
 int extract_unit(const GridLayout& layout, const void* data, const void* fragments);
 
 // True if 32-bit numbers count the units and all they are made of.

@@ -1,6 +1,7 @@
 #include "core/cuda_launch.hpp"
 #include "fragments/cuda_kernels.hpp"
 #include "fragments/extract/device.hpp"
+#include "fragments/extract/rows_device.hpp"
 
 namespace tokfrag {
 
@@ -27,26 +28,38 @@ void launch_extract(const GridLayout& layout, int unit, const void* data, void* 
          plan);
 }
 
+template <int kLoad, class Index>
+__global__ void __launch_bounds__(kBlockThreads)
+    extract_rows_kernel(const __grid_constant__ DeviceRowPlan<Index> plan) {
+  const Index block = static_cast<Index>(blockIdx.x) * (kRowStores * kBlockThreads);
+  extract_rows<kLoad, Index>(plan, block + threadIdx.x, kBlockThreads);
+}
+
+void launch_rows(const GridLayout& layout, int load, const void* data, void* fragments,
+                 const void* pad_value, cudaStream_t stream) {
+  const DeviceRowPlan<std::uint32_t> plan = make_row_plan(layout, load, data, fragments, pad_value);
+  const auto kernel = load == 8   ? extract_rows_kernel<8, std::uint32_t>
+                      : load == 4 ? extract_rows_kernel<4, std::uint32_t>
+                      : load == 2 ? extract_rows_kernel<2, std::uint32_t>
+                                  : extract_rows_kernel<1, std::uint32_t>;
+  const auto stores = static_cast<std::int64_t>(plan.stores);
+  launch(kernel, (stores + kRowStores - 1) / kRowStores, stream, "extract: cudaLaunchKernel", plan);
+}
+
 }  // namespace
 
-void extract_cuda(const GridLayout& layout, const void* data, void* fragments,
-                  const void* pad_value, cudaStream_t stream) {
-  if (is_empty(layout)) return;
+void extract_cuda(const GridLayout& given, const void* data, void* fragments, const void* pad_value,
+                  cudaStream_t stream) {
+  if (is_empty(given)) return;
+  const GridLayout layout = counted_in_numbers(given);
   const int unit = extract_unit(layout, data, fragments);
+  const int load = extract_row_load(given, unit, data, fragments);
+  if (load > 0) return launch_rows(given, load, data, fragments, pad_value, stream);
   if (extract_is_narrow(layout, unit)) {
     launch_extract<std::uint32_t>(layout, unit, data, fragments, pad_value, stream);
   } else {
     launch_extract<std::uint64_t>(layout, unit, data, fragments, pad_value, stream);
   }
-}
-
-void set_cuda_device(int device) { check_cuda(cudaSetDevice(device), "cudaSetDevice"); }
-
-void check_cuda_device(int device) {
-  set_cuda_device(device);
-  cudaFuncAttributes attributes{};
-  check_cuda(cudaFuncGetAttributes(&attributes, extract_kernel<kMaxUnit, std::uint32_t>),
-             "cudaFuncGetAttributes");
 }
 
 }  // namespace tokfrag

@@ -33,7 +33,7 @@ DeviceMergeMethod choose_merge_method(const DeviceWindow& window, Dtype dtype) {
 }
 
 int merge_numbers(const GridLayout& layout, const DeviceWindow& window, const void* fragments,
-                  const void* out) {
+                  const void* out, int wide) {
   UnitChooser chooser;
   chooser.divide(fragments);
   chooser.divide(out);
@@ -47,8 +47,8 @@ int merge_numbers(const GridLayout& layout, const DeviceWindow& window, const vo
   UnitChooser within = chooser;
   within.divide(layout.element);
   if (last.grid.size > 1) within.divide(last.tap_stride);
-  const auto wide = static_cast<int>(kMaxUnit / layout.item);
-  if (within.unit() == kMaxUnit) return wide;
+  const std::int64_t bytes = wide * layout.item;
+  if (within.unit() >= bytes) return wide;
 
   const bool rows = layout.element == layout.item && last.tap_stride == layout.item &&
                     last.grid.dilation == 1 && !is_folded(layout, window, last.grid);
@@ -58,7 +58,7 @@ int merge_numbers(const GridLayout& layout, const DeviceWindow& window, const vo
   across.divide(last.grid.size * layout.item);
   if (last.grid.count > 1) across.divide(last.grid.stride * layout.item);
   across.divide(last.grid.last_start * layout.item);
-  return across.unit() == kMaxUnit ? wide : 1;
+  return across.unit() >= bytes ? wide : 1;
 }
 
 bool merge_is_narrow(const GridLayout& layout) {
@@ -101,8 +101,8 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
   std::int64_t whole_windows[kMaxAxes];
   std::int64_t step = 1;
   for (int axis = grid.rank - 1; axis >= 0; --axis) {
-    whole_taps[axis] = step;
-    step *= grid.axes[axis].size;
+    whole_taps[axis] = window.constant ? 0 : step;
+    if (!window.constant) step *= grid.axes[axis].size;
   }
   for (int axis = grid.rank - 1; axis >= 0; --axis) {
     whole_windows[axis] = window.per_fragment ? step : 0;
@@ -142,6 +142,8 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
         to.weights = static_cast<const Accumulator*>(window.weights[from.source]);
         to.inverse = static_cast<const Accumulator*>(window.inverse[from.source]);
         to.sums = static_cast<const Accumulator*>(window.sums[from.source]);
+        to.first_period = static_cast<Index>(window.left_out[from.source].first);
+        to.left_out = static_cast<Index>(window.left_out[from.source].periods);
       }
     }
     below *= length;

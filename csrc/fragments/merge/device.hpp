@@ -13,6 +13,7 @@
 #include "core/dtype.hpp"
 #include "fragments/grid/layout.hpp"
 #include "fragments/merge/merge.hpp"
+#include "fragments/merge/periods.hpp"
 #include "fragments/merge/taps_device.hpp"
 
 namespace tokfrag {
@@ -23,9 +24,11 @@ struct DeviceWindow {
   const void* weights[kMaxAxes];  // null: ones
   const void* inverse[kMaxAxes];  // of a mean: 1 / (sum of weights), 0 where uncovered
   const void* sums[kMaxAxes];     // of a mean: what `inverse` is the inverse of
+  LeftOut left_out[kMaxAxes];     // of `inverse` and `sums`
   const void* whole;              // null: none
   bool per_fragment;
-  bool uniform;  // every weight is 1
+  bool constant;  // `whole` has one number a fragment
+  bool uniform;   // every weight is 1
 };
 
 enum class DeviceMergeMethod {
@@ -57,6 +60,16 @@ struct WindowedAxis {
   const Accumulator* weights;
   const Accumulator* inverse;
   const Accumulator* sums;
+  Index first_period;  // of those that `inverse` and `sums` leave out
+  Index left_out;
+
+  // Where `inverse` and `sums` hold a position.
+  TOKFRAG_HOST_DEVICE Index entry(Index position) const {
+    if (left_out == 0) return position;
+    const Index period = taps.stride.quotient(position);
+    const Index beyond = period > first_period ? period - first_period : 0;
+    return position - (beyond < left_out ? beyond : left_out) * taps.stride.value;
+  }
 };
 
 constexpr int kMaxPlainAxes = kMaxLayoutAxes + 2;
@@ -142,7 +155,7 @@ class OuterCursor {
       places_[axis + 1].whole += window * at.whole_window + tap * at.whole_tap;
       if (at.weights == nullptr) continue;
       Accumulator weight = at.weights[tap];
-      if (at.inverse != nullptr) weight *= at.inverse[cursors_[axis].position];
+      if (at.inverse != nullptr) weight *= at.inverse[at.entry(cursors_[axis].position)];
       places_[axis + 1].weight *= weight;
     }
   }
@@ -177,14 +190,15 @@ TOKFRAG_HOST_DEVICE inline void scale_of_mean(
   for (int axis = 0; axis < kOuter; ++axis) {
     if (axis >= plan.outer || plan.outers[axis].weights != nullptr) continue;
     const auto* factors = divides ? plan.outers[axis].sums : plan.outers[axis].inverse;
-    if (factors != nullptr) shared *= factors[outer.position(axis)];
+    if (factors != nullptr) shared *= factors[plan.outers[axis].entry(outer.position(axis))];
   }
   const auto* factors = divides ? plan.last.sums : plan.last.inverse;
+  // The numbers of a unit lie in one period: the stride is a multiple of it.
+  const Index entry = plan.last.entry(position);
   TOKFRAG_UNROLL
   for (int i = 0; i < kNumbers; ++i) {
-    scale[i] = factors == nullptr
-                   ? shared
-                   : shared * factors[position + (plan.spread ? Index(i) : Index(0))];
+    scale[i] =
+        factors == nullptr ? shared : shared * factors[entry + (plan.spread ? Index(i) : Index(0))];
   }
 }
 
@@ -299,9 +313,17 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
 
 DeviceMergeMethod choose_merge_method(const DeviceWindow& window, Dtype dtype);
 
-// How many numbers a unit may hold: as many as 16 bytes do, or 1.
+// How many numbers a unit may hold: `wide`, which take 4, 8 or 16 bytes, or 1.
 int merge_numbers(const GridLayout& layout, const DeviceWindow& window, const void* fragments,
-                  const void* out);
+                  const void* out, int wide);
+
+// Numbers of a wide unit: as many as 16 bytes hold; of integers that are added up four, for each
+// has a double for its sum.
+template <class T>
+constexpr int merge_wide(DeviceMergeMethod method) {
+  const int most = kMaxUnit / static_cast<int>(sizeof(T));
+  return std::is_integral_v<T> && method != DeviceMergeMethod::kMax && most > 4 ? 4 : most;
+}
 
 // True if 32-bit numbers count the output's units and the positions of every axis.
 bool merge_is_narrow(const GridLayout& layout);

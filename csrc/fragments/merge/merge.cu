@@ -42,14 +42,21 @@ void launch_merge(const MergeCall& call) {
 // The common cases have kernels of their own; one for each type does for all the rest.
 template <class T>
 void choose_kernel(const MergeCall& call) {
+  constexpr DeviceMergeMethod kScaled = DeviceMergeMethod::kScaled;
+  constexpr DeviceMergeMethod kWhole = DeviceMergeMethod::kWhole;
+  constexpr DeviceMergeMethod kMax = DeviceMergeMethod::kMax;
+  constexpr int kWide = merge_wide<T>(kScaled);
+  constexpr int kWidest = merge_wide<T>(kMax);
   const DeviceMergeMethod method = choose_merge_method(call.window, call.dtype);
+  const int outer = merge_outer_axes(call.layout, call.window);
+  const int numbers = merge_numbers(call.layout, call.window, call.fragments, call.out,
+                                    method == kMax ? kWidest : kWide);
+  const bool few = outer <= 2 && merge_is_narrow(call.layout);
+  if (few && method == kMax && numbers == kWidest) {
+    return launch_merge<T, kWidest, kMax, 2, std::uint32_t>(call);
+  }
   if constexpr (!std::is_integral_v<T>) {
-    constexpr int kWide = kMaxUnit / static_cast<int>(sizeof(T));
-    constexpr DeviceMergeMethod kScaled = DeviceMergeMethod::kScaled;
-    constexpr DeviceMergeMethod kWhole = DeviceMergeMethod::kWhole;
-    const int outer = merge_outer_axes(call.layout, call.window);
-    const int numbers = merge_numbers(call.layout, call.window, call.fragments, call.out);
-    if (outer <= 2 && merge_is_narrow(call.layout)) {
+    if (few) {
       if (numbers == kWide && method == kScaled && outer <= 1) {
         return launch_merge<T, kWide, kScaled, 1, std::uint32_t>(call);
       }
@@ -61,8 +68,16 @@ void choose_kernel(const MergeCall& call) {
         return launch_merge<T, kWide, kWhole, 2, std::uint32_t>(call);
       }
     }
-  } else if constexpr (!kIsSummed<T>) {
+  } else if constexpr (kIsSummed<T>) {
+    if (few && method == kScaled && numbers == kWide) {
+      return launch_merge<T, kWide, kScaled, 2, std::uint32_t>(call);
+    }
+    if (few && method == kScaled) return launch_merge<T, 1, kScaled, 2, std::uint32_t>(call);
+  } else {
     if (method != DeviceMergeMethod::kMax) throw CudaError("merge: int64 takes reduce='max' only");
+  }
+  if (merge_is_narrow(call.layout)) {
+    return launch_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint32_t>(call);
   }
   launch_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(call);
 }

@@ -17,6 +17,8 @@ struct TapAxis {
   Index dilation;
   Index extent;
   Index length;
+  Index padded;  // where the last window ends
+  Index tail;    // the first window that reaches beyond the length
   PadMode fold;  // kConstant: padded positions are left out; else they count for their source
 };
 
@@ -29,7 +31,11 @@ TapAxis<Index> make_tap_axis(const GridAxis& grid, PadMode fold) {
   axis.dilation = static_cast<Index>(grid.dilation);
   axis.extent = static_cast<Index>(extent(grid));
   axis.length = static_cast<Index>(grid.length);
+  axis.padded = static_cast<Index>(padded_length(grid));
   axis.fold = padded_length(grid) > grid.length ? fold : PadMode::kConstant;
+  // Only edge="pad" pads, whose windows all begin at multiples of the stride.
+  const std::int64_t inside = grid.length - extent(grid);
+  axis.tail = static_cast<Index>(inside < 0 ? 0 : inside / grid.stride + 1);
   return axis;
 }
 
@@ -68,7 +74,8 @@ TOKFRAG_HOST_DEVICE inline Index folded_position(const TapAxis<Index>& axis, Ind
 template <class Index>
 struct TapCursor {
   Index position;
-  Index first;  // window
+  Index first;   // window
+  Index direct;  // the first window that begins after the position
   Index end;
   Index place;  // the padded position that is held
   // The current tap.
@@ -77,9 +84,11 @@ struct TapCursor {
 
   TOKFRAG_HOST_DEVICE bool begin(const TapAxis<Index>& axis, Index at) {
     position = at;
+    direct = at >= axis.last_start ? axis.count : axis.stride.quotient(at) + 1;
     // Windows that begin after `at` hold no more of it, unless they hold a copy.
-    const bool all = at >= axis.last_start || axis.fold != PadMode::kConstant;
-    end = all ? axis.count : axis.stride.quotient(at) + 1;
+    const bool copied =
+        axis.fold != PadMode::kConstant && folded_position(axis, at, axis.length) < axis.padded;
+    end = copied ? axis.count : direct;
     first = at < axis.extent ? 0 : axis.stride.quotient(at - axis.extent) + 1;
     // The last window may have been moved back to where fewer regular ones would begin.
     if (first >= end && end > 0) first = end - 1;
@@ -93,8 +102,9 @@ struct TapCursor {
   }
 
   TOKFRAG_HOST_DEVICE bool next(const TapAxis<Index>& axis) {
-    if (axis.fold == PadMode::kConstant) {
+    if (is_plain(axis)) {
       ++window;
+      place = position;
     } else {
       place = folded_position(axis, position, place + 1);
     }
@@ -102,16 +112,26 @@ struct TapCursor {
   }
 
  private:
+  // The current window holds nothing padded.
+  TOKFRAG_HOST_DEVICE bool is_plain(const TapAxis<Index>& axis) const {
+    return axis.fold == PadMode::kConstant || window < axis.tail;
+  }
+
   // Goes on to the first tap from the current window and place on.
   TOKFRAG_HOST_DEVICE bool settle(const TapAxis<Index>& axis) {
     for (; window < end; ++window) {
+      // Between the windows over the position itself and those that are padded, none holds it.
+      if (window >= direct && window < axis.tail) {
+        window = axis.tail;
+        if (window >= end) return false;
+      }
       const Index start = window_start(axis, window);
       if (place < start) place = folded_position(axis, position, start);
       while (place < start + axis.extent) {
         const Index offset = place - start;
         tap = axis.dilation == 1 ? offset : offset / axis.dilation;
         if (tap * axis.dilation == offset) return true;
-        if (axis.fold == PadMode::kConstant) break;
+        if (is_plain(axis)) break;
         place = folded_position(axis, position, place + 1);
       }
       place = position;

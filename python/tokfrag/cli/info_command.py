@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from importlib import import_module
 from importlib.util import find_spec
 
 
@@ -31,6 +32,46 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def version_name(number: int) -> str:
+    """A CUDA version as it is written: 12090 is 12.9.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> version_name(12090)
+    '12.9'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def cuda_facts() -> dict[str, str]:
+    """What the CUDA module was built for, the driver, and why the kernels run or do not."""
+    if find_spec("tokfrag._cuda") is None:
+        reason = "off: tokfrag was built without nvcc; torch's operators do the same work"
+        return {"cuda module": "not built", "cuda kernels": reason}
+    try:
+        module = import_module("tokfrag._cuda")
+    except ImportError as failed:
+        return {"cuda module": "present", "cuda kernels": f"off: {failed}"}
+    facts = {
+        "cuda module": "present",
+        "cuda toolkit": version_name(module.toolkit_version),
+        "cuda architectures": module.architectures.replace(",", ", "),
+    }
+    try:
+        driver = module.driver_version()
+        facts["cuda driver"] = f"up to CUDA {version_name(driver)}" if driver else "none"
+        module.check_device(0)
+    except RuntimeError as failed:
+        facts["cuda kernels"] = f"off: {failed}"
+    else:
+        facts["cuda kernels"] = "on (cuda:0)"
+    return facts
+
+
 def collect() -> dict[str, str]:
     """Facts on the build and the machine, by name; imports no torch."""
     from tokfrag._core import supported_isas
@@ -38,7 +79,7 @@ def collect() -> dict[str, str]:
 
     facts = environment()
     facts["instruction sets"] = ", ".join(supported_isas())
-    facts["cuda module"] = "present" if find_spec("tokfrag._cuda") else "not built"
+    facts.update(cuda_facts())
     for name in ("TOKFRAG_ISA", "TOKFRAG_NUM_THREADS"):
         if name in os.environ:
             facts[name] = os.environ[name]

@@ -135,7 +135,10 @@ def merge(
         _arrays.check_apart(out, window, "window")
     if not merging.plain:
         return host.merge_array(fragments, merging, out, count)  # type: ignore[no-any-return]
-    return merging.plan.merge(fragments, merging.code, channels_last, merging.fill, out, count)
+    result: ArrayT = merging.plan.merge(
+        fragments, merging.code, channels_last, merging.fill, out, count
+    )
+    return result
 
 
 def _has_kernel(fragments: Any, grid: FragmentGrid, reduce: Reduce) -> bool:
@@ -148,7 +151,7 @@ def _has_kernel(fragments: Any, grid: FragmentGrid, reduce: Reduce) -> bool:
         return True
     from tokfrag.fragments.operators import extract_merge
 
-    return extract_merge.is_plain(fragments)
+    return bool(fragments.is_cpu) and extract_merge.is_plain(fragments)
 
 
 def _merge_stacked(

@@ -8,6 +8,7 @@ from operator import index as as_int
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag.fragments.arguments import space_time_shape
@@ -57,7 +58,7 @@ class Merging(NamedTuple):
     plain: bool  # no weight is 0, and no other type is needed
     code: int  # of the type merged in
     fill: bytes  # the fill value as one number of it
-    plan: WindowPlan
+    plan: Any  # the WindowPlan of the CPU's kernels; None where it was not asked for
 
 
 class FeatureTable(NamedTuple):
@@ -144,12 +145,17 @@ def merging_of(
     channels_last: bool,
     fill_value: complex,
     dtype: Any,
+    *,
+    planned: bool = True,
 ) -> Merging:
-    """The merge of fragments of `dtype`, made once for each named window."""
+    """The merge of fragments of `dtype`, made once for each named window.
+
+    Not `planned`: for other kernels than the CPU's, whose tables are as long as the axes.
+    """
     named = isinstance(window, str)
     # 0.0 and -0.0 are equal, but not one value; text takes long for a small call
     value = fill_value or (0 if fill_value.__class__ is int else str(fill_value))
-    key = (window, reduce, channels_last, value, dtype)
+    key = (window, reduce, channels_last, value, dtype, planned)
     if named:
         kept: Merging | None = grid._cache.get(key)
         if kept is not None:
@@ -162,6 +168,7 @@ def merging_of(
     else:
         check_merged_dtype(dtype, merged_in, reduce)
     weights = window_weights(grid, window)
+    check_kernel_reduce(window, reduce)
     made = Merging(
         grid,
         window,
@@ -173,7 +180,7 @@ def merging_of(
         wide is None and not weights.hold_zeros,
         _arrays.dtype_code(merged_in),
         _arrays.number_bytes(fill_value, merged_in, "fill_value"),
-        _window_plan(grid, window, reduce, weights),
+        window_plan(grid, weights, reduce) if planned else None,
     )
     if named and fill_value == fill_value:  # no two NaNs are one key
         grid._cache[key] = made
@@ -220,19 +227,28 @@ def check_stacked(dtype: Any, reduce: str, window: Window) -> None:
         )
 
 
-def _window_plan(
-    grid: FragmentGrid, window: Window, reduce: Reduce, weights: Weights
-) -> WindowPlan:
+def check_kernel_reduce(window: Window, reduce: str) -> None:
+    """Refuse what no kernel of merge does."""
     if reduce not in HOST_REDUCES:
         raise ValueError(f"reduce: got {reduce!r}, takes {', '.join(map(repr, HOST_REDUCES))} here")
     uniform = isinstance(window, str) and window == "uniform"
     if reduce in _EXTREMES and not uniform:
         raise ValueError(f"window: reduce={reduce!r} takes no weights, leave the window uniform")
-    from tokfrag._core.fragments import WindowPlan
 
+
+def weights_of_fragments(weights: Weights, grid: FragmentGrid) -> NDArray[np.float64] | None:
+    """The array of weights, of shape (n,) where all of a fragment have the same."""
     array = weights.array
     if array is not None and weights.per_fragment and not any(array.strides[1:]):
-        array = np.ascontiguousarray(array.T[(0,) * len(grid.size)])  # one for each fragment
+        return np.ascontiguousarray(array.T[(0,) * len(grid.size)])
+    return array
+
+
+def window_plan(grid: FragmentGrid, weights: Weights, reduce: Reduce) -> WindowPlan:
+    """A merge's weights as the CPU's kernels take them."""
+    from tokfrag._core.fragments import WindowPlan
+
+    array = weights_of_fragments(weights, grid)
     vectors, number = list(weights.vectors), HOST_REDUCES.index(reduce)
     return WindowPlan(grid.plan, number, vectors, array, weights.per_fragment)
 

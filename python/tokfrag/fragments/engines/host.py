@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag._core import features as _features, segments as _segments
 from tokfrag.fragments.axes import PAD_MODES
-from tokfrag.fragments.shapes import Cut, FeatureTable, Merging
+from tokfrag.fragments.shapes import Cut, FeatureTable, Merging, window_plan
 
 
 def extract(x: Any, cut: Cut, out: Any, threads: int) -> None:
@@ -110,7 +110,8 @@ def check_sums(merging: Merging) -> None:
     grid = merging.grid
     ones = np.broadcast_to(np.ones(1), (1, grid.n, 1, *grid.size))
     code = _arrays.dtype_code(ones.dtype)
-    merging.plan.merge(ones, code, False, bytes(ones.itemsize), None, 0)
+    plan = merging.plan or window_plan(grid, merging.weights, merging.reduce)
+    plan.merge(ones, code, False, bytes(ones.itemsize), None, 0)
 
 
 def features(x: Any, table: FeatureTable, out: Any, threads: int) -> None:

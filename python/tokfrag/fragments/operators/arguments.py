@@ -65,13 +65,13 @@ class MergeArguments(NamedTuple):
         """The grid but for its shape, in the order of `GRID_SCHEMA`."""
         return self.size, self.stride, self.dilation, self.edge, self.pad_mode
 
-    def merging(self, dtype: torch.dtype) -> Merging:
-        """The checked merge of fragments of a type."""
+    def merging(self, dtype: torch.dtype, *, planned: bool = True) -> Merging:
+        """The checked merge of fragments of a type; `planned`: for the CPU's kernels."""
         axes = (tuple(self.shape), tuple(self.size), tuple(self.stride), tuple(self.dilation))
         grid = kept_grid(*axes, self.edge, self.pad_mode, 0)
         window = window_of(self.window, self.weights)
         options = (self.channels_last, self.fill_value, dtype)
-        return merging_of(grid, window, self.reduce, *options)
+        return merging_of(grid, window, self.reduce, *options, planned=planned)
 
 
 def merge_arguments(

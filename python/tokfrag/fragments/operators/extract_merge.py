@@ -52,9 +52,14 @@ def extract(
     if out is not None:
         _check_out(out, x, "x", shape)
     if is_plain(x):
-        target = _arrays.empty_tensor(x, shape) if out is None else out
-        host.extract(x, cut_of(grid, channels_last, x.dtype), target, thread_limit(threads))
-        return target
+        if x.is_cpu:
+            target = _arrays.empty_tensor(x, shape) if out is None else out
+            host.extract(x, cut_of(grid, channels_last, x.dtype), target, thread_limit(threads))
+            return target
+        if x.is_cuda:
+            target = _arrays.empty_tensor(x, shape) if out is None else out
+            _run_extract(x, cut_of(grid, channels_last, x.dtype), target, threads)
+            return target
     if is_transformed():
         return composed.extract(x, grid, channels_last)
     arguments = ExtractArguments.of(grid, channels_last, threads)
@@ -80,12 +85,18 @@ def merge(
     if out is not None:
         _check_out(out, fragments, "fragments", shape)
         _arrays.check_apart(out, window, "window")
-    if is_plain(fragments):
-        target = _arrays.empty_tensor(fragments, shape) if out is None else out
-        merging = merging_of(grid, window, reduce, channels_last, fill_value, fragments.dtype)
-        host.merge(fragments, merging, target, thread_limit(threads))
-        return target
     options = (grid, window, reduce, channels_last, fill_value)
+    if is_plain(fragments):
+        if fragments.is_cpu:
+            target = _arrays.empty_tensor(fragments, shape) if out is None else out
+            merging = merging_of(*options, fragments.dtype)
+            host.merge(fragments, merging, target, thread_limit(threads))
+            return target
+        if fragments.is_cuda:
+            target = _arrays.empty_tensor(fragments, shape) if out is None else out
+            merging = merging_of(*options, fragments.dtype, planned=False)
+            _run_merge(fragments, merging, target, threads)
+            return target
     if is_transformed():
         merging = merging_of(*options, fragments.dtype)
         host.check_sums(merging)
@@ -103,12 +114,7 @@ def is_plain(x: torch.Tensor) -> bool:
 
     That saves most of a small call's time.
     """
-    return (
-        nobody_watches()
-        and x.is_cpu
-        and not (x.requires_grad and torch.is_grad_enabled())
-        and is_memory(x)
-    )
+    return nobody_watches() and not (x.requires_grad and torch.is_grad_enabled()) and is_memory(x)
 
 
 def _check_out(out: torch.Tensor, x: torch.Tensor, name: str, shape: tuple[int, ...]) -> None:
@@ -202,7 +208,7 @@ _extract_into = define(
 
 def _merge_native(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
     given = MergeArguments(*arguments)
-    merging = given.merging(fragments.dtype)
+    merging = given.merging(fragments.dtype, planned=not fragments.is_cuda)
     shape = check_fragments(fragments, merging.grid, given.channels_last)
     out = _arrays.empty_tensor(fragments, shape)
     _run_merge(fragments, merging, out, given.threads)
@@ -212,7 +218,8 @@ def _merge_native(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
 def _merge_into_native(fragments: torch.Tensor, *arguments: Any) -> None:
     *others, out = arguments
     given = MergeArguments(*others)
-    _run_merge(fragments, given.merging(fragments.dtype), out, given.threads)
+    merging = given.merging(fragments.dtype, planned=not fragments.is_cuda)
+    _run_merge(fragments, merging, out, given.threads)
 
 
 def _run_merge(fragments: torch.Tensor, merging: Merging, out: torch.Tensor, threads: int) -> None:

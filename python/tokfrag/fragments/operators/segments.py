@@ -55,39 +55,48 @@ def gather(y: Tensor, index: Tensor, scale: Tensor | None, threads: int = 0) -> 
     return result
 
 
+def _as_read(
+    x: Tensor, index: Tensor, weight: Tensor | None, x_name: str, *, a_row_each: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Index and weights in the types that kernels read: an operator may be called by anyone."""
+    check(x, index, weight, x_name, a_row_each=a_row_each)
+    index = index.long().contiguous()
+    return index, None if weight is None else weight.to(accumulator(x)).contiguous()
+
+
 def _reduce_cpu(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
 ) -> tuple[Tensor, Tensor]:
+    index, weight = _as_read(x, index, weight, "x", a_row_each=True)
     y, weight_sum = rows.empty_results(x, index, n)
-    weight = None if weight is None else weight.contiguous()
-    host.reduce(x, index.contiguous(), weight, y, weight_sum, mean=mean, threads=threads)
+    host.reduce(x, index, weight, y, weight_sum, mean=mean, threads=threads)
     return y, weight_sum
 
 
 def _gather_cpu(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -> Tensor:
+    index, scale = _as_read(y, index, scale, "y", a_row_each=False)
     x = y.new_empty((*index.shape, *y.shape[index.ndim :]))
-    scale = None if scale is None else scale.contiguous()
-    host.gather(y, index.contiguous(), scale, x, threads=threads)
+    host.gather(y, index, scale, x, threads=threads)
     return x
 
 
 def _reduce_cuda(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
 ) -> tuple[Tensor, Tensor]:
+    index, weight = _as_read(x, index, weight, "x", a_row_each=True)
     if cuda.kernels(x.device.index) is None:
         return rows.reduce_in_order(x, index, weight, n, mean)
     y, weight_sum = rows.empty_results(x, index, n)
-    weight = None if weight is None else weight.contiguous()
-    cuda.reduce(x, index.contiguous(), weight, y, weight_sum, mean)
+    cuda.reduce(x, index, weight, y, weight_sum, mean)
     return y, weight_sum
 
 
 def _gather_cuda(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -> Tensor:
+    index, scale = _as_read(y, index, scale, "y", a_row_each=False)
     if cuda.kernels(y.device.index) is None:
         return rows.gather(y, index, scale)
     x = y.new_empty((*index.shape, *y.shape[index.ndim :]))
-    scale = None if scale is None else scale.contiguous()
-    cuda.gather(y, index.contiguous(), scale, x)
+    cuda.gather(y, index, scale, x)
     return x
 
 

@@ -19,14 +19,23 @@ from tokfrag.sparse.products.places import pack_mask
 # is bound by memory, so its size matters longer.
 _MOST_EXTENT, _MOST_BATCH = 2048, 256
 _FEW, _MOST_EXTENT_FEW = 4, 4096
+# A GPU is idle most of a product that small: what counts there is the launch.
+_MOST_EXTENT_CUDA, _MOST_BATCH_CUDA = 8192, 4096
 
 
-def batch_bucket(batch: int) -> int:
+def batch_bucket(batch: int, most: int = _MOST_BATCH) -> int:
     """The batch that stands for it: itself up to four, then 6, 8, 12, 16, 24, ... at most 256."""
     if batch <= _FEW:
         return max(1, batch)
     power = 1 << (batch - 1).bit_length()
-    return min(_MOST_BATCH, power * 3 // 4 if batch <= power * 3 // 4 else power)
+    return min(most, power * 3 // 4 if batch <= power * 3 // 4 else power)
+
+
+def precision_of(dtype: torch.dtype, device: torch.device) -> str:
+    """How precise the user wants dense products on a device, where that changes their speed."""
+    if device.type != "cuda" or dtype != torch.float32:
+        return ""
+    return torch.get_float32_matmul_precision()
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Contest:
     threads: int
     device: torch.device
     in_blocks: bool
+    precision: str = ""
 
     @classmethod
     def of(
@@ -61,8 +71,11 @@ class Contest:
     ) -> Contest:
         """The contest of a product of ``sizes = (rows, columns, nnz, batch)``."""
         rows, columns, nnz, batch = sizes
-        batch = batch_bucket(batch)
-        most = _MOST_EXTENT_FEW if batch <= _FEW else _MOST_EXTENT
+        if device.type == "cuda":
+            most, batch = _MOST_EXTENT_CUDA, batch_bucket(batch, _MOST_BATCH_CUDA)
+        else:
+            batch = batch_bucket(batch)
+            most = _MOST_EXTENT_FEW if batch <= _FEW else _MOST_EXTENT
         return cls(
             product,
             min(rows, most),
@@ -73,6 +86,7 @@ class Contest:
             threads,
             device,
             in_blocks,
+            precision_of(dtype, device),
         )
 
     @property
@@ -84,7 +98,7 @@ class Contest:
         if self.in_blocks:
             key = f"{key} 8x1"
         if self.device.type == "cuda":
-            key = f"{key} {torch.cuda.get_device_name(self.device)}"
+            key = f"{key} {torch.cuda.get_device_name(self.device)} {self.precision}".rstrip()
         return key
 
     def problem(self) -> Problem:

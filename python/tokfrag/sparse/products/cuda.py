@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from tokfrag import _device
+from tokfrag._device import launch as _launch
 from tokfrag.sparse.products.places import DeviceForm, device_form, entry_rows
 
 if TYPE_CHECKING:
     from tokfrag import _cuda
 
 
-@cache
-def kernels(device: int) -> type[_cuda.sparse]:
-    """``tokfrag._cuda.sparse``; ValueError where it is missing or does not run on this device."""
-    try:
-        from tokfrag import _cuda
-
-        _cuda.check_device(device)
-    except (ImportError, RuntimeError) as missing:
-        raise ValueError(
-            f"x: got a tensor on cuda:{device}, takes cpu, for tokfrag's CUDA kernels cannot run "
-            f"here ({missing})"
-        ) from missing
-    return _cuda.sparse
+def kernels(device: int) -> type[_cuda.sparse] | None:
+    """``tokfrag._cuda.sparse``; None, after one warning, where it is missing or cannot run."""
+    module = _device.kernels(device)
+    return None if module is None else module.sparse
 
 
-@contextmanager
-def _launch(x: Tensor) -> Iterator[tuple[int, int]]:
-    """Make the device of `x` torch's current one; give its number and its stream's handle."""
-    device = x.device.index
-    with torch.cuda.device(device):
-        yield device, torch.cuda.current_stream(device).cuda_stream
+def _kernels(device: int) -> type[_cuda.sparse]:
+    found = kernels(device)
+    assert found is not None, "without kernels products are dense"
+    return found
+
+
+def _read_on(stream: int, form: DeviceForm) -> None:
+    """Keep index tables from other uses until what is queued on a stream has read them."""
+    if stream == form.stream or not form.local.is_cuda:
+        return
+    here = torch.cuda.current_stream(form.local.device)
+    tables = (form.local, form.spans, form.starts, form.origins, form.sources, form.entry_rows)
+    for table in tables:
+        if table is not None and table.numel():
+            table.record_stream(here)
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -57,7 +56,8 @@ def multiply(
     """Write ``lines W^T + bias``, or ``lines W + bias`` if ``transposed``, into ``out``."""
     form: DeviceForm = device_form(local, runs, columns, transposed=transposed)
     with _launch(lines) as (device, stream):
-        kernels(device).multiply(
+        _read_on(stream, form)
+        _kernels(device).multiply(
             element,
             out.shape[1],
             lines.shape[1],
@@ -82,7 +82,8 @@ def sample(element: int, grad: Tensor, x: Tensor, local: Tensor, runs: Tensor, o
     form = device_form(local, runs, columns, transposed=False)
     places = entry_rows(local, runs, columns)
     with _launch(x) as (device, stream):
-        kernels(device).sample(
+        _read_on(stream, form)
+        _kernels(device).sample(
             element,
             rows,
             columns,

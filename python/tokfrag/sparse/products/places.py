@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tokfrag._core import sparse as _native
+from tokfrag._device import current_stream
 from tokfrag.sparse.products.kept import KeptMatrix
 from tokfrag.sparse.products.remembered import Remembered, own_copy
 
@@ -40,6 +41,7 @@ class DeviceForm:
     sources: Tensor | None = None
     entry_rows: Tensor | None = None
     fullest: int = 0
+    stream: int = 0  # the handle of the one that copied them to the device
 
 
 @dataclass(eq=False)
@@ -56,6 +58,7 @@ class Entry:
     choices: dict[tuple[object, ...], str] = field(default_factory=dict)
     kept: KeptMatrix = field(default_factory=KeptMatrix)
     forms: dict[bool, DeviceForm] = field(default_factory=dict)
+    positions: Tensor | None = None  # on another device than the CPU, where they cost an upload
 
     @property
     def addresses(self) -> tuple[int, int]:
@@ -94,11 +97,20 @@ def pattern_of(local: Tensor, runs: Tensor, columns: int) -> _native.Pattern:
 
 
 def positions_of(local: Tensor, runs: Tensor, columns: int) -> Tensor:
-    """For each stored value its place ``row * columns + column``: int64 ``(nnz,)``."""
+    """For each stored value its place ``row * columns + column``: int64 ``(nnz,)``.
+
+    On other devices than the CPU they are made once, and kept in 32 bits where those hold them.
+    """
     entry = entry_of(local, runs, columns)
+    if entry.positions is not None:
+        return entry.positions.long()
     positions = torch.empty(entry.pattern.nnz, dtype=torch.int64, device="cpu")
     entry.pattern.positions(*entry.addresses, positions.data_ptr())
-    return positions.to(local.device)
+    if local.is_cpu:
+        return positions
+    narrow = runs.shape[1] * columns <= torch.iinfo(torch.int32).max
+    entry.positions = (positions.int() if narrow else positions).to(local.device)
+    return entry.positions.long()
 
 
 def densify(values: Tensor, local: Tensor, runs: Tensor, columns: int) -> Tensor:
@@ -156,6 +168,7 @@ def _describe(entry: Entry, device: torch.device, transposed: bool) -> DeviceFor
         origins.to(device),
         sources=sources,
         fullest=fullest,
+        stream=current_stream(device.index) if device.type == "cuda" else 0,
     )
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tokfrag import _core
 from tokfrag.sparse.products import cuda, planner
-from tokfrag.sparse.products.contest import Contest, Problem
+from tokfrag.sparse.products.contest import Contest, Problem, precision_of
 from tokfrag.sparse.products.places import Entry, entry_of, expand, positions_of
 
 ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
@@ -49,11 +49,16 @@ class Product:
         return ELEMENTS[self.x.dtype]
 
     def choose(self, kernel: str) -> str:
-        """The kernel that was asked for, or for "auto" the one that won the race."""
+        """The kernel that was asked for, or for "auto" the one that won the race.
+
+        Always "dense" on a device on which the kernels cannot run.
+        """
+        if self.x.is_cuda and cuda.kernels(self.x.device.index) is None:
+            return "dense"
         if kernel != "auto":
             return kernel
         batch, count = len(self.x), threads()
-        short = (self.kind, batch, self.x.dtype, count)
+        short = (self.kind, batch, self.x.dtype, count, precision_of(self.x.dtype, self.x.device))
         choice = self.entry.choices.get(short)
         if choice is None:
             sizes = (self.runs.shape[1], self.columns, self.local.numel(), batch)
