@@ -1,8 +1,8 @@
 """The CUDA kernels against what has to move at least, and against torch's and MONAI's ways.
 
 ``floor`` moves the same bytes as the kernel must (every input once, every output once) with torch's
-vectorised elementwise kernel; a kernel at the floor has a ratio of 1. Times include one launch and
-one synchronisation, some 10 us.
+vectorised elementwise kernel; a kernel at the floor has a ratio of 1. Times are the device's alone
+(`device_time`); what the host takes to queue a call has rows of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from peers import describe, need
 from tokfrag import FragmentGrid, extract, merge
 from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.segments import segment_merge
+from tokfrag.sparse import SparseLinear
 
 torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("torch sees no CUDA device", allow_module_level=True)
+
+from device_time import device_seconds, host_seconds  # noqa: E402
 
 
 class Case(NamedTuple):
@@ -28,10 +31,15 @@ class Case(NamedTuple):
     shape: tuple[int, ...]
     size: tuple[int, ...]
     stride: tuple[int, ...]
+    channels_last: bool = False
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        return self.shape[1:-1] if self.channels_last else self.shape[2:]
 
     @property
     def grid(self) -> FragmentGrid:
-        return FragmentGrid(self.shape[2:], self.size, self.stride, edge="shift")
+        return FragmentGrid(self.space, self.size, self.stride, edge="shift")
 
 
 CASES = {
@@ -41,16 +49,25 @@ CASES = {
     "video": Case((2, 3, 64, 256, 256), (8, 64, 64), (4, 32, 32)),
     "volume": Case((4, 1, 192, 192, 192), (64, 64, 64), (32, 32, 32)),
 }
+# Rows that are no multiple of 16 bytes, and pixels whose channels lie side by side.
+AWKWARD = {
+    "vit14": Case((256, 3, 224, 224), (14, 14), (14, 14)),
+    "vit16 last": Case((64, 1024, 1024, 3), (16, 16), (16, 16), True),
+    "vit14 last": Case((256, 224, 224, 3), (14, 14), (14, 14), True),
+    "volume odd": Case((2, 1, 181, 217, 181), (96, 96, 96), (48, 48, 48)),
+}
 DTYPES = ("uint8", "float16", "float32")
 
 
 def timed(benchmark: Any, module: str, run: Callable[[], Any], count: int) -> None:
+    """By events on the device; pytest-benchmark's own clock stands beside it."""
+
     def call() -> None:
         run()
         torch.cuda.synchronize()
 
-    describe(benchmark, module, bytes=count)
-    benchmark.pedantic(call, rounds=30, warmup_rounds=5)
+    describe(benchmark, module, bytes=count, seconds=device_seconds(run))
+    benchmark.pedantic(call, rounds=3, warmup_rounds=1)
 
 
 def floor_of(count: int) -> Callable[[], Any]:
@@ -109,6 +126,94 @@ def test_extract(benchmark: Any, name: str, dtype: str, peer: str) -> None:
         columns = fold.unfold(x, case.size, stride=case.stride)
         assert torch.equal(columns.mT.reshape(out.shape), out)
         timed(benchmark, "torch", lambda: fold.unfold(x, case.size, stride=case.stride), count)
+
+
+@pytest.mark.parametrize("peer", ["tokfrag", "floor", "clone"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", AWKWARD)
+def test_extract_awkward(benchmark: Any, name: str, dtype: str, peer: str) -> None:
+    benchmark.group = f"cuda extract {name} {dtype}"
+    case = AWKWARD[name]
+    x = torch.randint(0, 100, case.shape, device="cuda").to(getattr(torch, dtype))
+    options: dict[str, Any] = {"channels_last": case.channels_last}
+    out = extract(x, case.grid, **options)
+    count = x.nbytes + out.nbytes
+    if peer == "tokfrag":
+        timed(benchmark, "tokfrag", lambda: extract(x, case.grid, out=out, **options), count)
+    elif peer == "floor":
+        timed(benchmark, "torch", floor_of(count), count)
+    else:
+        target = torch.empty_like(out)
+        timed(benchmark, "torch", lambda: target.copy_(out), count)
+
+
+@pytest.mark.parametrize("peer", ["tokfrag", "unfold"])
+@pytest.mark.parametrize("call", ["extract", "merge", "merge vectors"])
+def test_host_time(benchmark: Any, call: str, peer: str) -> None:
+    """What the host takes to queue work that the device does at once."""
+    benchmark.group = f"cuda host time {call}"
+    case = Case((1, 3, 32, 32), (8, 8), (4, 4))
+    grid = case.grid
+    x = torch.zeros(case.shape, device="cuda")
+    fragments = extract(x, grid)
+    back = torch.empty_like(x)
+    window: Any = [torch.ones(8)] * 2 if call == "merge vectors" else "uniform"
+    if peer == "unfold":
+        order = (0, 2, 3, 1, 4, 5)
+
+        def run() -> Any:
+            return unfolded(x, case).permute(order).contiguous()
+    elif call == "extract":
+
+        def run() -> Any:
+            return extract(x, grid, out=fragments)
+    else:
+
+        def run() -> Any:
+            return merge(fragments, grid, window=window, out=back)
+
+    describe(benchmark, "tokfrag" if peer == "tokfrag" else "torch", seconds=host_seconds(run))
+    benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("peer", ["tokfrag", "floor"])
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_backward(benchmark: Any, mode: Any, peer: str) -> None:
+    benchmark.group = f"cuda extract backward {mode}"
+    x = torch.randn(8, 1, 100_010, device="cuda", requires_grad=True)
+    y = extract(x, size=256, stride=64, pad_mode=mode)
+    gradient = torch.randn_like(y)
+    count = x.nbytes + y.nbytes
+    if peer == "tokfrag":
+
+        def run() -> Any:
+            return torch.autograd.grad(y, x, gradient, retain_graph=True)
+
+        timed(benchmark, "tokfrag", run, count)
+    else:
+        timed(benchmark, "torch", floor_of(count), count)
+
+
+@pytest.mark.parametrize("peer", ["tokfrag", "dense", "dense tf32", "cuSPARSE"])
+@pytest.mark.parametrize("batch", [1, 32, 256])
+@pytest.mark.parametrize("sparsity", [0.9, 0.95])
+def test_sparse(benchmark: Any, sparsity: float, batch: int, peer: str) -> None:
+    """A float32 layer of 4096 x 4096."""
+    benchmark.group = f"cuda sparse {sparsity} batch {batch}"
+    layer = SparseLinear(4096, 4096, sparsity=sparsity, bias=False, kernel="sparse").cuda()
+    x = torch.randn(batch, 4096, device="cuda")
+    with torch.no_grad():
+        dense = layer.dense_weight()
+        if peer == "tokfrag":
+            timed(benchmark, "tokfrag", lambda: layer(x), layer.nbytes)
+        elif peer == "cuSPARSE":
+            rows = dense.to_sparse_csr()
+            timed(benchmark, "torch", lambda: rows @ x.t(), layer.nbytes)
+        else:
+            before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("high" if "tf32" in peer else "highest")
+            timed(benchmark, "torch", lambda: torch.nn.functional.linear(x, dense), dense.nbytes)
+            torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.parametrize("peer", ["tokfrag", "floor", "F.fold", "unfold_backward", "loop", "monai"])

@@ -26,8 +26,11 @@ def need(module: str) -> Any:
         pytest.skip(f"peer {module} is not installed ({missing})")
 
 
-def describe(benchmark: Any, module: str, **units: int) -> None:
-    """Write the peer's version and the units handled (``bytes=``, ``tokens=``) beside the time."""
+def describe(benchmark: Any, module: str, **units: float) -> None:
+    """Write the peer's version and the units handled (``bytes=``, ``tokens=``) beside the time.
+
+    ``seconds=`` is a time that the bench measured itself.
+    """
     root = module.partition(".")[0]
     try:
         benchmark.extra_info["version"] = version(DISTRIBUTION.get(root, root))
