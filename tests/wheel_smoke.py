@@ -24,7 +24,6 @@ assert np.array_equal(tokfrag.merge(tokfrag.extract(x, grid), grid), x)
 trained = tokfrag.Tokenizer.train(["low lower lowest newer wider"] * 10, vocab_size=280)
 assert trained.decode(trained.encode("lower and wider")) == "lower and wider"
 
-subprocess.run(
-    [sys.executable, "-m", "tokfrag.cli.main", "--help"], check=True, capture_output=True
-)
+command = [sys.executable, "-m", "tokfrag.cli", "--help"]
+assert "compare" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 print(f"tokfrag {tokfrag.__version__}: imported in {elapsed * 1e3:.1f} ms, works on its own")

@@ -120,8 +120,8 @@ class WordTable {
     return array_of(ids);
   }
 
-  py::tuple encode_batch(const py::list& texts, const py::function& encode_word) {
-    const HeldTexts held(texts);
+  py::tuple encode_batch(const py::object& texts, const py::function& encode_word) {
+    const HeldTexts held = HeldTexts::of_many(texts);
     std::vector<std::uint32_t> ids;
     std::vector<std::int64_t> offsets{0};
     for (const Text& text : held.texts()) {

@@ -12,7 +12,7 @@ class WordTable:
         self, text: str | bytes, encode_word: Callable[[bytes], NDArray[np.uint32]]
     ) -> NDArray[np.uint32]: ...
     def encode_batch(
-        self, texts: list[str | bytes], encode_word: Callable[[bytes], NDArray[np.uint32]]
+        self, texts: Sequence[str | bytes], encode_word: Callable[[bytes], NDArray[np.uint32]]
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
 
 class WordPiece:
