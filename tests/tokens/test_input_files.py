@@ -120,7 +120,11 @@ def test_columns_of_every_kind_of_string(kind: str, tmp_path: Path) -> None:
         ("a.lz4", b"", "no kind of file"),
         ("a.txt", b"PAR1....", "is Parquet by its first bytes, not text"),
         ("a", frames(b"text"), "is zstd by its first bytes"),
-        ("a.txt.gz", gzip.compress(gzip.compress(b"text", mtime=0), mtime=0), "is gzip by its first bytes"),
+        (
+            "a.txt.gz",
+            gzip.compress(gzip.compress(b"text", mtime=0), mtime=0),
+            "is gzip by its first bytes",
+        ),
         ("a.jsonl", b"PK\x03\x04\n", "is zip by its first bytes"),
         ("a.parquet", b"text", "a.parquet: not a whole parquet file"),
         ("a.arrow", b"", "a.arrow: not a whole arrow file"),
