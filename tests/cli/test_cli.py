@@ -139,6 +139,16 @@ def test_encode_counts_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     tokenizer = tokenizer_file(tmp_path)
     assert main(["encode", str(text), "--tokenizer", str(tokenizer), "--pattern", "gpt2"]) == 0
     assert "text.txt: 3 tokens, 5 bytes, 1.67 each" in capsys.readouterr().out
+    broken = tmp_path / "cut.txt.gz"
+    broken.write_bytes(gzip.compress(b"to to")[:-4])
+    count = ["encode", str(broken), str(text), "--tokenizer", str(tokenizer), "--pattern", "gpt2"]
+    assert main(count) == 2
+    assert "not a whole gzip file" in capsys.readouterr().err
+    assert main([*count, "--on-error", "skip"]) == 0
+    out = capsys.readouterr().out
+    assert "cut.txt.gz: 1 skipped; the first: " in out
+    assert "cut.txt.gz: 0 tokens" in out
+    assert "text.txt: 3 tokens" in out
 
 
 @pytest.mark.parametrize(
@@ -147,6 +157,17 @@ def test_encode_counts_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["encode", "none.txt", "--tokenizer", "x.json"], "no such file: none.txt"),
         (["encode", __file__, "--tokenizer", "x.json"], "--tokenizer: no such file: x.json"),
         (["encode", __file__, "--tokenizer", __file__], "it takes .json, .tiktoken or .txt"),
+        (["encode", __file__, "--tokenizer", "x", "--workers", "2"], "--workers: takes --out"),
+        (["encode", __file__, "--tokenizer", "x", "--force"], "--force: takes --out"),
+        (["encode", __file__, "--tokenizer", "x", "--layout", "bin"], "--layout: takes --out"),
+        (
+            ["encode", __file__, "--tokenizer", "x", "--end-of-text", "a"],
+            "--end-of-text: takes --out",
+        ),
+        (
+            ["encode", __file__, "--tokenizer=x", "--out=y", "--workers=2", "--threads=2"],
+            "--threads: with --workers every process has one",
+        ),
         (["train", "none.txt", "--size", "300", "--out", "x.json"], "no such file: none.txt"),
         (["train", __file__, "--size", "300", "--out", "x.bin"], "it takes .json or .tiktoken"),
         (["train", __file__, "--size", "300", "--out", "no/x.json"], "folder does not exist"),
@@ -202,6 +223,12 @@ def test_encode_goes_on_where_it_stopped(
     assert "holds shards with end_of_text" in capsys.readouterr().err
     assert main([*other, "--force"]) == 0
     assert len(TokenShards(ids)) == len(wanted) + 1
+    # What is refused has removed nothing.
+    bad = str(tmp_path / "bad.tiktoken")
+    Path(bad).write_text("no tokens")
+    for wrong in (["--tokenizer", bad], ["--end-of-text", "no token"]):
+        assert main([*other, *wrong, "--force"]) == 2
+        assert len(TokenShards(ids)) == len(wanted) + 1
     begun = [*other, "--begin-of-text", "to", "--force"]
     assert main(begun) == 0
     first, *middle, last = TokenShards(ids)[:].tolist()

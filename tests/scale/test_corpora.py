@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,31 @@ def test_a_part_that_kills_every_worker(paths: list[Path], tmp_path: Path) -> No
         encode_corpus(tokenizer(), paths, tmp_path / "out", engine=engine, **OPTIONS)
     out = encode_corpus(tokenizer(), paths, tmp_path / "out", workers=1, **OPTIONS)
     assert not list(out.glob("*.partial"))
+
+
+class Unreadable:
+    """Can be pickled, and not read again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+@dataclass(frozen=True)
+class Gives:
+    """Work that gives what it was made of."""
+
+    value: Any
+
+    def __call__(self, part: Any) -> Any:
+        return lambda: part if self.value is None else self.value
+
+
+@pytest.mark.parametrize(
+    ("work", "part"), [(Unreadable(), 1), (abs, Unreadable()), (Gives(None), 1)]
+)
+def test_what_cannot_be_pickled_is_no_lost_worker(work: Any, part: Any) -> None:
+    with pytest.raises((ValueError, AttributeError), match=r"no number|pickle"):
+        list(LocalEngine(2).run(work, [part]))
 
 
 DRIVER = """

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +413,36 @@ def test_a_faster_call_that_removes_what_is_half_written(
     monkeypatch.setattr(volume_records, "whole_file", overtaken)
     made = map_volume(cases.smoothed, src, dst, GRID, workers=1, **cases.OPTIONS)
     assert made.blocks == first.blocks == verify_volume(dst)
+
+
+def times(x: Any, factor: Any) -> Any:
+    return x * factor
+
+
+class Times:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"factor": self.factor}
+
+    def run(self, x: Any) -> Any:
+        return x * self.factor
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda factor: partial(times, factor=factor),
+        lambda factor: partial(times, factor=np.float32([factor])),
+        lambda factor: partial(Times.run, Times(factor)),
+        lambda factor: Times(factor).run,
+    ],
+)
+def test_models_with_other_arguments_are_others(model: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones(8, np.float32))
+    arguments = (tmp_path / "a.npy", tmp_path / "b.npy", FragmentGrid((8,), size=4))
+    map_volume(model(2), *arguments, workers=1, progress=False)
+    assert map_volume(model(2), *arguments, workers=1, progress=False).again == 1
+    with pytest.raises(ValueError, match="is of blocks with model"):
+        map_volume(model(3), *arguments, workers=1, progress=False)

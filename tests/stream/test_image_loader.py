@@ -292,12 +292,23 @@ def test_takes_a_video_and_resizes_it() -> None:
         ({"images": 3}, "images: got int, takes a sequence or a function"),
         ({"layout": "whisper"}, "layout: got 'whisper'"),
         ({"sizes": [[(8, 4)]]}, "images: have the grids"),
+        ({"sizes": [[(4,)]]}, r"sizes: document 0: got \[\(4,\)\], takes \(height, width"),
     ],
 )
 def test_bad_sources(options: dict[str, Any], message: str) -> None:
     given_ = {"images": [[picture(0, 0, 1, 1)]], "layout": SMALL, **options}
     with pytest.raises((ValueError, TypeError), match=message):
         list(PackedLoader([ImageSource([[1, IMAGE]], placeholder=IMAGE, **given_)], 16, 1))
+
+
+def test_placeholders_stand_for_images_alone() -> None:
+    """A model counts them: none in padding, none in a document that has no image."""
+    source = ImageSource([[IMAGE]], [[picture(0, 0, 1, 1)]], layout=SMALL, placeholder=IMAGE)
+    with pytest.raises(ValueError, match="pad_id: got 7, the placeholder of images"):
+        PackedLoader([source], 4, 1, pad_id=IMAGE)
+    with pytest.raises(ValueError, match="without images holds the placeholder 7"):
+        list(PackedLoader([source, [[5, IMAGE]]], 4, 1))
+    assert len(list(PackedLoader([[[5, IMAGE]]], 4, 1, pad_id=IMAGE))) == 1
 
 
 def test_bad_arguments() -> None:

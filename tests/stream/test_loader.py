@@ -118,6 +118,32 @@ def test_errors_of_a_source_reach_the_caller() -> None:
             list(PackedLoader([Broken()], 4, 1, workers=workers))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_lost_is_counted_without_any_row(workers: int) -> None:
+    loader = PackedLoader([[[1] * 9, [2] * 9]], 4, 1, overlong="drop", workers=workers)
+    assert list(loader) == []
+    assert loader.lost == {"cropped": 0, "dropped": 2}
+
+
+@pytest.mark.parametrize(
+    ("documents", "options"),
+    [
+        ([[], []], {}),
+        ([[1] * 9], {"overlong": "drop"}),
+        ([[1]], {"rank": 1, "world_size": 2}),
+        ([[1], []], {"weights": [0, 1]}),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_epochs_without_end_that_fill_no_row_are_refused(
+    documents: list[list[int]], options: dict[str, Any], workers: int
+) -> None:
+    sources = [[document] for document in documents] if "weights" in options else [documents]
+    loader = PackedLoader(sources, 4, 1, epochs=None, workers=workers, **options)
+    with pytest.raises(ValueError, match="fill no row, and epochs=None has no end"):
+        next(iter(loader))
+
+
 def test_refuses_what_is_not_its_state() -> None:
     loader = PackedLoader([[[1, 2]]], 4, 1)
     state = loader.state_dict()

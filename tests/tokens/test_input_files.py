@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tokfrag import Tokenizer, TokenShards
+from tokfrag import Tokenizer, TokenShards, WordCounts
 from tokfrag.tokens.shards import sources
 from tokfrag.tokens.shards.cuts import cut_rule
 from tokfrag.tokens.shards.pieces import read_pieces
@@ -134,6 +136,14 @@ def test_columns_of_every_kind_of_string(kind: str, tmp_path: Path) -> None:
         ("a.xz", lzma.compress(b"text")[:-3], "not a whole xz file"),
         ("a.zst", frames(b"text")[:-1], "not a whole zstd file"),
         ("a.zst", b"text", "not a whole zstd file"),
+        # As ended by what cannot begin another frame, or with nothing at all.
+        ("a.bz2", bz2.compress(b"text") + b"x" + bz2.compress(b"more"), "not a whole bzip2 file"),
+        ("a.xz", lzma.compress(b"text") + b"x" + lzma.compress(b"more"), "not a whole xz file"),
+        ("a.zst", frames(b"text") + b"x" + frames(b"more"), "not a whole zstd file"),
+        ("a.gz", b"", "not a whole gzip file"),
+        ("a.bz2", b"", "not a whole bzip2 file"),
+        ("a.xz", b"", "not a whole xz file"),
+        ("a.zst", b"", "not a whole zstd file"),
     ],
 )
 def test_what_is_not_known_is_refused(
@@ -143,6 +153,74 @@ def test_what_is_not_known_is_refused(
     with pytest.raises(ValueError, match=message):
         TOK.encode_files(tmp_path / name, tmp_path / "ids")
     assert not list(tmp_path.glob("ids/*.bin*"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack", "between"),
+    [
+        (".gz", gzip.compress, b""),
+        (".bz2", bz2.compress, b""),
+        (".xz", lzma.compress, bytes(8)),  # padding of a stream
+        (".zst", zstandard.compress, b"\x50\x2a\x4d\x18\x04\0\0\0skip"),  # a skippable frame
+    ],
+)
+def test_packed_in_several_frames(
+    suffix: str, pack: Callable[[bytes], bytes], between: bytes, tmp_path: Path
+) -> None:
+    text = "one text, in several frames. " * 9 + "a" * (3 << 20)  # each a few bytes, once packed
+    data = text.encode()
+    packed = [pack(data[:99]), between, pack(b""), pack(data[99:]), between]
+    (tmp_path / f"a{suffix}").write_bytes(b"".join(packed))
+    pieces = list(read_pieces(tmp_path / f"a{suffix}", field="", rule=None))
+    assert b"".join(piece.text for piece in pieces) == data
+
+
+def test_half_a_character_is_read_as_in_encode(tmp_path: Path) -> None:
+    from tokfrag.scale import count_corpus
+
+    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud800b"}\n{"text": "\\ud83d\\ude00"}\n')
+    texts = [piece.text for piece in read_pieces(tmp_path / "a.jsonl", field="text", rule=None)]
+    assert texts == ["a\ufffdb", "\N{GRINNING FACE}"]
+    counts = WordCounts("cl100k")
+    counts.add(texts)
+    assert count_corpus(tmp_path / "a.jsonl", workers=1, progress=False).items() == counts.items()
+    out = TOK.encode_files(tmp_path / "a.jsonl", tmp_path / "ids")
+    assert TokenShards(out).document(0).tolist() == TOK.encode("a\ud800b").tolist()
+
+
+def test_nulls_of_a_dictionary_are_found(tmp_path: Path) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int32()), ["x", None])
+    arrow_file(tmp_path / "a.arrow", pa.table({"text": column}))
+    with pytest.raises(ValueError, match=r"a\.arrow: row 1 of column 'text' is null"):
+        TOK.encode_files(tmp_path / "a.arrow", tmp_path / "ids")
+    with pytest.warns(UserWarning, match="2 documents or files were skipped"):
+        out = TOK.encode_files(tmp_path / "a.arrow", tmp_path / "ids", on_error="skip")
+    assert TOK.decode(TokenShards(out)[:]) == "x"
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    column = pa.array(["x"])
+    arrow_file(tmp_path / "a.arrow", pa.Table.from_arrays([column, column], ["text", "text"]))
+    with pytest.raises(ValueError, match="has 2 columns 'text'"):
+        TOK.encode_files(tmp_path / "a.arrow", tmp_path / "ids")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/ids", Path("s3://bucket/ids")])
+def test_urls_are_not_written_to(out: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tokfrag.scale import TokenizerStep, count_corpus, encode_corpus
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("text")
+    options: dict[str, Any] = {"workers": 1, "progress": False}
+    for write in (
+        lambda: TOK.encode_files("a.txt", out),
+        lambda: encode_corpus(TOK, "a.txt", out, **options),
+        lambda: count_corpus("a.txt", out, **options),
+        lambda: TokenizerStep(TOK, out),
+    ):
+        with pytest.raises(ValueError, match=r"out: got 's3:/+bucket/ids', takes a local path"):
+            write()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_columns_that_hold_no_text_are_refused(tmp_path: Path) -> None:
@@ -301,6 +379,16 @@ def test_megatron_pairs(dtype: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("train*")) == ["train.bin", "train.idx"]
 
 
+def test_no_index_of_other_ids_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megatron's index is gone before the ids that it was of are replaced."""
+    (tmp_path / "a.txt").write_text("one")
+    out = TOK.encode_files(tmp_path / "a.txt", tmp_path / "train", layout="megatron")
+    monkeypatch.setattr("tokfrag.tokens.shards.layouts.Megatron.index", lambda writer: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        TOK.encode_files(tmp_path / "a.txt", out, layout="megatron")
+    assert [path.name for path in tmp_path.glob("train*")] == ["train.bin"]
+
+
 def test_documents_that_come_in_pieces(tmp_path: Path) -> None:
     """Of Megatron and of sample writers: where documents end may be told batches later."""
     from tokfrag.tokens.shards.layouts import Megatron, Samples
@@ -316,6 +404,35 @@ def test_documents_that_come_in_pieces(tmp_path: Path) -> None:
     (tmp_path / "x.idx").write_bytes(writer.index())
     assert rows == [[1, 2], [3, 4, 5], [], [6], [7]]
     assert megatron_documents(tmp_path / "x") == rows
+
+
+def test_mds_has_no_index_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MosaicML's writer ends as if all were well, unless its event is set."""
+
+    class MDSWriter:
+        def __init__(self, *, out: str, columns: dict[str, str]) -> None:
+            self.event, self.out = Event(), Path(out)
+            self.out.mkdir()
+
+        def __enter__(self) -> MDSWriter:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            if not self.event.is_set():
+                (self.out / "index.json").touch()
+
+        def write(self, sample: dict[str, Any]) -> None:
+            (self.out / "shard.mds").touch()
+
+    monkeypatch.setitem(sys.modules, "streaming", SimpleNamespace(MDSWriter=MDSWriter))
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n')
+    (tmp_path / "b.jsonl").write_text("bad\n")
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    with pytest.raises(ValueError, match="not JSON"):
+        TOK.encode_files(files, tmp_path / "bad", layout="mds")
+    assert [path.name for path in (tmp_path / "bad").iterdir()] == ["shard.mds"]
+    TOK.encode_files(files[:1], tmp_path / "good", layout="mds")
+    assert (tmp_path / "good" / "index.json").exists()
 
 
 def test_litdata_and_mds_where_they_are_installed(tmp_path: Path) -> None:

@@ -226,3 +226,9 @@ def test_a_state_of_something_else_is_refused(bare: Path, tmp_path: Path) -> Non
         shards.load_state_dict(state)
         with pytest.raises(ValueError, match=message):
             shards.batches(*arguments)
+
+
+def test_epochs_below_none_at_all_are_refused(tmp_path: Path) -> None:
+    np.arange(10, dtype=np.uint16).tofile(tmp_path / "train.bin")
+    with pytest.raises(ValueError, match="epochs: got -1, takes 0 or more, or None"):
+        TokenShards(tmp_path / "train.bin").batches(1, 1, epochs=-1)

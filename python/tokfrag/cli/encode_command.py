@@ -11,11 +11,13 @@ from tokfrag.cli.tokenizer_files import PATTERN_HELP, check_texts, load_tokenize
 from tokfrag.scale.plan import PLAN
 from tokfrag.tokens import Tokenizer
 from tokfrag.tokens.shards.cuts import cut_rule
+from tokfrag.tokens.shards.encoding import Edges
 from tokfrag.tokens.shards.index import INDEX, remove_shards
 from tokfrag.tokens.shards.layouts import LAYOUTS
+from tokfrag.tokens.shards.opening import BrokenFileError
 from tokfrag.tokens.shards.pieces import Reading, read_blocks
 from tokfrag.tokens.shards.skips import ON_ERROR, Skips
-from tokfrag.tokens.shards.sources import Source, is_url
+from tokfrag.tokens.shards.sources import Source, is_url, source_list
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,7 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_texts([Path(file) for file in arguments.files if not is_url(file)])
     if arguments.workers and arguments.layout != "tokfrag":
         raise ValueError(f"--workers: takes --layout tokfrag, not {arguments.layout}")
-    if arguments.out is not None:
+    if arguments.workers and arguments.threads:
+        raise ValueError("--threads: with --workers every process has one")
+    if arguments.out is None:
+        _check_none_of_writing(arguments)
+    else:
         _check_out(arguments.out, arguments.layout, force=arguments.force)
     tokenizer = load_tokenizer(arguments.tokenizer, arguments.pattern)
     if arguments.out is None:
@@ -90,6 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
             count, size = _count(tokenizer, path, arguments)
             print(f"{path}: {count} tokens, {size} bytes, {size / max(1, count):.2f} each")
         return 0
+    # All that can be refused is, before what is there is removed.
+    Edges.of(tokenizer.text_pipeline, arguments.begin_of_text, arguments.end_of_text)
+    source_list(arguments.files)
+    if _is_replaced(arguments):
+        remove_shards(arguments.out)
     if arguments.workers:
         from tokfrag.scale import encode_corpus
 
@@ -127,13 +138,33 @@ def _count(tokenizer: Tokenizer, path: str, arguments: argparse.Namespace) -> tu
     reading = Reading(arguments.field, arguments.column, cut_rule(tokenizer))
     skips = Skips(arguments.on_error)
     tokens = size = 0
-    for block in read_blocks(Source.of(path), reading, skips):
-        texts = [text.encode() if isinstance(text, str) else text for text in block.texts]
-        tokens += len(tokenizer.encode_batch(texts, threads=arguments.threads).ids)
-        size += sum(map(len, texts))
+    try:
+        for block in read_blocks(Source.of(path), reading, skips):
+            texts = [text.encode() if isinstance(text, str) else text for text in block.texts]
+            tokens += len(tokenizer.encode_batch(texts, threads=arguments.threads).ids)
+            size += sum(map(len, texts))
+    except BrokenFileError as error:  # as encode_files does: of such a file nothing counts
+        skips.back_to((0, 0))
+        skips.add(str(error))
+        tokens = size = 0
     if skips.count:
         print(f"{path}: {skips.count} skipped; the first: {skips.places[0]}")
     return tokens, size
+
+
+def _check_none_of_writing(arguments: argparse.Namespace) -> None:
+    """Refuse what would do nothing where tokens are only counted."""
+    for name in ("workers", "begin_of_text", "end_of_text", "force"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name.replace('_', '-')}: takes --out")
+    if arguments.layout != "tokfrag":
+        raise ValueError("--layout: takes --out")
+
+
+def _is_replaced(arguments: argparse.Namespace) -> bool:
+    """Whether the folder that is written to holds shards that go first."""
+    folder = arguments.layout not in ("bin", "megatron")
+    return arguments.force and folder and (arguments.out / INDEX).exists()
 
 
 def _check_out(out: Path, layout: str, *, force: bool) -> None:
@@ -149,7 +180,5 @@ def _check_out(out: Path, layout: str, *, force: bool) -> None:
         return
     if (out / PLAN).exists() and force:
         raise FileExistsError(f"--out: {out} holds a corpus; remove the folder by hand")
-    if (out / INDEX).exists() and force:
-        remove_shards(out)
-    elif not (out / INDEX).exists() and not (out / PLAN).exists() and any(out.iterdir()):
+    if not (out / INDEX).exists() and not (out / PLAN).exists() and any(out.iterdir()):
         raise FileExistsError(f"--out: {out} holds other files and no {INDEX} of token shards")

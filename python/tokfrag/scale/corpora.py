@@ -19,7 +19,7 @@ from tokfrag.tokens.shards.fingerprint import fingerprint
 from tokfrag.tokens.shards.index import Shard
 from tokfrag.tokens.shards.shard_writer import write_shard
 from tokfrag.tokens.shards.skips import Skips
-from tokfrag.tokens.shards.sources import Paths
+from tokfrag.tokens.shards.sources import Paths, check_local
 from tokfrag.tokens.shards.writing import warn_of_skips
 
 
@@ -116,7 +116,7 @@ def encode_corpus(
     WorkerLostError
         Workers died with the same part again and again.
     FileExistsError
-        ``out`` holds something else, or this corpus without ``resume``.
+        ``out`` holds shards of ``encode_files``, or this corpus without ``resume``.
 
     Notes
     -----
@@ -136,6 +136,7 @@ def encode_corpus(
     >>> TokenShards(out)[:].tolist()
     [97, 98]
     """
+    check_local(out)
     way = tokenizer.text_pipeline
     edges = Edges.of(way, begin_of_text, end_of_text)
     settings = {

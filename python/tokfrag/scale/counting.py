@@ -20,7 +20,7 @@ from tokfrag.tokens.shards.index import Shard
 from tokfrag.tokens.shards.opening import BrokenFileError
 from tokfrag.tokens.shards.pieces import Reading, read_blocks
 from tokfrag.tokens.shards.skips import Skips
-from tokfrag.tokens.shards.sources import Paths, Source
+from tokfrag.tokens.shards.sources import Paths, Source, check_local
 from tokfrag.tokens.shards.writing import warn_of_skips
 from tokfrag.tokens.training.word_counts import WordCounts
 
@@ -159,6 +159,8 @@ def count_corpus(
     >>> count_corpus(folder / "a.txt", workers=1, progress=False).items()
     [(b' be', 2), (b' not', 1), (b' or', 1), (b' to', 1), (b'to', 1)]
     """
+    if out is not None:
+        check_local(out)
     native = WordCounts(pattern).pattern  # a wrong pattern is refused before any work
     rule = piece_rule(native is not None and native_name(native) is not None)
     settings = {

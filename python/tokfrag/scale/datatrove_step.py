@@ -18,6 +18,7 @@ from tokfrag.tokens.shards.fingerprint import fingerprint
 from tokfrag.tokens.shards.index import Shard
 from tokfrag.tokens.shards.shard_writer import shard_writer
 from tokfrag.tokens.shards.skips import Skips
+from tokfrag.tokens.shards.sources import check_local
 
 _DOCUMENTS = 1000  # encoded at a time
 
@@ -65,6 +66,7 @@ class TokenizerStep:
         end_of_text: bool | str | int | None = None,
         dtype: str = "auto",
     ) -> None:
+        check_local(out)
         way = tokenizer.text_pipeline
         self.tokenizer = tokenizer
         self.out = os.path.abspath(out)

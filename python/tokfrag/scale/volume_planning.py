@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
+from types import MethodType
 from typing import Any, Literal
 
 import numpy as np
@@ -194,6 +196,12 @@ def model_name(model: Any) -> str:
     """What a model or a function is called; of an ``nn.Module``, with a hash of its state."""
     if model is None:
         return ""
+    if isinstance(model, partial):
+        given = [_value_name(value) for value in model.args]
+        given += [f"{key}={_value_name(value)}" for key, value in sorted(model.keywords.items())]
+        return f"{model_name(model.func)}({', '.join(given)})"
+    if isinstance(model, MethodType):
+        return f"{model.__func__.__qualname__} of {model_name(model.__self__)}"
     state = getattr(model, "state_dict", None)
     kind = model if hasattr(model, "__qualname__") else type(model)
     name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', repr(kind))}"
@@ -203,13 +211,28 @@ def model_name(model: Any) -> str:
     for key, value in state().items():
         digest.update(f"{key} {getattr(value, 'dtype', '')} {getattr(value, 'shape', '')}".encode())
         if _arrays.is_tensor(value):
-            import torch
-
-            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(raw.numpy().tobytes())
+            digest.update(_tensor_bytes(value))
         else:
             digest.update(repr(value).encode())
     return f"{name} {digest.hexdigest()}"
+
+
+def _tensor_bytes(tensor: Any) -> bytes:
+    import torch
+
+    raw: bytes = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return raw
+
+
+def _value_name(value: Any) -> str:
+    """What is given to a function, as the same of another process is called."""
+    if _arrays.is_tensor(value) or isinstance(value, np.ndarray):
+        raw = _tensor_bytes(value) if _arrays.is_tensor(value) else value.tobytes()
+        return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(raw).hexdigest()}"
+    shown: Any = type(value).__repr__
+    if callable(value) or shown is object.__repr__:  # that is of an address
+        return model_name(value)
+    return repr(value)
 
 
 def window_name(window: Window) -> str:

@@ -81,6 +81,8 @@ def assemble(
         if mrope:
             positions[:, begin:end] = piece.positions()
     images = [reader for reader in readers if isinstance(reader, ImageSource)]
+    if images:
+        _check_strays(ids, mask, special, images[0].placeholder)
     return Packed(
         ids.reshape(shape),
         bounds,
@@ -90,6 +92,23 @@ def assemble(
         mask.reshape(shape),
         patches=_patches(images[0], special, threads, allocate) if images else None,
     )
+
+
+def _check_strays(
+    ids: NDArray[np.int64],
+    mask: NDArray[np.bool_],
+    special: list[tuple[int, _Piece]],
+    placeholder: int,
+) -> None:
+    """ValueError if a document of tokens alone holds what stands for an image's patches."""
+    strays = mask & (ids == placeholder)
+    for begin, piece in special:
+        strays[begin : begin + len(piece.ids)] = False
+    if strays.any():
+        raise ValueError(
+            f"sources: a document without images holds the placeholder {placeholder}, which stands"
+            " for an image's patches"
+        )
 
 
 class _Piece:

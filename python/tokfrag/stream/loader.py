@@ -53,6 +53,7 @@ class PackedLoader:
     method : "best_fit", "first_fit" or "in_order"
         ``in_order`` cuts anywhere, and takes no image sources.
     pad_id : int
+        With image sources, not their placeholder.
     look_ahead : int
         Batches in a window: more waste less and wait longer.
     overlong : "split", "crop", "drop" or "error"
@@ -69,7 +70,7 @@ class PackedLoader:
     ValueError
         A number out of range, no documents, weights that are not one a source, image sources that
         differ; while iterating: an image that fits no row or no patches, placeholders that are not
-        as many as images.
+        as many as images, or without ``epochs`` an epoch that fills no row.
 
     Examples
     --------
@@ -145,6 +146,8 @@ class PackedLoader:
             raise ValueError(
                 "method: 'in_order' would cut images in two, takes 'best_fit' or 'first_fit' here"
             )
+        if any(source.placeholder == self.pad_id for source in sources):
+            raise ValueError(f"pad_id: got {self.pad_id}, the placeholder of images, takes another")
         for name in ("plan", "placeholder", "scale", "shift", "dtype"):
             values = [getattr(source, name) for source in sources]
             if any(str(value) != str(values[0]) for value in values):
@@ -179,7 +182,7 @@ class PackedLoader:
                 made = packed.pin_memory() if self.pin_memory else packed
                 self._state = state
                 yield made
-        self._state = self._planner.begin(0, self._state.lost_here)
+        self._state = self._planner.begin(0, self._planner.lost_at_end)
 
     def state_dict(self) -> dict[str, Any]:
         """Give where the loader is: after the last batch that was taken.

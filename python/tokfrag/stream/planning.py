@@ -14,6 +14,8 @@ from tokfrag._core import stream as _native
 from tokfrag.stream.packing import METHODS, Method
 from tokfrag.stream.sources import ImageSource, Tokens
 
+_BARREN = 1000  # documents and epochs in a row that fill no row, without a last epoch
+
 Item = tuple[int, int, int, int]  # source, document, first place, one past the last
 Rows = tuple[tuple[Item, ...], ...]  # what lies in each row of a batch
 
@@ -57,6 +59,7 @@ class Planner:
     def __post_init__(self) -> None:
         self.sizes = np.array([len(reader) for reader in self.readers], np.int64)
         self._starts = np.cumsum(self.sizes) - self.sizes
+        self.lost_at_end = (0, 0)  # what batches() lost, with windows that filled no row
 
     def begin(self, epoch: int, lost: tuple[int, int] = (0, 0)) -> State:
         """Give the state at an epoch's beginning; `lost` is what was left out before."""
@@ -65,11 +68,18 @@ class Planner:
 
     def batches(self, state: State) -> Iterator[tuple[Rows, State]]:
         """Give each batch from a state on, and the state after it."""
+        barren = 0
         while self.epochs is None or state.epoch < self.epochs:
             order = self._order(state)
             last = False
             while not last:
                 items, after, last = self._window(order, state)
+                barren = 0 if items else barren + 1 + after.drawn - state.drawn
+                if self.epochs is None and barren > _BARREN:
+                    raise ValueError(
+                        f"sources: the last {_BARREN} documents and epochs of rank {self.rank} fill"
+                        " no row, and epochs=None has no end"
+                    )
                 rows, left = self._rows(items, state, last)
                 after = replace(after, carried=tuple(left), given=0, lost=after.lost_here)
                 if last:
@@ -82,6 +92,7 @@ class Planner:
                         state = after
                     yield tuple(rows[begin : begin + self.batch]), state
                 state = after
+        self.lost_at_end = state.lost_here
 
     def _order(self, state: State) -> NDArray[np.int64]:
         """The epoch's documents by number over all sources, or, if weighted, its sources."""

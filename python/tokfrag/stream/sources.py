@@ -217,10 +217,13 @@ class ReadDocument:
         if source.sizes is None:
             shapes = [shape_of(image, plan.channels) for image in self._given_images()]
         else:
-            shapes = [
-                (1, *size) if len(size) == 2 else tuple(size)
-                for size in _of(source.sizes, self._number)
-            ]
+            sizes = _of(source.sizes, self._number)
+            if any(len(size) not in (2, 3) for size in sizes):
+                raise ValueError(
+                    f"sizes: document {self._number}: got {list(sizes)}, takes (height, width) or"
+                    " (frames, height, width) each"
+                )
+            shapes = [(1, *size) if len(size) == 2 else tuple(size) for size in sizes]
         grids = []
         for number, (frames, height, width) in enumerate(shapes):
             size = int(height), int(width)

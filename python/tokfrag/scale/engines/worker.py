@@ -17,14 +17,18 @@ def serve(handle: int) -> None:
     signal.signal(signal.SIGTERM, _leave)
     with Connection(handle) as connection:
         try:
-            work = pickle.loads(connection.recv_bytes())
+            packed, work = connection.recv_bytes(), None
             while True:
-                part = connection.recv()
+                part = connection.recv_bytes()
+                # Work, parts and results of kinds that cannot be pickled are errors of the caller:
+                # a worker that died of them would be replaced, and die again.
                 try:
-                    answer = ("done", work(part))
+                    work = pickle.loads(packed) if work is None else work
+                    answer = pickle.dumps(("done", work(pickle.loads(part))))
                 except Exception as error:
-                    answer = ("error", (_portable(error), traceback.format_exc()))
-                connection.send(answer)
+                    told = ("error", (_portable(error), traceback.format_exc()))
+                    answer = pickle.dumps(told)
+                connection.send_bytes(answer)
         except (EOFError, ConnectionError):
             return  # whoever gave the work has enough, or is gone
 

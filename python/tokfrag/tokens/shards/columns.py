@@ -41,13 +41,13 @@ def read_column(source: Source, column: str, skips: Skips) -> Iterator[tuple[Arr
 
 
 def _texts(pyarrow: Any, rows: Any, first: int, column: str, path: str, skips: Skips) -> ArrowTexts:
+    if pyarrow.types.is_dictionary(rows.type):
+        rows = rows.dictionary_decode()  # first: what an index points to may be null too
     if rows.null_count:
         places = rows.is_null().to_numpy(zero_copy_only=False).nonzero()[0]
         for place in places.tolist():
             skips.add(f"{path}: row {first + place} of column {column!r} is null")
         rows = rows.drop_null()
-    if pyarrow.types.is_dictionary(rows.type):
-        rows = rows.dictionary_decode()
     return ArrowTexts(rows)
 
 
@@ -118,6 +118,8 @@ def _ipc(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
 def _check_column(path: str, column: str, schema: Any) -> None:
     from pyarrow import types
 
+    if schema.names.count(column) > 1:
+        raise BrokenFileError(f"{path}: has {schema.names.count(column)} columns {column!r}")
     if schema.get_field_index(column) < 0:
         raise BrokenFileError(f"{path}: has no column {column!r}, but {schema.names}")
     kind = schema.field(column).type

@@ -122,6 +122,8 @@ def layout_writer(layout: str, out: Path, dtype: np.dtype[Any]) -> Iterator[Any]
             with whole_file(out.with_name(f"{out.name}.bin")) as file:
                 writer = Megatron(file, dtype)
                 yield writer
+                # That of an earlier call would belong to other ids.
+                out.with_name(f"{out.name}.idx").unlink(missing_ok=True)
             with whole_file(out.with_name(f"{out.name}.idx")) as file:
                 file.write(writer.index())
         elif layout == "mds":
@@ -130,7 +132,11 @@ def layout_writer(layout: str, out: Path, dtype: np.dtype[Any]) -> Iterator[Any]
             mds = stack.enter_context(
                 streaming.MDSWriter(out=str(out), columns={"tokens": "ndarray:int32"})
             )
-            yield Samples(lambda ids: mds.write({"tokens": ids}))
+            try:
+                yield Samples(lambda ids: mds.write({"tokens": ids}))
+            except BaseException:
+                mds.event.set()  # else its end writes an index, and what is there reads as whole
+                raise
         else:
             writer_module = needed("litdata.streaming.writer", "layout 'litdata'")
             _check_empty(out)

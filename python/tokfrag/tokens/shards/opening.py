@@ -82,6 +82,9 @@ def unpacked(path: str, packing: str | None) -> Iterator[tuple[IO[bytes], Callab
         file, broken = _unpacker(path, packing, raw)
         if packing is not None:
             stack.enter_context(file)
+            if not raw.read(1):  # gzip and zstd would find nothing in it, and no fault
+                raise BrokenFileError(f"{path}: not a whole {packing} file (it is empty)")
+            raw.seek(0)
         try:
             yield file, raw.tell
         except broken as error:
@@ -99,20 +102,29 @@ def _unpacker(
     if packing == "gzip":
         return gzip.GzipFile(fileobj=raw), (EOFError, zlib.error, gzip.BadGzipFile)
     if packing == "bzip2":
-        return bz2.BZ2File(raw), (EOFError, OSError)
+        return _frames(raw, bz2.BZ2Decompressor), (EOFError, OSError)
     if packing == "xz":
-        return lzma.LZMAFile(raw), (EOFError, lzma.LZMAError)
+        return _frames(raw, lzma.LZMADecompressor, b"\0"), (EOFError, lzma.LZMAError)
     zstandard = needed("zstandard", path)
-    frames = _Zstd(raw, zstandard.ZstdDecompressor())
-    return io.BufferedReader(frames, _CHUNK), (EOFError, zstandard.ZstdError)
+    begin = zstandard.ZstdDecompressor().decompressobj
+    return _frames(raw, begin), (EOFError, zstandard.ZstdError)
 
 
-class _Zstd(io.RawIOBase):
-    """Frames of zstd, one after another; unlike zstandard's own reader it sees a missing end."""
+def _frames(raw: IO[bytes], begin: Callable[[], Any], padding: bytes = b"") -> IO[bytes]:
+    return io.BufferedReader(_Frames(raw, begin, padding), _CHUNK)
 
-    def __init__(self, raw: IO[bytes], decompressor: Any) -> None:
+
+class _Frames(io.RawIOBase):
+    """Frames of bzip2, xz or zstd, one after another.
+
+    Unlike the libraries' own readers it sees a missing end, and a frame that is damaged where it
+    begins: bz2 and lzma take that for the end of all.
+    """
+
+    def __init__(self, raw: IO[bytes], begin: Callable[[], Any], padding: bytes) -> None:
         self._raw = raw
-        self._decompressor = decompressor
+        self._begin = begin
+        self._padding = padding  # what may lie between frames
         self._frame: Any = None
         self._packed = b""
         self._ready = memoryview(b"")
@@ -122,14 +134,18 @@ class _Zstd(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            self._packed = self._packed or self._raw.read(_CHUNK)
-            if not self._packed:
-                if self._frame is not None:
-                    raise EOFError("the last frame is cut short")
-                return 0
+            if self._frame is None or getattr(self._frame, "needs_input", True):
+                self._packed = self._packed or self._raw.read(_CHUNK)
+                if not self._packed:
+                    if self._frame is not None:
+                        raise EOFError("the last frame is cut short")
+                    return 0
             if self._frame is None:
-                self._frame = self._decompressor.decompressobj()
-            self._ready = memoryview(self._frame.decompress(self._packed))
+                self._packed = self._packed.lstrip(self._padding)
+                if not self._packed:
+                    continue
+                self._frame = self._begin()
+            self._ready = memoryview(self._unpack(self._packed))
             self._packed = b""
             if self._frame.eof:
                 self._packed, self._frame = self._frame.unused_data, None
@@ -137,6 +153,12 @@ class _Zstd(io.RawIOBase):
         buffer[:count] = self._ready[:count]
         self._ready = self._ready[count:]
         return count
+
+    def _unpack(self, packed: bytes) -> bytes:
+        # A few bytes of bzip2 or xz may stand for gigabytes; zstandard has no such bound.
+        bounded = hasattr(self._frame, "needs_input")
+        data: bytes = self._frame.decompress(packed, *([_CHUNK] if bounded else []))
+        return data
 
 
 def refuse_binary(path: str, head: bytes) -> None:

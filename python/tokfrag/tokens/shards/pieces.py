@@ -155,6 +155,12 @@ def _field_of(line: bytes, field: str) -> str:
     text = record[field]
     if not isinstance(text, str):
         raise ValueError(f"field {field!r} is a {type(text).__name__}, takes a string")
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        # JSON may hold half of a character: U+FFFD, as everywhere in encoding.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 
 

@@ -248,6 +248,8 @@ class TokenShards:
                 raise ValueError(f"{name}: got {value}, takes {least} or more")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank: got {rank}, takes 0 to {world_size - 1}")
+        if epochs is not None and epochs < 0:
+            raise ValueError(f"epochs: got {epochs}, takes 0 or more, or None")
         whole = batch * world_size * length + 1
         if len(self) < whole:
             raise ValueError(f"batch: the first takes {whole} tokens, there are {len(self)}")

@@ -16,6 +16,8 @@ Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 LEAST_RANGE = 1 << 20
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# pathlib makes one slash of two.
+_URL_OR_ITS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PACKINGS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 _FORMS = {
     ".jsonl": "lines",
@@ -57,6 +59,12 @@ def kind_of(path: str) -> Kind:
 def is_url(path: str) -> bool:
     """Whether a path is one for fsspec: ``s3://``, ``hf://``, ``memory://``."""
     return "://" in path and _URL.match(path) is not None
+
+
+def check_local(out: str | os.PathLike[str]) -> None:
+    """ValueError for a URL: one would be written to a folder here that is called as it is."""
+    if _URL_OR_ITS_PATH.match(os.fspath(out)):
+        raise ValueError(f"out: got {os.fspath(out)!r}, takes a local path; URLs are only read")
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,7 @@ __all__ = [
     "Kind",
     "Paths",
     "Source",
+    "check_local",
     "file_system",
     "is_url",
     "kind_of",

@@ -17,7 +17,7 @@ from tokfrag.tokens.shards.layouts import LAYOUTS, layout_writer
 from tokfrag.tokens.shards.plan import resumed, shards_of
 from tokfrag.tokens.shards.shard_writer import encode_source, write_shard
 from tokfrag.tokens.shards.skips import Skips
-from tokfrag.tokens.shards.sources import Paths, source_list
+from tokfrag.tokens.shards.sources import Paths, check_local, source_list
 
 
 def encode_files(
@@ -64,6 +64,7 @@ def encode_files(
     on_error : "raise" or "skip"
         What happens to a bad line, a null row, a file that is cut short: an error that names it, or
         it is left out, whole, with a warning; ``TokenShards.skipped`` then tells what and where.
+        Of a file that is divided, the part that is damaged.
         With the layouts of others a file that is cut short is always an error.
     layout : "tokfrag", "bin", "megatron", "mds" or "litdata"
         A folder of shards, one bare file, Megatron's pair of files, or the folders that MosaicML's
@@ -109,6 +110,7 @@ def encode_files(
     >>> shards[:].tolist()
     [97, 98, 0]
     """
+    check_local(out)
     sources = source_list(paths)
     out = Path(out)
     way = tokenizer.text_pipeline
