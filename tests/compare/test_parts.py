@@ -68,3 +68,21 @@ def test_a_series_chooses_between_learning_and_judging() -> None:
     assert split.test.groups is not None
     # Windows that overlap are drawn together.
     assert len(np.unique(split.test.groups)) < len(split.test)
+
+
+@pytest.mark.parametrize("what", ["x", "y"])
+@pytest.mark.parametrize("part", ["train", "test", "choose"])
+def test_values_that_are_not_finite_are_refused(what: str, part: str) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 4, 1, 5))
+    samples = {
+        n: Samples(v, v.copy()) for n, v in zip(("train", "test", "choose"), values, strict=True)
+    }
+    in_parts(Split(**samples))
+    getattr(samples[part], what)[1, 0, 2] = np.nan
+    with pytest.raises(ValueError, match=rf"data: 1 of 20 values of {what} are NaN or infinite"):
+        in_parts(Split(**samples))
+
+
+def test_data_with_nothing_to_judge_are_refused() -> None:
+    with pytest.raises(ValueError, match="got 2 samples to learn from, none to be judged on"):
+        in_parts(Split(Samples([b"a", b"b"]), Samples([])))

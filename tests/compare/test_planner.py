@@ -23,6 +23,7 @@ from tokfrag.compare.planner.race import race, survivors
 from tokfrag.compare.planner.verdict import scaled, verdict, verdict_notes
 from tokfrag.compare.row import Honesty
 from tokfrag.compare.tasks.arrays import ArrayTask
+from tokfrag.compare.tasks.sensors import SensorsTask
 from tokfrag.compare.tasks.text import TextTask
 
 WORDS = "the cat sat on a mat and the dog ran after the cat in the rain "
@@ -130,6 +131,9 @@ def test_a_plan_is_written_edited_and_followed(
         ({"cuts": [3]}, "cuts: got 3"),
         ({"budget": 5}, "budget: got 5"),
         ({"seeds": True}, "seeds: got True"),
+        ({"seeds": 0}, "seeds: got 0; it takes 1 or more"),
+        ({"data": 5}, "data: got 5; it takes a str"),
+        ({"settings": {"context": [1]}}, r"settings: context: got \[1\]"),
     ],
 )
 def test_a_broken_plan_says_which_entry(tmp_path: Path, change: Any, told: str) -> None:
@@ -140,6 +144,9 @@ def test_a_broken_plan_says_which_entry(tmp_path: Path, change: Any, told: str) 
         Plan.read(path)
     path.write_text("{")
     with pytest.raises(ValueError, match="line 1, column 2"):
+        Plan.read(path)
+    path.write_bytes(b"{\xff")
+    with pytest.raises(ValueError, match="byte 1: not UTF-8"):
         Plan.read(path)
 
 
@@ -243,3 +250,43 @@ def test_a_race_from_the_command_line(
     assert note in capsys.readouterr().out
     assert main([*asked, "--budget", "12 steps", "24 steps"]) == 2
     assert "--race: got 2 budgets" in capsys.readouterr().err
+
+
+def test_an_interrupted_race_stops() -> None:
+    asked = []
+
+    def compare(cuts: Sequence[Any], budget: Budget, seeds: int) -> Report:
+        asked.append(budget)
+        found = report(*(row(cut.name, 1.0 + i) for i, cut in enumerate(cuts)))
+        return replace(found, interrupted=len(asked) == 2)
+
+    cuts = [SimpleNamespace(name=name) for name in "abcdef"]
+    outcome, heats = race(cuts, "16 GFLOP", compare)
+    assert [budget.amount for budget in asked] == [1e9, 4e9]
+    assert outcome.interrupted
+    assert len(heats) == 1
+    assert heats[0].note in outcome.notes
+
+
+def test_fragments_join_no_sensors_that_are_only_listed_side_by_side() -> None:
+    cuts = [one.cut for one in propose(SensorsTask())[1]]
+    assert len(cuts) >= 4
+    assert all(cut.startswith("patch:1x") for cut in cuts)
+    assert cuts[-1] == "patch:1x12"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--race", "--cuts", "patch:4"], "leave out --cuts, --race"),
+        (["--html", "page.html"], "leave out --html"),
+        (["--budget", "1 GFLOP", "2 GFLOP"], "got 2 budgets; a plan holds one"),
+    ],
+)
+def test_a_proposal_takes_no_option_that_it_would_not_heed(
+    more: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "plan.json"
+    assert main(["compare", "digits", "--propose", str(path), *more]) == 2
+    assert told in capsys.readouterr().err
+    assert not path.exists()

@@ -141,6 +141,19 @@ def test_folders_have_classes_and_official_parts(tmp_path: Path) -> None:
         read_folders(tmp_path, ENDINGS)
     with pytest.raises(ValueError, match="a folder a class, two or more"):
         read_folders(tmp_path / "train" / "cat", ENDINGS)
+    (tmp_path / "test").rename(tmp_path / "val")
+    (tmp_path / "val" / "cow").rename(tmp_path / "cow")
+    assert read_folders(tmp_path, ENDINGS).test_labels == (0, 1)
+    (tmp_path / "test").mkdir()
+    with pytest.raises(ValueError, match="test: has no folders with files"):
+        read_folders(tmp_path, ENDINGS)
+    (tmp_path / "val" / "cat").rename(tmp_path / "test" / "cat")
+    found = read_folders(tmp_path, ENDINGS)
+    assert (found.test_labels, found.choose_labels) == ((0,), (1,))
+    assert [path.parts[-3] for path in found.every] == ["train", "train", "test", "val"]
+    (tmp_path / "valid").mkdir()
+    with pytest.raises(ValueError, match="got the parts test, val, valid; takes two"):
+        read_folders(tmp_path, ENDINGS)
 
 
 def test_pictures_come_in_colour_and_in_one_size(tmp_path: Path) -> None:
@@ -173,6 +186,16 @@ def test_pictures_come_in_colour_and_in_one_size(tmp_path: Path) -> None:
         ("1CC", "a ring number before any atom"),
         ("CXC", "'X', which is no atom"),
         ("", "has no atom"),
+        ("C=", "a bond that leads nowhere"),
+        ("C(=)C", "a bond that leads nowhere"),
+        ("C=(C)C", "a bond that leads nowhere"),
+        ("C=#C", "a bond that leads nowhere"),
+        ("C=.C", "a bond that leads nowhere"),
+        ("=CC", "a bond before any atom"),
+        ("(C)C", "a branch before any atom"),
+        ("C11", "closes ring 1 to its own atom"),
+        ("C=1CC#1", "closes ring 1 with two kinds of bond"),
+        ("C%1CC%1", "'%', which is no atom"),
     ],
 )
 def test_what_is_no_smiles_is_refused(text: str, message: str) -> None:
@@ -189,3 +212,85 @@ def test_molecules_are_graphs_whatever_way_they_are_written() -> None:
     assert charged.atoms == ("N+", "Cl-")
     assert charged.bonds == ()
     assert len(read_smiles("C%12CCC%12").bonds) == 4
+
+
+def test_rings_have_numbers_however_they_are_written() -> None:
+    assert read_smiles("C1CC%01").bonds == read_smiles("C1CC1").bonds
+    assert read_smiles("C=1CCC1").bonds == read_smiles("C1CCC=1").bonds
+
+
+def test_deep_pictures_keep_what_lies_above_255(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    deep = np.array([[0, 1000], [30000, 65535]], np.uint16)
+    image.fromarray(deep).save(tmp_path / "deep.png")
+    image.fromarray(deep.astype(np.float32) / 65535).save(tmp_path / "share.tif")
+    assert np.array_equal(read_pictures([tmp_path / "deep.png"], None)[0, 0], deep)
+    assert read_pictures([tmp_path / "deep.png"], 1)[0, 0, 0, 0] > 10000
+    assert np.allclose(read_pictures([tmp_path / "share.tif"], None)[0, 0], deep / 65535)
+
+
+def test_pictures_hold_finite_numbers(tmp_path: Path) -> None:
+    with (tmp_path / "A.NPY").open("wb") as file:
+        np.save(file, np.full((1, 2, 2), np.nan))
+    with pytest.raises(ValueError, match=r"A.NPY: holds values that are not finite"):
+        read_pictures([tmp_path / "A.NPY"], None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'label,text\npos,"good\nneg,bad\npos,fine\n', "line 4: is no table"),
+        (b"__label__a a day\n__label__a __label__b good day\n", "line 2: has two labels"),
+        (b"\xff\xfea", "marked as UTF-16"),
+    ],
+)
+def test_tables_lose_no_rows_and_no_labels(raw: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=message):
+        read_table(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_lines_are_read_whatever_wrote_them(encoding: str, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / "some"
+    path.write_bytes(ending.join(["label,text", "b,caf\xe9", "a,no"]).encode(encoding))
+    assert read_table(path).rows == [["b", "caf\xe9"], ["a", "no"]]
+    path.write_bytes(ending.join(["caf\xe9 B-x", "no O", "", "so O"]).encode(encoding))
+    assert [s.words for s in read_conll(path)] == [("caf\xe9", "no"), ("so",)]
+
+
+def test_words_lose_a_language_only_where_all_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "some.conll"
+    path.write_text("en:Ada B-x\nen:at O\n")
+    assert read_conll(path)[0].words == ("Ada", "at")
+    path.write_text("ftp://x B-x\nat O\n")
+    assert read_conll(path)[0].words == ("ftp://x", "at")
+
+
+def test_columns_of_numbers_are_no_texts_with_labels(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("1 2 3\n2 3 4\n")
+    with pytest.raises(ValueError, match="name a task"):
+        guess_task(path)
+
+
+@pytest.mark.parametrize("raw", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
+def test_an_archive_that_is_none_is_named(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "some.npz"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"some.npz: is no npz file"):
+        guess_task(path)
+    np.savez(path, x=np.array([{}], object))
+    with pytest.raises(ValueError, match=r"some.npz: is no npz file"):
+        guess_task(path)
+
+
+def test_sounds_without_samples_are_refused(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", np.zeros(0))
+    with pytest.raises(ValueError, match=r"a.wav: holds no samples"):
+        read_wav(tmp_path / "a.wav")
+    (tmp_path / "b.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"b.wav: .*it ends within its header"):
+        read_wav(tmp_path / "b.wav")

@@ -26,6 +26,7 @@ from tokfrag.compare.tasks.pairs import PairsTask  # noqa: E402
 from tokfrag.compare.tasks.pictures import PicturesTask  # noqa: E402
 from tokfrag.compare.tasks.recordings import ArraysTask  # noqa: E402
 from tokfrag.compare.tasks.sensors import SensorsTask  # noqa: E402
+from tokfrag.compare.tasks.series import SeriesTask  # noqa: E402
 from tokfrag.compare.tasks.sounds import SoundsTask  # noqa: E402
 from tokfrag.compare.tasks.tags import TagsTask  # noqa: E402
 
@@ -384,3 +385,91 @@ def test_molecules_are_told_by_value_or_by_class(tmp_path: Path) -> None:
     path.write_text("smiles,toxic\nC(C,1\nCC,0\n")
     with pytest.raises(ValueError, match="row 1: smiles: 'C\\(C' has a branch"):
         MoleculesTask(path)
+
+
+def test_tasks_refuse_what_would_be_read_wrongly(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    rows = [f"u{i // 6},i{i % 5},{i}" for i in range(90)]
+    path.write_text("\n".join(["user,item,time", *rows[:4], "u0,i4,", *rows[5:]]))
+    with pytest.raises(ValueError, match="time of the entry 5: got '' among numbers"):
+        ItemsTask(path)
+    path.write_text("smiles,y\n" + "".join(f"{'C' * i},{i}.5\n" for i in range(1, 9)) + "O,1e300\n")
+    with pytest.raises(ValueError, match="got '1e300'"):
+        MoleculesTask(path)
+    path.write_text("ab O\ncd O\n\n" * 9)
+    with pytest.raises(ValueError, match="has no entities"):
+        TagsTask(path)
+    path.write_text("".join(f'"a\tb{i}",c{i}\n' for i in range(20)))
+    assert all(text.count(b"\t") == 1 for text in PairsTask(path).split().train.x)
+
+
+@pytest.mark.parametrize("setting", [{"look_back": 0}, {"horizon": -3}, {"test_samples": -1}])
+def test_windows_of_series_have_a_length(setting: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="look_back, horizon, test_samples: got"):
+        SeriesTask(**setting)  # type: ignore[arg-type]
+
+
+def test_as_many_rows_as_sensors_are_told_to_take_are_enough(tmp_path: Path) -> None:
+    data, graph = tmp_path / "data.csv", tmp_path / "graph.csv"
+    values = np.random.default_rng(0).normal(size=(155, 2))
+    np.savetxt(graph, np.ones((2, 2)), delimiter=",")
+    np.savetxt(data, values[:140], delimiter=",")
+    with pytest.raises(ValueError, match=r"got 140 rows.*take 155 or more"):
+        SensorsTask(data, graph=str(graph))
+    np.savetxt(data, values, delimiter=",")
+    assert SensorsTask(data, graph=str(graph)).split().choose is not None
+
+
+@pytest.mark.parametrize("side", [2, 4, 5, 8, 16, 64])
+def test_default_cuts_of_pictures_are_told_once(side: int, tmp_path: Path) -> None:
+    for i in range(10):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        np.save(tmp_path / "ab"[i % 2] / f"{i}.npy", np.zeros((1, side, side)))
+    cuts = PicturesTask(tmp_path).default_cuts()
+    assert len(set(cuts)) == len(cuts) >= 3
+    assert len({as_cut(cut).name for cut in cuts}) == len(cuts)
+
+
+def test_a_folder_to_choose_on_is_heeded(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "test", "val")):
+        for kind in "ab":
+            (tmp_path / part / kind).mkdir(parents=True)
+            np.save(tmp_path / part / kind / "1.npy", np.full((1, 4, 4), float(number)))
+    split = PicturesTask(tmp_path).split()
+    assert split.choose is not None
+    assert [float(part.x.mean()) for part in (split.train, split.test, split.choose)] == [0, 1, 2]
+    assert all(part.y.tolist() == [0, 1] for part in (split.train, split.test, split.choose))
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "told"),
+    [
+        ({}, {"test_groups": "1,9"}, "test_groups: got '1,9'; it takes some of 0, 1, 2"),
+        ({}, {"test_groups": "1,x"}, "test_groups: got '1,x'"),
+        ({}, {"channels_first": "true"}, "channels_first: got 'true'"),
+        ({"y": np.arange(5)}, {}, "got 12 samples, 5 in y, 12 in groups"),
+        ({"who": np.arange(5)}, {}, "got 12 samples, 12 in y, 5 in groups"),
+        ({"n": np.full(5, 12)}, {"lengths": "n"}, "got 5 samples, 12 in y"),
+        ({"n": np.array([-5, *[5] * 10, 15])}, {"lengths": "n"}, "whole numbers from 0 on"),
+    ],
+)
+def test_arrays_of_an_archive_fit_each_other(
+    change: dict[str, Any], settings: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    held = {"x": np.ones((60, 2)), "n": np.full(12, 5), "y": np.arange(12) % 2}
+    held["who"] = np.arange(12) % 3
+    if "lengths" not in settings:
+        held["x"] = np.ones((12, 1, 4))
+    path = tmp_path / "some.npz"
+    np.savez(path, **held | change)
+    with pytest.raises(ValueError, match=told):
+        ArraysTask(path, groups="who", **settings)  # type: ignore[arg-type]
+
+
+def test_pairs_are_of_digits(tmp_path: Path) -> None:
+    path = tmp_path / "some.npz"
+    np.savez(path, images=np.ones((30, 4, 4), np.uint8), labels=np.arange(30))
+    with pytest.raises(ValueError, match="pair takes the digits 0 to 9, got the label 29"):
+        make_task("motion", path, {"label": "pair", "clips": "20"})
+    with pytest.raises(ValueError, match=r"got 'gone.txt'.*there is none of that name"):
+        make_task("gone.txt", None, {})

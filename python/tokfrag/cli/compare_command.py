@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokfrag.cli.argument_types import above_zero, from_zero, positive
-from tokfrag.cli.plan_files import follow_plan, read_plan, write_plan
+from tokfrag.cli.plan_files import check_proposal, follow_plan, read_plan, write_plan
 from tokfrag.cli.report_command import add_outputs, check_outputs
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(arguments)
     if arguments.json is not None:
         check_new(arguments.json, force=arguments.force or arguments.resume)
+    if arguments.propose is not None:
+        check_proposal(arguments)
     planned = read_plan(arguments.task)
     if planned is not None:
         follow_plan(arguments, planned)

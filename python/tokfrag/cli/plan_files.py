@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from tokfrag.compare.planner.proposal import Plan
 
 
+#: Options that mean nothing where nothing is trained.
+_IDLE = (
+    *("cuts", "race", "body", "second_body", "seeds_at_most", "device", "width", "batch", "rate"),
+    *("resume", "json", "html", "card", "plot", "markdown"),
+)
+
+
 def read_plan(named: str) -> Plan | None:
     """The plan that a task's name stands for; None where it is no plan's file."""
     if not named.endswith(".json"):
@@ -36,13 +43,23 @@ def follow_plan(arguments: argparse.Namespace, plan: Plan) -> None:
     arguments.seeds = arguments.seeds or plan.seeds
 
 
+def check_proposal(arguments: argparse.Namespace) -> None:
+    """Refuse what ``--propose`` would not heed."""
+    if arguments.propose.suffix != ".json":
+        raise ValueError(f"--propose: got {str(arguments.propose)!r}; it takes .json")
+    if arguments.budget and len(arguments.budget) > 1:
+        raise ValueError(f"--propose: got {len(arguments.budget)} budgets; a plan holds one")
+    idle = [name for name in _IDLE if getattr(arguments, name)]
+    if idle:
+        names = ", ".join("--" + name.replace("_", "-") for name in idle)
+        raise ValueError(f"--propose: trains nothing and finds its own cuts; leave out {names}")
+
+
 def write_plan(arguments: argparse.Namespace, task: Task, name: str, data: Path | None) -> int:
     """Write a plan and print what it comes from; returns the exit status."""
     from tokfrag._files import check_new
     from tokfrag.compare.planner.proposal import Plan, propose
 
-    if arguments.propose.suffix != ".json":
-        raise ValueError(f"--propose: got {str(arguments.propose)!r}; it takes .json")
     check_new(arguments.propose, force=arguments.force)
     found, cuts = propose(task)
     settings = dict(arguments.settings)

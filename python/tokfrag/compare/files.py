@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CLASSES = 1 << 16
+_NO_NPZ = (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error)
 
 
 def read_data(path: Path) -> bytes:
@@ -38,7 +39,7 @@ def read_npz(path: Path, *wanted: tuple[str, ...]) -> list[NDArray[Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             arrays = {name: held[name] for options in wanted for name in options if name in held}
             names = ", ".join(held)
-    except (ValueError, OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
+    except _NO_NPZ as error:
         raise ValueError(f"{path}: is no npz file of arrays: {error}") from None
     found = [next((n for n in options if n in arrays), None) for options in wanted]
     if any(name is None for name in found):
@@ -49,6 +50,15 @@ def read_npz(path: Path, *wanted: tuple[str, ...]) -> list[NDArray[Any]]:
         if array.dtype.kind not in "buif":
             raise ValueError(f"{path}: {name} holds {array.dtype}; it takes numbers")
     return [arrays[str(name)] for name in found]
+
+
+def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in an npz file, by name."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            return {name: held[name].shape for name in held.files}
+    except _NO_NPZ as error:
+        raise ValueError(f"{path}: is no npz file of arrays: {error}") from None
 
 
 def check_labels(labels: NDArray[Any], what: str) -> NDArray[np.int64]:

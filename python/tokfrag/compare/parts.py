@@ -64,9 +64,13 @@ def in_parts(split: Split) -> Parts:
     Raises
     ------
     ValueError
-        Where there is too little to part.
+        Where there is too little to part, or a value is not finite.
     """
     learn, choose = split.train, split.choose
+    if not len(split.test):
+        raise ValueError(f"data: got {len(learn)} samples to learn from, none to be judged on")
+    for part in (learn, choose, split.test):
+        _check_finite(part)
     if choose is None:
         held = max(1, len(learn) // _CHOOSE)
         order = np.arange(len(learn))
@@ -87,6 +91,19 @@ def in_parts(split: Split) -> Parts:
         split.test,
         removed,
     )
+
+
+def _check_finite(part: Samples | None) -> None:
+    for what in ("x", "y"):
+        values = getattr(part, what, None)
+        if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+            continue
+        finite = np.isfinite(values)
+        if not finite.all():
+            raise ValueError(
+                f"data: {finite.size - np.count_nonzero(finite)} of {finite.size} values of {what} "
+                "are NaN or infinite"
+            )
 
 
 def _apart(part: Samples, later: list[Samples]) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -20,6 +21,7 @@ _SEEN = 20
 _AT_MOST = 8
 _MOST_PIECES = 1024
 _FRAGMENTS = ("pixels", "values", "patch", "whole", "quad")
+_SIZES = re.compile(r"patch:(\d+(?:x\d+)*)")
 _TEXTS = ("bytes", "chars", "bpe", "window", "words")
 
 
@@ -72,17 +74,20 @@ class Plan:
             Where the file is no plan, or an entry cannot be; the message names it.
         """
         try:
-            held = json.loads(Path(path).read_text())
+            held = json.loads(Path(path).read_text("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: byte {error.start}: not UTF-8") from None
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
             ) from None
         if not isinstance(held, dict) or held.get("format") != FORMAT:
             raise ValueError(f"{path}: is no plan ({FORMAT!r})")
+        settings = _entry(path, held, "settings", dict)
         plan = cls(
             _entry(path, held, "task", str),
-            held.get("data"),
-            _entry(path, held, "settings", dict),
+            None if held.get("data") is None else _entry(path, held, "data", str),
+            {name: _setting(path, name, value) for name, value in settings.items()},
             _entry(path, held, "budget", str),
             _entry(path, held, "seeds", int),
             tuple(_proposal(path, one) for one in _entry(path, held, "cuts", list)),
@@ -90,6 +95,8 @@ class Plan:
         )
         if not plan.cuts:
             raise ValueError(f"{path}: cuts: got none; give one or more")
+        if plan.seeds < 1:
+            raise ValueError(f"{path}: seeds: got {plan.seeds}; it takes 1 or more")
         return plan
 
     def write(self, path: str | PathLike[str], *, force: bool = False) -> None:
@@ -140,7 +147,7 @@ def propose(task: Task) -> tuple[Fingerprint, tuple[Proposal, ...]]:
     defaults = tuple(task.default_cuts())
     kinds = {cut.partition(":")[0].partition("+")[0].partition("@")[0] for cut in defaults}
     if found.kind == "values" and kinds <= set(_FRAGMENTS):
-        return found, _fragments(found)
+        return found, _fragments(found, _extents(found, defaults))
     if found.kind == "text" and kinds <= set(_TEXTS):
         return found, _tokens(found)
     return found, tuple(Proposal(cut, "the task's own") for cut in defaults)
@@ -166,19 +173,32 @@ def _tokens(found: Fingerprint) -> tuple[Proposal, ...]:
     return tuple(proposals[:_AT_MOST])
 
 
-def _fragments(found: Fingerprint) -> tuple[Proposal, ...]:
+def _extents(found: Fingerprint, defaults: tuple[str, ...]) -> tuple[int, ...]:
+    """How wide a fragment may be: 1 along an axis on which none of the task's own is wider.
+
+    Neighbours on such an axis, as sensors of a network, have nothing to do with each other.
+    """
+    sizes = [match[1].split("x") for cut in defaults if (match := _SIZES.match(cut))]
+    if len(sizes) < len(defaults) or {len(size) for size in sizes} != {len(found.shape)}:
+        return found.shape
+    return tuple(
+        1 if all(size[axis] == "1" for size in sizes) else extent
+        for axis, extent in enumerate(found.shape)
+    )
+
+
+def _fragments(found: Fingerprint, extents: tuple[int, ...]) -> tuple[Proposal, ...]:
     """A geometric grid around the distance at which values are half alike, axis by axis."""
     size = tuple(
-        _fitting(far / 2, extent)
-        for far, extent in zip(found.correlation, found.shape, strict=True)
+        _fitting(far / 2, extent) for far, extent in zip(found.correlation, extents, strict=True)
     )
     plain: list[tuple[tuple[int, ...], str]] = []
-    while len(plain) < _AT_MOST - 2 and size != found.shape:
+    while len(plain) < _AT_MOST - 2 and size != extents:
         count = math.prod(e // edge for edge, e in zip(size, found.shape, strict=True))
         if count <= _MOST_PIECES:
             far = size[-1] / max(found.correlation[-1], 1e-9)
             plain.append((size, f"{count} pieces, {far:.2g} times as wide as values are alike"))
-        size = tuple(_wider(edge, extent) for edge, extent in zip(size, found.shape, strict=True))
+        size = tuple(_wider(edge, extent) for edge, extent in zip(size, extents, strict=True))
     proposals = [Proposal(f"patch:{_text(size)}", why) for size, why in plain]
     if plain:
         middle = plain[len(plain) // 2][0]
@@ -186,6 +206,9 @@ def _fragments(found: Fingerprint) -> tuple[Proposal, ...]:
         if half != middle:
             name = f"patch:{_text(middle)}/{_text(half)}"
             proposals.append(Proposal(name, "the middle one, overlapping by half"))
+    if extents != found.shape:
+        widest = Proposal(f"patch:{_text(extents)}", "as wide as one may be, the other end")
+        return (*proposals[-_AT_MOST + 1 :], widest)
     if len(found.shape) > 2 and len(set(found.shape)) > 1:
         frame = ("1", *map(str, found.shape[1:]))
         proposals.append(Proposal(f"patch:{'x'.join(frame)}", "one step of the first axis, whole"))
@@ -216,6 +239,12 @@ def _entry(path: str | PathLike[str], held: dict[str, Any], name: str, kind: typ
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{path}: {name}: got {value!r}; it takes a {kind.__name__}")
     return value
+
+
+def _setting(path: str | PathLike[str], name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{path}: settings: {name}: got {value!r}; it takes a text or a number")
+    return str(value)
 
 
 def _proposal(path: str | PathLike[str], held: Any) -> Proposal:

@@ -59,7 +59,8 @@ def race(
     Returns
     -------
     tuple
-        The outcome of the last stage, and what the stages before it decided.
+        The outcome of the last stage, and what the stages before it decided. A stage that is
+        interrupted is the last.
     """
     whole = Budget.of(budget)
     left = list(cuts)
@@ -74,6 +75,8 @@ def race(
             continue
         limit = replace(whole, amount=amount)
         outcome = compare(left, limit, 1)
+        if outcome.interrupted:
+            return _noted(outcome, heats), heats
         stay = survivors(outcome, count)
         names = [cut.name for cut in left]
         heats.append(
@@ -85,8 +88,11 @@ def race(
         )
         left = [cut for cut in left if cut.name in stay]
     outcome = compare(left, whole, seeds)
-    remarks = (*outcome.remarks, *(heat.note for heat in heats))
-    return replace(outcome, remarks=remarks), heats
+    return _noted(outcome, heats), heats
+
+
+def _noted(outcome: Report, heats: list[Heat]) -> Report:
+    return replace(outcome, remarks=(*outcome.remarks, *(heat.note for heat in heats)))
 
 
 def survivors(outcome: Outcome, count: int) -> set[str]:

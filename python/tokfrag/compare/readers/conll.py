@@ -9,6 +9,7 @@ from pathlib import Path
 from tokfrag.compare.readers.tables import read_lines
 
 _TAG = re.compile(r"O|[BIES]-\S+")
+_LANGUAGE = re.compile(r"^[a-z]{2,3}:(?=.)")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ def is_conll(lines: list[str]) -> bool:
 def read_conll(path: Path) -> list[Sentence]:
     """Sentences from a file: the first column the word, the last one the tag.
 
-    ``en:word`` of WikiANN is read as ``word``; lines of ``-DOCSTART-`` are left out.
+    ``en:word`` of WikiANN is read as ``word`` where every word begins so; lines of ``-DOCSTART-``
+    are left out.
 
     Parameters
     ----------
@@ -71,10 +73,12 @@ def read_conll(path: Path) -> list[Sentence]:
                 f"{path}: line {number}: got {line!r}; it takes a word and a tag such as O or "
                 "B-person"
             )
-        words.append(re.sub(r"^[a-z]{2,3}:(?=.)", "", cells[0]))
+        words.append(cells[0])
         tags.append(cells[-1])
     if not found:
         raise ValueError(f"{path}: holds no sentences")
+    if all(_LANGUAGE.match(word) for sentence in found for word in sentence.words):
+        return [Sentence(tuple(_LANGUAGE.sub("", w) for w in s.words), s.tags) for s in found]
     return found
 
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-_TEST = ("test", "val", "valid", "validation")
+_PARTS = ("test", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
 class Foldered:
-    """Files with the number of their class, those of an official test part apart."""
+    """Files with the number of their class, those of official parts apart."""
 
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     labels: tuple[int, ...]
     test_files: tuple[Path, ...] = ()
     test_labels: tuple[int, ...] = ()
+    choose_files: tuple[Path, ...] = ()
+    choose_labels: tuple[int, ...] = ()
+
+    @property
+    def every(self) -> list[Path]:
+        """The files of all parts: to learn from, to be judged on, to choose on."""
+        return [*self.files, *self.test_files, *self.choose_files]
 
 
 def files_below(folder: Path, endings: tuple[str, ...]) -> list[Path]:
@@ -26,6 +33,9 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 def read_folders(folder: Path, endings: tuple[str, ...]) -> Foldered:
     """The files of a folder, a folder a class; ``train`` and ``test`` above them are parts.
+
+    A third part (``val``, ``valid``, ``validation``) is to choose on; it is the test part where
+    there is no other.
 
     Parameters
     ----------
@@ -42,14 +52,15 @@ def read_folders(folder: Path, endings: tuple[str, ...]) -> Foldered:
     Raises
     ------
     ValueError
-        Where there are fewer than two classes, or a class of the test part is unknown.
+        Where there are fewer than two classes, or another part is empty or has another
+        class.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"data: takes a folder with a folder a class, got {folder}")
     train = folder / "train" if (folder / "train").is_dir() else folder
-    test = next((folder / name for name in _TEST if (folder / name).is_dir()), None)
-    if train is folder:
-        test = None
+    apart = [folder / name for name in _PARTS if train != folder and (folder / name).is_dir()]
+    if len(apart) > 2:
+        raise ValueError(f"{folder}: got the parts {', '.join(p.name for p in apart)}; takes two")
     named = _by_class(train, endings)
     classes = tuple(sorted({name for _, name in named}))
     if len(classes) < 2:
@@ -57,17 +68,29 @@ def read_folders(folder: Path, endings: tuple[str, ...]) -> Foldered:
             f"{folder}: got {len(classes)} folders with files of {', '.join(endings)}; it takes "
             "a folder a class, two or more"
         )
-    judged = [] if test is None else _by_class(test, endings)
-    strange = next((name for _, name in judged if name not in classes), None)
-    if strange is not None:
-        raise ValueError(f"{test}: got the class {strange!r}, which {train} has not")
+    judged, chosen = (_known(part, endings, classes, train) for part in [*apart, None, None][:2])
     return Foldered(
         classes,
         tuple(path for path, _ in named),
         tuple(classes.index(name) for _, name in named),
-        tuple(path for path, _ in judged),
-        tuple(classes.index(name) for _, name in judged),
+        *judged,
+        *chosen,
     )
+
+
+def _known(
+    part: Path | None, endings: tuple[str, ...], classes: tuple[str, ...], train: Path
+) -> tuple[tuple[Path, ...], tuple[int, ...]]:
+    """The files of an official part and their labels, all of classes that are learnt."""
+    if part is None:
+        return (), ()
+    named = _by_class(part, endings)
+    if not named:
+        raise ValueError(f"{part}: has no folders with files of {', '.join(endings)}")
+    strange = next((name for _, name in named if name not in classes), None)
+    if strange is not None:
+        raise ValueError(f"{part}: got the class {strange!r}, which {train} has not")
+    return tuple(path for path, _ in named), tuple(classes.index(name) for _, name in named)
 
 
 def _by_class(folder: Path, endings: tuple[str, ...]) -> list[tuple[Path, str]]:

@@ -31,10 +31,12 @@ def read_pictures(paths: Sequence[Path], side: int | None) -> NDArray[np.float32
     Raises
     ------
     ValueError
-        Where a file is no picture, or pictures differ in size and no side is named.
+        Where a file is no picture or holds NaN, or pictures differ in size and no side is named.
     """
     found = [_read(path, side) for path in paths]
     for path, picture in zip(paths, found, strict=True):
+        if not np.isfinite(picture).all():
+            raise ValueError(f"{path}: holds values that are not finite")
         if picture.shape[0] != found[0].shape[0]:
             raise ValueError(
                 f"{path}: has {picture.shape[0]} channels, {paths[0]} has {found[0].shape[0]}"
@@ -48,7 +50,7 @@ def read_pictures(paths: Sequence[Path], side: int | None) -> NDArray[np.float32
 
 
 def _read(path: Path, side: int | None) -> NDArray[np.float32]:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         try:
             held = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
@@ -65,11 +67,15 @@ def _read(path: Path, side: int | None) -> NDArray[np.float32]:
 
     try:
         with Image.open(path) as image:
-            wanted = image.convert("L" if image.mode in ("1", "L", "I", "I;16", "F") else "RGB")
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                # As 8 bits, Pillow would cut off all that lies above 255.
+                wanted = Image.fromarray(np.asarray(image, np.float32))
+            else:
+                wanted = image.convert("L" if image.mode in ("1", "L") else "RGB")
             if side is not None:
                 wanted = wanted.resize((side, side), Image.Resampling.BILINEAR)
             values = np.asarray(wanted, np.float32)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"{path}: is no picture: {error}") from None
     return values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
 

@@ -37,7 +37,8 @@ def read_smiles(text: str) -> Molecule:
     Raises
     ------
     ValueError
-        Where a token is none, a branch or a ring is not closed, or a bond leads nowhere.
+        Where a token is none, a branch or a ring is not closed, a ring's two ends disagree, or a
+        bond leads nowhere.
 
     Examples
     --------
@@ -46,12 +47,16 @@ def read_smiles(text: str) -> Molecule:
     """
     atoms: list[str] = []
     bonds: list[tuple[int, int, int]] = []
-    rings: dict[str, tuple[int, int | None]] = {}
+    rings: dict[int, tuple[int, int | None]] = {}
     branches: list[int | None] = []
     last: int | None = None
     order: int | None = None
     for token in TOKEN.findall(text):
+        if order is not None and (token in _BONDS or token in "()."):
+            raise ValueError(f"smiles: {text!r} has a bond that leads nowhere")
         if token in _PLAIN or (token.startswith("[") and _BRACKET.fullmatch(token)):
+            if order is not None and last is None:
+                raise ValueError(f"smiles: {text!r} has a bond before any atom")
             atoms.append(_symbol(token))
             here = len(atoms) - 1
             if last is not None:
@@ -60,6 +65,8 @@ def read_smiles(text: str) -> Molecule:
         elif token in _BONDS:
             order = _BONDS[token]
         elif token == "(":
+            if last is None:
+                raise ValueError(f"smiles: {text!r} opens a branch before any atom")
             branches.append(last)
         elif token == ")":
             if not branches:
@@ -67,12 +74,15 @@ def read_smiles(text: str) -> Molecule:
             last = branches.pop()
         elif token == ".":
             last, order = None, None
-        elif token.isdigit() or token.startswith("%"):
+        elif token in "0123456789" or (token[0] == "%" and len(token) > 1):
             if last is None:
                 raise ValueError(f"smiles: {text!r} has a ring number before any atom")
-            number = token.lstrip("%")
+            number = int(token.lstrip("%"))
             if number in rings:
                 first, given = rings.pop(number)
+                if first == last or (order and given and order != given):
+                    what = "to its own atom" if first == last else "with two kinds of bond"
+                    raise ValueError(f"smiles: {text!r} closes ring {number} {what}")
                 kind = order if order is not None else given
                 bonds.append((first, last, _order(kind, atoms[first], atoms[last])))
             else:
@@ -80,6 +90,8 @@ def read_smiles(text: str) -> Molecule:
             order = None
         else:
             raise ValueError(f"smiles: {text!r} has {token!r}, which is no atom, bond or ring")
+    if order is not None:
+        raise ValueError(f"smiles: {text!r} has a bond that leads nowhere")
     if rings or branches or not atoms:
         what = "no atom" if not atoms else "a ring" if rings else "a branch"
         raise ValueError(f"smiles: {text!r} has {what}{'' if not atoms else ' that is not closed'}")

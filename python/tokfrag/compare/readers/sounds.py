@@ -41,7 +41,10 @@ def read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             raw = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path}: is no WAV of whole numbers: {error}") from None
+        why = str(error) or "it ends within its header"
+        raise ValueError(f"{path}: is no WAV of whole numbers: {why}") from None
+    if not raw:
+        raise ValueError(f"{path}: holds no samples")
     held_bytes = np.frombuffer(raw[: len(raw) // width * width], np.uint8).reshape(-1, width)
     if width == 1:
         values = (held_bytes[:, 0].astype(np.float32) - 128) / 128

@@ -47,19 +47,27 @@ class Table:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, whatever its encoding: UTF-8, or else Latin-1."""
+    """The lines of a text file: UTF-8, UTF-16 where it is marked, or else Latin-1."""
     raw = read_data(path)
+    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
+        if marked:
+            raise ValueError(f"{path}: is marked as UTF-16, but holds none") from None
         text = raw.decode("latin-1")
-    return text.replace("\r\n", "\n").split("\n")
+    text = text.replace("\r\n", "\n")
+    # Lines may end in a carriage return alone; beside newlines it is part of a cell.
+    return text.split("\n" if "\n" in text else "\r")
 
 
 def is_labelled_lines(lines: list[str]) -> bool:
     """Whether each line is a label, a space, a text, as in the sentence sets of Kim (2014)."""
     held = [line for line in lines if line]
-    return len(held) > 1 and all(_LABEL_FIRST.match(line) for line in held)
+    if len(held) < 2 or not all(_LABEL_FIRST.match(line) for line in held):
+        return False
+    # Columns of numbers parted by blanks are no texts.
+    return not all(is_number(word) for line in held for word in line.split()[1:])
 
 
 def read_table(path: Path, header: str = "auto") -> Table:
@@ -83,7 +91,8 @@ def read_table(path: Path, header: str = "auto") -> Table:
     Raises
     ------
     ValueError
-        Where rows differ in length, or there are none.
+        Where rows differ in length, or there are none; where a quote is not closed, or a line has
+        two labels.
 
     Examples
     --------
@@ -100,15 +109,18 @@ def read_table(path: Path, header: str = "auto") -> Table:
     if "\t" in first:
         found = [(i, line.split("\t")) for i, line in enumerate(lines, 1) if line]
     elif is_labelled_lines(lines):
+        twice = next((i for i, line in enumerate(lines, 1) if " __label__" in line), None)
+        if twice is not None:
+            raise ValueError(f"{path}: line {twice}: has two labels; it takes one")
         rows = [line.split(" ", 1) for line in lines if line]
         return Table(path, ("label", "text"), rows)
     else:
         try:
-            found = [
-                (i, row) for i, row in enumerate(csv.reader(StringIO("\n".join(lines))), 1) if row
-            ]
+            # Unless strict, a quote that is not closed swallows all rows below it.
+            reader = csv.reader(StringIO("\n".join(lines)), strict=True)
+            found = [(i, row) for i, row in enumerate(reader, 1) if row]
         except csv.Error as error:
-            raise ValueError(f"{path}: is no table: {error}") from None
+            raise ValueError(f"{path}: line {reader.line_num}: is no table: {error}") from None
     if not found:
         raise ValueError(f"{path}: holds no rows")
     width = len(found[0][1])

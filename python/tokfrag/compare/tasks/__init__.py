@@ -47,7 +47,10 @@ TASKS: dict[str, Any] = {
 def make_task(name: str, data: Path | None, settings: Mapping[str, str]) -> Task:
     """A shipped task with its settings as a command line gives them."""
     if name not in TASKS:
-        raise ValueError(f"task: got {name!r}; it takes one of {', '.join(TASKS)}")
+        raise ValueError(
+            f"task: got {name!r}; it takes one of {', '.join(TASKS)}, or a file or folder, and "
+            "there is none of that name"
+        )
     known = {
         parameter.name: parameter.annotation
         for parameter in signature(TASKS[name]).parameters.values()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tokfrag.compare.contracts import Problem, Samples, Split
 from tokfrag.compare.files import check_labels
+from tokfrag.compare.readers.folders import Foldered
 
 # An axis of more places than these is hardly one of channels.
 _CHANNELS = 4
@@ -27,6 +28,21 @@ def hold_out(samples: Samples) -> Split:
     order = np.random.default_rng(0).permutation(len(samples))
     held = len(samples) // 5
     return Split(samples.take(order[held:]), samples.take(order[:held]))
+
+
+def in_official_parts(found: Foldered, x: NDArray[Any]) -> Split:
+    """The samples of all files of a folder in its own parts, or every fifth held out."""
+    labels = np.array([*found.labels, *found.test_labels, *found.choose_labels], np.int64)
+    whole = Samples(x, labels)
+    learn, judge, choose = (
+        whole.take(index)
+        for index in np.split(
+            np.arange(len(x)), np.cumsum([len(found.files), len(found.test_files)])
+        )
+    )
+    if not len(judge):
+        return hold_out(learn)
+    return Split(learn, judge, choose if len(choose) else None)
 
 
 @dataclass(frozen=True)

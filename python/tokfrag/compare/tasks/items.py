@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
-from tokfrag.compare.readers.tables import read_lines, read_table
+from tokfrag.compare.readers.tables import is_number, read_lines, read_table
 
 _USERS = ("user", "user_id", "userid", "session", "session_id", "customer")
 _ITEMS = ("item", "item_id", "itemid", "movie_id", "movieid", "product", "track")
@@ -136,10 +136,14 @@ def _read(path: Path, user: str | None, item: str | None, time: str | None) -> l
     order = range(len(table.rows))
     if when is not None:
         column = table.column(when)
-        try:
-            order = sorted(order, key=lambda row: float(column[row]))  # type: ignore[assignment]
-        except ValueError:
-            order = sorted(order, key=lambda row: column[row])  # type: ignore[assignment]
+        numbers = [is_number(cell) for cell in column]
+        if any(numbers) and not all(numbers):
+            wrong = numbers.index(False)
+            raise ValueError(
+                f"{path}: {when} of the entry {wrong + 1}: got {column[wrong]!r} among numbers"
+            )
+        key = float if any(numbers) else str
+        order = sorted(order, key=lambda row: key(column[row]))  # type: ignore[assignment]
     histories: dict[str, list[str]] = {}
     people, things = table.column(who), table.column(what)
     for row in order:

@@ -100,7 +100,8 @@ class MoleculesTask:
         self, told: Sequence[str], source: object
     ) -> NDArray[np.float32] | NDArray[np.int64]:
         if not self.classes:
-            wrong = next((t for t in told if not is_number(t)), None)
+            most = float(np.finfo(np.float32).max)
+            wrong = next((t for t in told if not is_number(t) or abs(float(t)) > most), None)
             if wrong is not None:
                 raise ValueError(f"{source}: got {wrong!r} where numbers are told")
             return np.array([float(t) for t in told], np.float32)[:, None]

@@ -38,6 +38,8 @@ class MotionTask:
         if clips < 20 or frames < 2:
             raise ValueError(f"clips, frames: got {clips}, {frames}; they take 20 and 2 or more")
         images, labels = digit_images() if data is None else read_images(Path(data))
+        if label == "pair" and labels.max() > 9:
+            raise ValueError(f"label: pair takes the digits 0 to 9, got the label {labels.max()}")
         # Test clips show digits that no training clip has shown.
         apart = len(images) * 4 // 5
         held = clips // 5

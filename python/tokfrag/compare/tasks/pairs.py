@@ -111,7 +111,9 @@ class PairsTask:
         return "40 GFLOP"
 
     def _samples(self, pairs: list[tuple[str, str]]) -> Samples:
-        texts = [f"{source}\t{target}\n".replace("\r", " ").encode() for source, target in pairs]
+        # A tab parts the two, so a first part holds none of its own.
+        lines = [f"{source.replace(chr(9), ' ')}\t{target}\n" for source, target in pairs]
+        texts = [line.replace("\r", " ").encode() for line in lines]
         kept = [text for text in texts if len(text) <= self.context]
         self.dropped += len(texts) - len(kept)
         if len(kept) < 5:

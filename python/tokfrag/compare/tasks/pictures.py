@@ -12,7 +12,7 @@ from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
 from tokfrag.compare.extras import require
 from tokfrag.compare.readers.folders import read_folders
 from tokfrag.compare.readers.pictures import ENDINGS, read_pictures
-from tokfrag.compare.tasks.arrays import hold_out, majority
+from tokfrag.compare.tasks.arrays import in_official_parts, majority
 
 _SIDE = 16
 
@@ -37,15 +37,7 @@ class PicturesTask:
             self.classes: tuple[str, ...] = tuple(map(str, range(6)))
         else:
             found = read_folders(Path(data), ENDINGS)
-            x = read_pictures([*found.files, *found.test_files], side)
-            y = np.array([*found.labels, *found.test_labels], np.int64)
-            whole, apart = Samples(x, y), len(found.files)
-            order = np.arange(len(x))
-            self._split = (
-                Split(whole.take(order[:apart]), whole.take(order[apart:]))
-                if apart < len(x)
-                else hold_out(whole)
-            )
+            self._split = in_official_parts(found, read_pictures(found.every, side))
             source, self.classes = Path(data).name, found.classes
         shape = "x".join(map(str, self._split.train.x.shape[1:]))
         self.about = (
@@ -79,14 +71,12 @@ class PicturesTask:
         """Patches of an eighth to a half of the side, and adaptive ones."""
         side = min(self._split.train.x.shape[2:])
         fine, mid = max(1, side // 8), max(2, side // 4)
+        half = max(mid, side // 2)
         adaptive = f"quad:{fine}/{4 * fine}" if fine > 1 else "quad:1"
-        return (
-            f"patch:{fine}",
-            f"patch:{mid}",
-            f"patch:{side // 2}/{mid}",
-            f"patch:{side // 2}",
-            "quad:2" if fine == 2 else adaptive,
-        )
+        overlapping = (f"patch:{half}/{mid}",) if mid < half else ()
+        # Of small pictures, some of these are the same.
+        sizes = dict.fromkeys((f"patch:{fine}", f"patch:{mid}", *overlapping, f"patch:{half}"))
+        return (*sizes, "quad:2" if fine == 2 else adaptive)
 
     def default_budget(self) -> str:
         """What a training may spend, in operations."""

@@ -45,12 +45,18 @@ class ArraysTask:
             raise ValueError("arrays: got no data; --data PATH names an npz file")
         if test_groups is not None and groups is None:
             raise ValueError("test_groups: takes groups=NAME beside it")
+        if channels_first not in ("yes", "no"):
+            raise ValueError(f"channels_first: got {channels_first!r}; it takes yes or no")
         path = Path(data)
         wanted = [(x,) if x else X_NAMES, (y,) if y else Y_NAMES]
         wanted += [(name,) for name in (groups, lengths) if name is not None]
         found = read_npz(path, *wanted)
         values, told = found[0], found[1]
         whose = found[2] if groups is not None else None
+        samples = len(values if lengths is None else found[-1])
+        if samples != len(told) or (whose is not None and whose.shape != (samples,)):
+            counts = [f"{len(told)} in y", *([] if whose is None else [f"{len(whose)} in groups"])]
+            raise ValueError(f"{path}: got {samples} samples, {', '.join(counts)}")
         kept = np.ones(len(told), bool)
         if lengths is not None:
             values, kept = _recordings(values, found[-1], frames, str(path))
@@ -59,11 +65,10 @@ class ArraysTask:
         judged = None
         if test_groups is not None:
             assert whose is not None
-            named = np.array(
-                [int(g) if g.strip().isdigit() else -1 for g in test_groups.split(",")]
-            )
-            judged = np.isin(whose, named)
-            if not judged.any() or judged.all():
+            known = {str(group): group for group in np.unique(whose)}
+            named = [group.strip() for group in test_groups.split(",")]
+            judged = np.isin(whose, [known[group] for group in named if group in known])
+            if not set(named) <= set(known) or judged.all():
                 raise ValueError(
                     f"test_groups: got {test_groups!r}; it takes some of "
                     f"{', '.join(map(str, np.unique(whose)))}"
@@ -132,7 +137,9 @@ def _recordings(
     """``(recordings, 1, frames, numbers)``, and which recordings hold anything."""
     if frames < 2:
         raise ValueError(f"frames: got {frames}; it takes 2 or more")
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.sum() != len(values):
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 0).any():
+        raise ValueError(f"{path}: lengths are whole numbers from 0 on, one a recording")
+    if lengths.sum() != len(values):
         raise ValueError(
             f"{path}: lengths add up to {lengths.sum()}, the recordings hold {len(values)} times"
         )

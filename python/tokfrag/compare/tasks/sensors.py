@@ -57,10 +57,10 @@ class SensorsTask:
         self.look_back, self.horizon, self.measure = look_back, horizon, measure
         length = len(values)
         apart, judged = int(length * 0.7), int(length * 0.8)
-        if (length - judged) < 2 * horizon or apart < 5 * (look_back + horizon):
+        if judged - apart < look_back + horizon:
             raise ValueError(
                 f"data: got {length} rows; a look-back of {look_back} and a horizon of {horizon} "
-                f"take {8 * (look_back + horizon)} or more"
+                f"take {10 * (look_back + horizon) + 5} or more"
             )
         self.scale = float(values[:apart].std()) or 1.0
         self.centre = float(values[:apart].mean())

@@ -42,8 +42,13 @@ class SeriesTask:
     ):
         values = _membrane() if data is None else read_csv(Path(data), header=header)
         is_ett = data is not None and Path(data).name.startswith("ETTh")
-        self.look_back = look_back or (336 if is_ett else 192)
-        self.horizon = horizon or (96 if is_ett else 48)
+        self.look_back = (336 if is_ett else 192) if look_back is None else look_back
+        self.horizon = (96 if is_ett else 48) if horizon is None else horizon
+        if min(self.look_back, self.horizon) < 1 or test_samples < 0:
+            raise ValueError(
+                f"look_back, horizon, test_samples: got {self.look_back}, {self.horizon}, "
+                f"{test_samples}; take 1, 1 and 0 or more"
+            )
         self.test_samples = test_samples
         length = len(values)
         train_end, test_begin, end = int(length * 0.7), int(length * 0.8), length

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokfrag.compare.contracts import Problem, Recipe, Samples, Split
 from tokfrag.compare.readers.folders import read_folders
 from tokfrag.compare.readers.sounds import read_wav
-from tokfrag.compare.tasks.arrays import hold_out, majority
+from tokfrag.compare.tasks.arrays import hold_out, in_official_parts, majority
 
 # The first two formants of five vowels, in Hz (after Peterson and Barney, 1952).
 _VOWELS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
@@ -44,15 +44,7 @@ class SoundsTask:
         else:
             found = read_folders(Path(data), (".wav",))
             self.classes, source = found.classes, Path(data).name
-            paths = [*found.files, *found.test_files]
-            x = self._read(paths, seconds)
-            whole = Samples(x, np.array([*found.labels, *found.test_labels], np.int64))
-            apart, order = len(found.files), np.arange(len(x))
-            self._split = (
-                Split(whole.take(order[:apart]), whole.take(order[apart:]))
-                if apart < len(x)
-                else hold_out(whole)
-            )
+            self._split = in_official_parts(found, self._read(found.every, seconds))
         self.about = (
             f"{source}, {self._split.train.x.shape[2] / self.rate:g} s at {self.rate} Hz, "
             f"{len(self.classes)} classes, {len(self._split.train)} to learn from, "

@@ -106,6 +106,10 @@ class TagsTask:
             parts.train, parts.test, None if chosen is None else self._samples(chosen)
         )
         kinds = sorted({tag[2:] for tag in self.tags if tag != "O"})
+        if not kinds:
+            raise ValueError(f"{source}: has no entities, all tags are O")
+        if "O" not in self.tags and len(self.tags) < 2:
+            raise ValueError(f"{source}: has one tag, {self.tags[0]}; it takes two or more")
         self.about = (
             f"{source}, {', '.join(kinds)}; {len(self._split.train)} sentences to learn from, "
             f"{len(self._split.test)} to be judged on"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from tokfrag.compare.files import npz_shapes
 from tokfrag.compare.readers.conll import is_conll
 from tokfrag.compare.readers.folders import files_below
 from tokfrag.compare.readers.pictures import ENDINGS as PICTURES
@@ -76,8 +75,7 @@ def _untold(path: Path, why: str) -> ValueError:
 
 
 def _npz(path: Path) -> str:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-        shapes = {name: held[name].shape for name in held.files}
+    shapes = npz_shapes(path)
     if {"image", "label"} <= set(shapes):
         return "volume"
     pictures = shapes.get("images", shapes.get("x"))
