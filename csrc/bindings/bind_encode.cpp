@@ -1,57 +1,17 @@
 #include "bindings/bind_encode.hpp"
 
-#include <cstring>
 #include <new>
 #include <stdexcept>
-#include <string_view>
 #include <utility>
 
 #include "bindings/arrays.hpp"
 #include "bindings/held_texts.hpp"
 #include "bindings/release_gil.hpp"
+#include "bindings/token_arrays.hpp"
 
 namespace py = pybind11;
 
 namespace tokfrag {
-
-namespace {
-
-// NumPy's own call: pybind11's constructor takes two allocations more, which a brief text feels.
-py::array_t<std::uint32_t> copy_of(const TokenBuffer& ids) {
-  const auto& numpy = py::detail::npy_api::get();
-  const Py_intptr_t shape = ids.size();
-  PyObject* const made = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_,
-                                                     py::dtype::of<std::uint32_t>().release().ptr(),
-                                                     1, &shape, nullptr, nullptr, 0, nullptr);
-  if (made == nullptr) throw py::error_already_set();
-  auto array = py::reinterpret_steal<py::array_t<std::uint32_t>>(made);
-  if (ids.size() > 0) {
-    std::memcpy(py::detail::array_proxy(made)->data, ids.data(),
-                static_cast<std::size_t>(ids.size()) * sizeof(std::uint32_t));
-  }
-  return array;
-}
-
-}  // namespace
-
-AllowedSpecial allowed_of(const Model& model, const py::object& flags) {
-  if (flags.is_none()) return {};
-  const auto view = static_cast<std::string_view>(py::reinterpret_borrow<py::bytes>(flags));
-  if (view.empty()) return {true, nullptr};
-  if (view.size() != model.special().tokens().size()) {
-    throw py::value_error("allowed: takes a byte for each special token");
-  }
-  return {true, reinterpret_cast<const std::uint8_t*>(view.data())};
-}
-
-py::array_t<std::uint32_t> array_of(TokenBuffer ids) {
-  const std::int64_t count = ids.size();
-  if (count < 4096) return copy_of(ids);
-  ids.shrink();
-  std::uint32_t* const data = ids.release();
-  const py::capsule owner(data, [](void* held) { std::free(held); });
-  return py::array_t<std::uint32_t>({count}, {std::int64_t{4}}, data, owner);
-}
 
 py::array_t<std::uint32_t> encode(const Model& model, py::handle object, AllowedSpecial allowed,
                                   std::int64_t limit) {

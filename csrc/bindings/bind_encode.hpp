@@ -6,14 +6,8 @@
 #include <cstdint>
 
 #include "tokens/byte_pair/model.hpp"
-#include "tokens/byte_pair/token_buffer.hpp"
 
 namespace tokfrag {
-
-// A byte a special token: which are allowed. None: no token; empty bytes: all.
-AllowedSpecial allowed_of(const Model& model, const pybind11::object& flags);
-
-pybind11::array_t<std::uint32_t> array_of(TokenBuffer ids);
 
 pybind11::array_t<std::uint32_t> encode(const Model& model, pybind11::handle text,
                                         AllowedSpecial allowed, std::int64_t limit);

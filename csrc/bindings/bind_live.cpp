@@ -32,6 +32,11 @@ std::vector<PartIndex::Extent> extents_of(const py::list& lengths, const py::lis
 // Of the parts that stand for an edit: first, end, and where these are in characters and tokens.
 py::tuple around(const PartIndex& index, std::int64_t start, std::int64_t stop,
                  std::int64_t margin) {
+  if (margin < 0 || start < 0 || start > stop || stop > index.total().characters) {
+    throw py::index_error("start, stop: got " + std::to_string(start) + ", " +
+                          std::to_string(stop) + ", take a range of " +
+                          std::to_string(index.total().characters) + " characters");
+  }
   const PartIndex::Boundary left =
       start > margin ? index.last_at(start - margin, Unit::kCharacters) : index.boundary(0);
   const std::int64_t beyond = std::max<std::int64_t>(stop + margin - 1, 0);
@@ -52,11 +57,13 @@ py::tuple boundary(const PartIndex& index, std::int64_t parts) {
 
 void replace(PartIndex& index, std::int64_t first, std::int64_t end, const py::list& lengths,
              const py::list& counts) {
+  // Before the check: numbers may be objects whose methods change the index.
+  const std::vector<PartIndex::Extent> parts = extents_of(lengths, counts);
   if (first < 0 || first > end || end > index.size()) {
     throw py::index_error("first, end: got " + std::to_string(first) + ", " + std::to_string(end) +
                           ", take a range of " + std::to_string(index.size()) + " parts");
   }
-  index.replace(first, end, extents_of(lengths, counts));
+  index.replace(first, end, parts);
 }
 
 // Bytes are aligned as objects are, ids among them too.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "stream/packing.hpp"
 #include "stream/patches.hpp"
@@ -15,9 +16,6 @@ namespace py = pybind11;
 namespace tokfrag {
 
 namespace {
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
 
 py::array numbers(const std::vector<std::int64_t>& from) {
   return Array<std::int64_t>(static_cast<py::ssize_t>(from.size()), from.data());
@@ -33,20 +31,35 @@ IdType id_type(const py::array& array, const char* name) {
 }
 
 void check_size(const py::array& array, std::int64_t size, const char* name) {
-  if (array.size() != size || (array.flags() & py::array::c_style) == 0) {
+  if (array.size() != size || (array.flags() & kPlainLayout) != kPlainLayout) {
     throw py::value_error(std::string(name) + ": got " + std::to_string(array.size()) +
-                          " numbers, takes " + std::to_string(size) + " side by side");
+                          " numbers, takes " + std::to_string(size) + " side by side, aligned");
   }
 }
 
-// A plan and the offsets it was made for: a copy, since the caller's may change.
+// A plan and the offsets it was made for: a copy, since the caller's may change, also between
+// Python's check and this one.
 class Packing {
  public:
   Packing(const Array<std::int64_t>& offsets, std::int64_t length, int method, std::uint64_t seed)
       : offsets_(offsets.data(), offsets.data() + offsets.size()), length_(length) {
+    if (length < 1 || length > kLongestRow) throw py::value_error("length: takes 1 to LONGEST_ROW");
+    if (method < 0 || method > static_cast<int>(PackMethod::kInOrder)) {
+      throw py::value_error("method: takes 0, 1 or 2");
+    }
+    if (offsets_.empty() || offsets_.front() < 0) {
+      throw py::value_error("offsets: take one more than there are documents, from 0 on");
+    }
     const ReleaseGil nogil;
+    const bool cuts = static_cast<PackMethod>(method) == PackMethod::kInOrder;
     std::vector<std::int64_t> lengths(offsets_.size() - 1);
-    for (std::size_t i = 0; i < lengths.size(); ++i) lengths[i] = offsets_[i + 1] - offsets_[i];
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      if (offsets_[i + 1] < offsets_[i]) throw py::value_error("offsets: take ascending places");
+      lengths[i] = offsets_[i + 1] - offsets_[i];
+      if (!cuts && lengths[i] > length) {
+        throw py::value_error("offsets: document " + std::to_string(i) + " is longer than a row");
+      }
+    }
     plan_ = plan_packing(lengths.data(), static_cast<std::int64_t>(lengths.size()), length,
                          static_cast<PackMethod>(method), seed);
   }

@@ -95,6 +95,17 @@ std::unique_ptr<Model> from_archive(const py::buffer& archive, bool whole_pieces
   return std::make_unique<Model>(std::move(tables), whole_pieces, family, special_of(special));
 }
 
+void check_ends(const std::int64_t* ends, std::int64_t count, std::int64_t size) {
+  std::int64_t before = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (ends[i] < before || ends[i] > size) {
+      throw py::value_error("ends: got " + std::to_string(ends[i]) + ", take ascending places in " +
+                            std::to_string(size) + " bytes of text");
+    }
+    before = ends[i];
+  }
+}
+
 py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& object,
                                          const Array<std::int64_t>& ends) {
   const Text text = text_of(object);
@@ -103,6 +114,7 @@ py::array_t<std::uint32_t> encode_pieces(const Model& model, const py::object& o
     const ReleaseGil nogil;
     const WorkerPool::Lease worker = model.encoder().workers().acquire();
     const Utf8 utf8 = to_utf8(text, &worker->text);
+    check_ends(ends.data(), ends.size(), utf8.size);
     model.encoder().encode_pieces(utf8.data, ends.data(), ends.size(), *worker, &ids);
   }
   return array_of(std::move(ids));
@@ -154,8 +166,9 @@ py::array_t<std::uint32_t> encode_pieces_with_dropout(const Model& model, const 
   {
     const ReleaseGil nogil;
     Utf8Scratch scratch;
-    ids =
-        encode_with_dropout(model, to_utf8(text, &scratch), places, count, stream, {dropout, seed});
+    const Utf8 utf8 = to_utf8(text, &scratch);
+    check_ends(places, count, utf8.size);
+    ids = encode_with_dropout(model, utf8, places, count, stream, {dropout, seed});
   }
   return array_of(std::move(ids));
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
 #include "tokens/byte_pair/character_merges.hpp"
@@ -19,8 +20,14 @@ namespace tokfrag {
 
 namespace {
 
+// One a token, or a byte; `fewer`: or none at all.
 template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+void check_count(const Array<T>& values, std::size_t count, const char* name, bool fewer = false) {
+  const auto size = static_cast<std::size_t>(values.size());
+  if (size == count || (fewer && size == 0)) return;
+  throw py::value_error(std::string(name) + ": got " + std::to_string(size) + ", takes " +
+                        std::to_string(count));
+}
 
 template <class T>
 std::vector<T> to_vector(const Array<T>& values) {
@@ -65,6 +72,9 @@ std::unique_ptr<Model> unigram_model(const std::vector<py::bytes>& tokens,
                                      std::uint32_t unknown, double unknown_score,
                                      bool single_precision, const Array<std::uint32_t>& byte_ids,
                                      const std::string& pattern) {
+  check_count(scores, tokens.size(), "scores");
+  check_count(ids, tokens.size(), "ids");
+  check_count(byte_ids, 256, "byte_ids", true);
   const std::optional<PatternFamily> family = family_of(pattern);
   const std::vector<std::string> spellings(tokens.begin(), tokens.end());
   const std::vector<double> score_list = to_vector(scores);
@@ -82,6 +92,7 @@ std::unique_ptr<Model> character_model(
     const Array<std::uint32_t>& ids, const Array<std::uint32_t>& byte_ids, std::uint32_t unknown,
     bool fuse_unknown, const std::string& pattern,
     const std::vector<std::pair<std::string, std::uint32_t>>& special) {
+  check_count(ids, symbols.size(), "ids");
   const std::optional<PatternFamily> family = family_of(pattern);
   const std::vector<std::string> spellings(symbols.begin(), symbols.end());
   std::vector<Symbol> left;
@@ -89,6 +100,9 @@ std::unique_ptr<Model> character_model(
   const bool listed = !merges.is_none();
   if (listed) {
     const auto pairs = merges.cast<Array<std::uint32_t>>();
+    if (pairs.ndim() != 2 || pairs.shape(1) != 2) {
+      throw py::value_error("merges: takes two symbols a row");
+    }
     for (py::ssize_t i = 0; i < pairs.shape(0); ++i) {
       left.push_back(pairs.at(i, 0));
       right.push_back(pairs.at(i, 1));

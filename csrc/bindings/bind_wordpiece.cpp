@@ -27,8 +27,31 @@ namespace {
 
 using Ids = CastArray<std::uint32_t>;
 
+constexpr std::uint32_t kPoints = 0x110000;
+
 std::vector<std::uint32_t> to_vector(const Ids& ids) {
   return {ids.data(), ids.data() + ids.size()};
+}
+
+// Tables as wordpiece.hpp says, so that reading them goes nowhere else, nor on for ever.
+void check_tables(const std::uint32_t* units, const std::vector<std::uint32_t>& lists) {
+  std::vector<bool> begins(lists.size());
+  for (std::size_t at = 1; at < lists.size(); at += lists[at] + std::size_t{1}) {
+    if (lists[at] >= lists.size() - at) throw py::value_error("lists: one is cut short");
+    begins[at] = true;
+    for (std::uint32_t i = 1; i <= lists[at]; ++i) {
+      if (unit_kind(lists[at + i]) == UnitKind::kSeveral) {
+        throw py::value_error("lists: one holds another");
+      }
+    }
+  }
+  for (std::uint32_t code = 0; code < kPoints; ++code) {
+    if (unit_kind(units[code]) != UnitKind::kSeveral) continue;
+    const std::uint32_t list = unit_payload(units[code]);
+    if (list >= lists.size() || !begins[list]) {
+      throw py::value_error("units: one names a list that is not there");
+    }
+  }
 }
 
 std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, const py::bytes& prefix,
@@ -36,10 +59,12 @@ std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, cons
                                       std::int64_t longest_word) {
   std::vector<std::string> spellings(tokens.begin(), tokens.end());
   const auto prefix_view = static_cast<std::string>(prefix);
-  const std::uint32_t* unit = units.data();
+  if (units.size() != kPoints) throw py::value_error("units: takes one for each code point");
+  const std::vector<std::uint32_t> unit = to_vector(units);
   std::vector<std::uint32_t> list = to_vector(lists);
   const ReleaseGil nogil;
-  return std::make_unique<WordPiece>(spellings, prefix_view, unit, std::move(list),
+  check_tables(unit.data(), list);
+  return std::make_unique<WordPiece>(spellings, prefix_view, unit.data(), std::move(list),
                                      WordPieceOptions{unknown, longest_word});
 }
 

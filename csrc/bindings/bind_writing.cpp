@@ -74,10 +74,13 @@ py::array_t<std::uint32_t> encode(const TextWriter& writer, const Model& model,
   const AllowedSpecial allowed = allowed_of(model, flags);
   constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
   if (text.length < kBrief) {
-    static thread_local TextWriter::Scratch scratch;
+    // Taken for the call: a signal handler may encode in this thread before it is over.
+    static thread_local std::unique_ptr<TextWriter::Scratch> kept;
+    auto scratch = kept ? std::move(kept) : std::make_unique<TextWriter::Scratch>();
     const WorkerPool::Lease worker = model.encoder().workers().acquire();
     worker->ids.clear();
-    model.encode(writer(text, true, &scratch), allowed, *worker, &worker->ids);
+    model.encode(writer(text, true, scratch.get()), allowed, *worker, &worker->ids);
+    kept = std::move(scratch);
     return copy_of(worker->ids);
   }
   TokenBuffer ids;

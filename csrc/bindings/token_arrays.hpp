@@ -25,10 +25,17 @@ inline AllowedSpecial allowed_of(const Model& model, const pybind11::object& fla
   return {true, reinterpret_cast<const std::uint8_t*>(view.data())};
 }
 
+// NumPy's own call: pybind11's constructor takes two allocations more, which a brief text feels.
 inline pybind11::array_t<std::uint32_t> copy_of(const TokenBuffer& ids) {
-  pybind11::array_t<std::uint32_t> array(ids.size());
+  const auto& numpy = pybind11::detail::npy_api::get();
+  const Py_intptr_t shape = ids.size();
+  PyObject* const made = numpy.PyArray_NewFromDescr_(
+      numpy.PyArray_Type_, pybind11::dtype::of<std::uint32_t>().release().ptr(), 1, &shape, nullptr,
+      nullptr, 0, nullptr);
+  if (made == nullptr) throw pybind11::error_already_set();
+  auto array = pybind11::reinterpret_steal<pybind11::array_t<std::uint32_t>>(made);
   if (ids.size() > 0) {
-    std::memcpy(array.mutable_data(), ids.data(),
+    std::memcpy(pybind11::detail::array_proxy(made)->data, ids.data(),
                 static_cast<std::size_t>(ids.size()) * sizeof(std::uint32_t));
   }
   return array;

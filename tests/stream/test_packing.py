@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from tokfrag._core import stream as native
 from tokfrag.reference import packing as reference
 from tokfrag.stream import Packed, pack, plan_rows
 from tokfrag.tokens import TokenBatch
@@ -170,6 +171,7 @@ def test_nothing_to_pack() -> None:
         ({"length": 0}, "length: got 0"),
         ({"method": "worst_fit"}, "method: got 'worst_fit'"),
         ({"seed": -1}, "seed: got -1"),
+        ({"positions": [np.array([0], np.uint64)]}, "positions: number 0 is uint64"),
         ({"pad_id": 2**40, "dtype": np.int32}, "pad_id: got"),
         ({"dtype": np.float32}, "dtype: got float32"),
         ({"overlong": "skip"}, "overlong: got 'skip'"),
@@ -180,11 +182,52 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
         pack([[1]], **{"length": 4, **arguments})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["length", "seed", "pad_id"])
+def test_numbers_that_are_none(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}: got 1.5, takes an int"):
+        pack([[1]], **{"length": 4, name: 1.5})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "length", "method", "message"),
+    [
+        ([], 4, 0, "offsets: take one more"),
+        ([-1, 2], 4, 0, "offsets: take one more"),
+        ([0, 3, 1], 4, 0, "offsets: take ascending"),
+        ([0, 2, 9], 4, 0, "document 1 is longer"),
+        ([0, 2, 9], 4, 1, "document 1 is longer"),
+        ([0, 2], 0, 0, "length"),
+        ([0, 2], native.LONGEST_ROW + 1, 0, "length"),
+        ([0, 2], 4, 3, "method"),
+        ([0, 2], 4, -1, "method"),
+    ],
+)
+def test_native_code_checks_its_copy_of_the_offsets(
+    offsets: list[int], length: int, method: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.Packing(np.array(offsets, np.int64), length, method, 0)
+
+
+def test_values_lie_where_their_type_may() -> None:
+    plan = native.Packing(np.array([0, 3], np.int64), 4, 0, 0)
+    out = np.empty((1, 4), np.int64)
+    odd = np.zeros(25, np.uint8)[1:].view(np.int64)
+    with pytest.raises(ValueError, match="values: got 3 numbers, takes 3 side by side, aligned"):
+        plan.fill(odd, 0, out, 1)
+    batch = TokenBatch(np.zeros(13, np.uint8)[1:].view(np.uint32), np.array([0, 3]))
+    assert pack(batch, 4).ids.tolist() == [[0, 0, 0, 0]]
+    with pytest.raises(ValueError, match="values: got 3 numbers"):
+        plan.fill(np.zeros(6, np.int64)[::2], 0, out, 1)
+
+
 def test_bad_documents() -> None:
     with pytest.raises(TypeError, match="number 1 is float64"):
         pack([[1], [0.5]], 4)
     with pytest.raises(ValueError, match="does not fit int32"):
         pack([np.array([2**31], np.uint32)], 4, dtype=np.int32)
+    with pytest.raises(ValueError, match=f"id {-(2**40)} does not fit int32"):
+        pack([np.array([-(2**40)])], 4, dtype=np.int32)
 
 
 def test_rows_alone() -> None:
@@ -199,6 +242,9 @@ def test_rows_alone() -> None:
         packed.rows(-1, 2)
     with pytest.raises(IndexError, match=r"rows: got \[-1\]"):
         packed.select(np.array([-1]))
+    with pytest.raises(TypeError, match="rows: got bool of shape"):
+        packed.select(np.array([False, True]))
+    assert len(packed.select([])) == 0
 
 
 @given(
@@ -220,3 +266,7 @@ def test_plans_of_what_fits_no_row() -> None:
         plan_rows([3], 8, method="in_order")
     with pytest.raises(ValueError, match="lengths: got float64"):
         plan_rows([0.5], 8)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="seed: got -1"):
+        plan_rows([3], 8, seed=-1)
+    with pytest.raises(TypeError, match=r"length: got 8\.5, takes an int"):
+        plan_rows([3], 8.5)  # type: ignore[arg-type]

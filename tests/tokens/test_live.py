@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,10 +200,55 @@ def test_an_index_refuses_parts_that_are_not_there() -> None:
         (lambda: index.replace(0, 1, [1], []), ValueError),
         (lambda: index.replace(0, 1, [-1], [0]), ValueError),
         (lambda: index.replace(0, 1, ["a"], [0]), RuntimeError),
+        (lambda: index.around(-1, 2, 2), IndexError),
+        (lambda: index.around(3, 2, 2), IndexError),
+        (lambda: index.around(0, 8, 2), IndexError),
+        (lambda: index.around(0, 7, -1), IndexError),
     ):
         with pytest.raises(error):
             wrong()
     assert (len(index), index.characters, index.tokens) == (2, 7, 3)
+
+
+def test_an_index_that_changes_while_numbers_are_read_is_checked_afterwards() -> None:
+    index = PartIndex([1] * 600, [1] * 600)
+
+    class Number:
+        def __index__(self) -> int:
+            index.replace(0, len(index), [], [])
+            return 1
+
+    with pytest.raises(IndexError, match="take a range of 0 parts"):
+        index.replace(500, 600, [Number()], [1])  # type: ignore[list-item]
+    assert (len(index), index.characters) == (0, 0)
+
+
+def test_an_edit_that_ctrl_c_ends_is_whole() -> None:
+    class Interrupted:
+        def __init__(self, index: PartIndex) -> None:
+            self.index = index
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.index, name)
+
+        def replace(self, *arguments: Any) -> None:
+            self.index.replace(*arguments)
+            raise KeyboardInterrupt
+
+    tok = made("gpt2")
+    live = tok.live("The cat sat. " * 100)
+    assert len(live.ids)
+    index = live._index
+    live._index = Interrupted(index)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        live.replace(600, 700, "A dog. " * 200)
+    live._index = index
+    text = "The cat sat. " * 100
+    assert live.text == text[:600] + "A dog. " * 200 + text[700:]
+    assert live.ids.tolist() == tok.encode(live.text).tolist()
+    assert len(live) == len(live.ids)
+    live.append("!")
+    assert live.ids.tolist() == tok.encode(live.text).tolist()
 
 
 @given(one=st.text("ab\u4f60", max_size=12), other=st.text("ab\u4f60", max_size=12))

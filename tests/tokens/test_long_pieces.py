@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from tokfrag import Tokenizer
 from tokfrag.reference import bpe
+from tokfrag.tokens.models.byte_pair import BytePair
 
 BYTES = [bytes([byte]) for byte in range(256)]
 
@@ -87,3 +90,15 @@ def test_what_is_remembered_is_what_was_encoded(pieces: list[str], whole: bool) 
         for given_text in inputs:
             assert tok.encode(given_text).tolist() == expected
             assert tok.count(given_text) == len(expected)
+
+
+@pytest.mark.parametrize("ends", [[4], [2, 1], [-1], [1, 2**62]])
+def test_pieces_lie_in_the_text(ends: list[int]) -> None:
+    """Natively: what is read goes by these places."""
+    model = Tokenizer(BYTES, pattern="gpt2").text_pipeline.model
+    assert isinstance(model, BytePair)
+    places = np.array(ends, np.int64)
+    with pytest.raises(ValueError, match=r"ends: got -?\d+, take ascending places in 3 bytes"):
+        model.native.encode_pieces("abc", places)
+    with pytest.raises(ValueError, match=r"ends: got -?\d+, take ascending places in 3 bytes"):
+        model.native.encode_pieces_with_dropout("abc", places, 0, 0.5, 0)

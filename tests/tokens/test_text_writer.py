@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
+import time
 from typing import Literal
 
 import numpy as np
@@ -229,6 +231,18 @@ def test_forms_are_those_of_the_tables(form: Form) -> None:
         assert got == normalize(text, (form,)), ascii(text)
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_any_number_of_marks_are_put_in_order(form: Form) -> None:
+    """One after the other they would take half a minute."""
+    count = 400_000
+    text = "a" + "\u0301\u0323" * count + "b"
+    began = time.process_time()
+    (made,) = writer_of(UnicodeForm(form)).write_batch([text], None, 1)
+    assert time.process_time() - began < 3
+    first = "\u1ea1" + "\u0323" * (count - 1) if form == "NFC" else "a" + "\u0323" * count
+    assert made.decode() == first + "\u0301" * count + "b"
+
+
 @given(st.lists(st.sampled_from([b"a", b"\xc3", b"\xa9", b"\xe4\xbd", b"\xa0", b"\xf0\x9f", b"\xff",
                                  b"\xed\xa0\x80", b"b " * 40])))  # fmt: skip
 def test_bytes_that_are_no_text_become_marks(parts: list[bytes]) -> None:
@@ -264,6 +278,38 @@ def test_wrong_flags_are_refused() -> None:
         native.GraphemeTable(b"")
     with pytest.raises(ValueError, match="prepend: unknown name"):
         native.metaspace("sometimes", False)
+
+
+def test_points_beyond_unicode_are_refused_in_forms() -> None:
+    with pytest.raises(ValueError, match=r"classes, pairs: take points up to U\+10FFFF"):
+        native.unicode_form({}, [(0x110000, 1)], [], False)
+    with pytest.raises(ValueError, match=r"classes, pairs: take points up to U\+10FFFF"):
+        native.unicode_form({}, [], [[1, 2**32 - 1, 3]], True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+def test_a_signal_handler_may_encode_while_its_thread_does() -> None:
+    tokens = (("<unk>", 0), (METASPACE, 1), ("b", 2), ("c", 3))
+    steps = (Replace("a", "b" * 12_000), Replace("d", "c" * 12_000), Metaspace())
+    model = UnigramModel.make(UnigramValues(tokens, (0.0, -1.0, -1.0, -1.0), 0, text=steps), ())
+    wanted, others = (np.repeat([1, id], [1, 2_400_000]) for id in (2, 3))
+    inner: list[bool] = []
+
+    def handle(*_: object) -> None:
+        inner.append(np.array_equal(model.encode("d" * 200), others))
+
+    old = signal.signal(signal.SIGALRM, handle)
+    same = []
+    try:
+        for _ in range(6):
+            signal.setitimer(signal.ITIMER_REAL, 0.005)
+            same.append(np.array_equal(model.encode("a" * 200), wanted))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert inner
+    assert all(inner)
+    assert all(same)
 
 
 def test_loading_is_linear_in_the_tokens() -> None:

@@ -187,3 +187,32 @@ def test_ids_and_offsets_are_those_of_tokenizers() -> None:
         assert ours.encode(text).tolist() == ids.tolist() == want.ids
         data = text.encode()
         assert [(len(data[:a].decode()), len(data[:b].decode())) for a, b in spans] == want.offsets
+
+
+def test_tables_of_other_sizes_are_refused() -> None:
+    """Natively: what they are made of is looked up by token and by byte, unchecked."""
+    good = {
+        "scores": np.full(2, -1.0),
+        "ids": np.arange(2, dtype=np.uint32),
+        "byte_ids": np.empty(0, np.uint32),
+    }
+    for name, values in good.items():
+        wrong = {**good, name: np.ones(7, values.dtype)}
+        with pytest.raises(ValueError, match=f"{name}: got 7, takes"):
+            native.unigram_model(
+                [b"a", b"b"],
+                wrong["scores"],
+                wrong["ids"],
+                0,
+                -10.0,
+                False,
+                wrong["byte_ids"],
+                "",
+            )
+    byte_ids = np.full(256, 2**32 - 1, np.uint32)
+    with pytest.raises(ValueError, match="ids: got 1, takes 2"):
+        native.character_model([b"a", b"b"], None, good["ids"][:1], byte_ids, 0, False, "", [])
+    with pytest.raises(ValueError, match="merges: takes two symbols a row"):
+        native.character_model(
+            [b"a", b"b"], np.zeros((1, 1), np.uint32), good["ids"], byte_ids, 0, False, "", []
+        )

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tokfrag import Tokenizer
+from tokfrag._core import wordpiece as native
 from tokfrag.reference import wordpiece as reference
 from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.formats.bert_vocab import read_bert, read_vocab
@@ -324,3 +325,23 @@ def test_fork_and_threads(tmp_path: Path) -> None:
         timeout=60,
         env=environment,
     )
+
+
+@pytest.mark.parametrize(
+    ("units", "lists", "message"),
+    [
+        (np.zeros(5), [0], "units: takes one for each code point"),
+        (np.full(0x110000, 6 << 29 | 1), [0], "units: one names a list that is not there"),
+        (np.full(0x110000, 6 << 29 | 2), [0, 2, 97, 98], "units: one names a list"),
+        (np.zeros(0x110000), [0, 3, 97, 98], "lists: one is cut short"),
+        (np.full(0x110000, 6 << 29 | 1), [0, 1, 6 << 29 | 1], "lists: one holds another"),
+    ],
+)
+def test_tables_that_lead_outside_are_refused(
+    units: np.ndarray, lists: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.WordPiece([b"a"], b"##", units.astype(np.uint32), np.array(lists, np.uint32), 0, 100)
+    whole = np.full(0x110000, 6 << 29 | 1, np.uint32)
+    model = native.WordPiece([b"?", b"aa"], b"##", whole, np.array([0, 2, 97, 97]), 0, 100)
+    assert model.encode("x").tolist() == [1]

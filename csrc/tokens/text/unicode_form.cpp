@@ -53,14 +53,20 @@ void put(std::uint32_t point, std::string* out) {
 
 UnicodeForm::UnicodeForm(FormTables tables)
     : apart_(std::move(tables.apart)), composes_(tables.composes) {
+  const auto turns = [&](std::uint32_t point) {
+    if (point >= 0x110000) {
+      throw std::invalid_argument("classes, pairs: take points up to U+10FFFF");
+    }
+    turning_.add(point);
+  };
   for (const auto& [point, order] : tables.classes) {
     orders_.emplace(point, order);
-    turning_.add(point);
+    turns(point);
   }
   for (const auto& pair : tables.pairs) {
     if (pair.size() != 3) throw std::invalid_argument("pairs: takes three points each");
     pairs_.emplace(key_of(pair[0], pair[1]), pair[2]);
-    turning_.add(pair[1]);
+    turns(pair[1]);
   }
   for (const auto& [point, written] : apart_.rules()) {
     // One that is put together again as it was, is as it should be by itself.
@@ -103,11 +109,15 @@ std::uint32_t UnicodeForm::together(std::uint32_t first, std::uint32_t second) c
 void UnicodeForm::normalize(const std::uint8_t* text, std::int64_t size, std::string* out) const {
   std::vector<Mark> marks;
   std::size_t behind = 0;  // the first of the marks behind a character without a class
+  // Not one by one: a text may put any number of marks on a character.
+  const auto put_in_order = [&] {
+    std::stable_sort(marks.begin() + static_cast<std::ptrdiff_t>(behind), marks.end(),
+                     [](const Mark& a, const Mark& b) { return a.order < b.order; });
+  };
   const auto add = [&](std::uint32_t point) {
     const std::uint8_t order = order_of(point);
-    std::size_t place = marks.size();
-    while (order != 0 && place > behind && marks[place - 1].order > order) --place;
-    marks.insert(marks.begin() + static_cast<std::ptrdiff_t>(place), {point, order});
+    if (order == 0) put_in_order();
+    marks.push_back({point, order});
     if (order == 0) behind = marks.size();
   };
   for (std::int64_t at = 0; at < size;) {
@@ -133,6 +143,7 @@ void UnicodeForm::normalize(const std::uint8_t* text, std::int64_t size, std::st
       i += part.length;
     }
   }
+  put_in_order();
   if (composes_) {
     std::size_t kept = 0;
     std::size_t starter = marks.size();  // none yet

@@ -123,11 +123,18 @@ class Packed:
         ------
         IndexError
             There is no row of such a number.
+        TypeError
+            They are no integers: a mask, for one.
         ValueError
             The batch has images.
         """
         self._refuse_images("select")
-        rows = np.asarray(rows, np.int64)
+        given = np.asarray(rows)
+        if given.size and (given.ndim != 1 or given.dtype.kind not in "iu"):
+            raise TypeError(
+                f"rows: got {given.dtype} of shape {given.shape}, takes one row of integers"
+            )
+        rows = given.astype(np.int64)
         if ((rows < 0) | (rows >= len(self))).any():
             raise IndexError(f"rows: got {rows.tolist()}, takes numbers from 0 to {len(self) - 1}")
         length = self.ids.shape[1]

@@ -13,6 +13,7 @@ from tokfrag._arrays import empty_array, thread_count
 from tokfrag._core import stream as _native
 from tokfrag.stream.documents import flatten
 from tokfrag.stream.packed import Packed
+from tokfrag.tokens.arguments import check_count
 from tokfrag.tokens.batch import TokenBatch
 
 Method = Literal["best_fit", "first_fit", "in_order"]
@@ -91,17 +92,16 @@ def pack(
         raise ValueError(f"dtype: got {kind}, takes int64 or int32")
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, takes {', '.join(map(repr, METHODS))}")
-    if not 1 <= length <= _native.LONGEST_ROW:
-        raise ValueError(f"length: got {length}, takes 1 to {_native.LONGEST_ROW}")
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: got {seed}, takes 0 to 2**64 - 1")
+    length = check_count("length", length, 1, _native.LONGEST_ROW)
+    seed = check_count("seed", seed, 0, 2**64 - 1)
     limits = np.iinfo(kind)
-    if not limits.min <= pad_id <= limits.max:
-        raise ValueError(f"pad_id: got {pad_id}, which {kind} cannot hold")
+    pad_id = check_count("pad_id", pad_id, int(limits.min), int(limits.max))
     workers = thread_count(threads)
     ids, offsets = flatten(documents)
-    if len(ids) and kind == np.int32 and ids.dtype != np.int32 and int(ids.max()) > limits.max:
-        raise ValueError(f"dtype: id {int(ids.max())} does not fit int32; int64 takes it")
+    if len(ids) and kind == np.int32 and ids.dtype != np.int32:
+        for extreme in (int(ids.min()), int(ids.max())):
+            if not limits.min <= extreme <= limits.max:
+                raise ValueError(f"dtype: id {extreme} does not fit int32; int64 takes it")
     places = None if positions is None else _positions(positions, offsets)
     pieces = offsets
     cropped = 0
@@ -115,7 +115,7 @@ def pack(
             " number; pack fewer at once"
         )
     out = empty_array(kind, shape)
-    plan.fill(np.ascontiguousarray(ids), pad_id, out, workers)
+    plan.fill(np.require(ids, requirements=["C", "A"]), pad_id, out, workers)
     position_ids = empty_array(np.int64, shape)
     document_ids = empty_array(np.int32, shape)
     loss_mask = empty_array(np.bool_, shape)
@@ -167,8 +167,8 @@ def plan_rows(
     """
     if method not in ("best_fit", "first_fit"):
         raise ValueError(f"method: got {method!r}, takes 'best_fit' or 'first_fit'")
-    if not 1 <= length <= _native.LONGEST_ROW:
-        raise ValueError(f"length: got {length}, takes 1 to {_native.LONGEST_ROW}")
+    length = check_count("length", length, 1, _native.LONGEST_ROW)
+    seed = check_count("seed", seed, 0, 2**64 - 1)
     sizes = np.asarray(lengths)
     if sizes.ndim != 1 or (sizes.size and sizes.dtype.kind not in "iu"):
         raise ValueError(
@@ -241,10 +241,11 @@ def _positions(positions: Sequence[Any], offsets: NDArray[np.int64]) -> NDArray[
     parts = [np.atleast_2d(np.asarray(part)) for part in positions]
     axes = parts[0].shape[0] if parts else 1
     for number, (part, count) in enumerate(zip(parts, np.diff(offsets), strict=True)):
-        if part.shape != (axes, count) or (count and part.dtype.kind not in "iu"):
+        whole = part.dtype.kind in "iu" and part.dtype != np.uint64
+        if part.shape != (axes, count) or (count and not whole):
             raise ValueError(
                 f"positions: number {number} is {part.dtype} of shape {part.shape}, takes integers"
-                f" of shape ({axes}, {count})"
+                f" of at most 63 bits, of shape ({axes}, {count})"
             )
     return np.ascontiguousarray(np.concatenate([np.empty((axes, 0), np.int64), *parts], axis=1))
 

@@ -43,7 +43,8 @@ class LiveTokens:
     not cut words), the whole text is.
 
     Positions count characters. Threads may read and edit one object; edits take turns. An edit
-    that raises has changed nothing. Pickles hold the text, and encode it where they are read.
+    that raises has changed nothing (one that Ctrl-C ends: all or nothing). Pickles hold the text,
+    and encode it where they are read.
 
     Made by :meth:`tokfrag.Tokenizer.live`.
     """
@@ -288,10 +289,13 @@ class LiveTokens:
             len(before) // ID_BYTES - same - same_at_end,
             np.frombuffer(after, np.uint32)[same : len(after) // ID_BYTES - same_at_end],
         )
-        self._index.replace(left, right, *_sizes(parts, new_ids))
+        lengths, counts = _sizes(parts, new_ids)
+        # Ctrl-C comes between calls: the only one stands last, so that all has changed or nothing.
+        change = self._index.replace
+        self._joined = None
         self._parts[left:right] = parts
         self._ids[left:right] = new_ids
-        self._joined = None
+        change(left, right, lengths, counts)
         return edit
 
     # What they are ids of.
