@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +40,22 @@ def test_cl100k_is_written_as_other_readers_know_it(
     assert Tokenizer.from_file(path).encode(whole).tolist() == wanted
 
 
-@pytest.mark.parametrize("peer", ["gigatoken", "fastokens", "snaptokens"])
-def test_a_saved_file_loads_in_other_libraries(data: Path, tmp_path: Path, peer: str) -> None:
-    library = pytest.importorskip(peer)
+def test_a_saved_file_loads_in_other_libraries(data: Path, tmp_path: Path) -> None:
+    """In those that are installed; the test extra does not bring them."""
     vocabulary = gzip.decompress((data / "vocab" / "cl100k_base.tiktoken.gz").read_bytes())
     (tmp_path / "cl100k_base.tiktoken").write_bytes(vocabulary)
     ours = Tokenizer.from_tiktoken(tmp_path / "cl100k_base.tiktoken", pattern="cl100k")
     path = tmp_path / "tokenizer.json"
     ours.save(path)
     text = (data / "multilingual.txt").read_bytes()[:100_000].decode("utf-8", "ignore")
-    theirs: Any
-    if peer == "gigatoken":
-        theirs = library.Tokenizer.from_json(path.read_text("utf-8")).encode(text)
-    else:
-        flat = library._native.Tokenizer.from_file(str(path)).encode_batch_flat([text])[0]
-        theirs = np.frombuffer(flat, np.uint32)
-    assert np.asarray(theirs).tolist() == ours.encode(text).tolist()
+    expected = ours.encode(text).tolist()
+    # What all of them read is the spelling, whoever is there to read it.
+    assert tokenizers.Tokenizer.from_file(str(path)).encode(text).ids == expected
+    for peer in filter(find_spec, ("gigatoken", "fastokens", "snaptokens")):
+        library = import_module(peer)
+        if peer == "gigatoken":
+            theirs = library.Tokenizer.from_json(path.read_text("utf-8")).encode(text)
+        else:
+            flat = library._native.Tokenizer.from_file(str(path)).encode_batch_flat([text])[0]
+            theirs = np.frombuffer(flat, np.uint32)
+        assert np.asarray(theirs).tolist() == expected, peer
