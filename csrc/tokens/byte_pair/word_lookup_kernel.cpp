@@ -96,7 +96,7 @@ __attribute__((noinline)) void pack_long(const WordRun& words, std::int64_t begi
                                          std::int64_t length, std::uint64_t unit,
                                          const WordTables& tables, PackedWord* packed) {
   *packed = {kNoKey, 0};
-  if (length > LongWord::kMaxLength) return;
+  if (length > LongWord::kMaxLength || tables.long_words == nullptr) return;
   std::uint64_t key[8];
   long_key(words, begin, length, unit, key);
   packed->hash = hash_long_key(key);
