@@ -49,6 +49,76 @@ def test_a_run_where_merges_are_listed(seed: int, size: int) -> None:
     assert tok.encode(b"a" * size).tolist() == expected
 
 
+@st.composite
+def long_words(draw: st.DrawFn) -> bytes:
+    """A few letters in any order or over and over, perhaps with one of them out of step."""
+    letters = st.sampled_from([b"a", b"b", b"c"])
+    if draw(st.booleans()):
+        return b"".join(draw(st.lists(letters, min_size=33, max_size=300)))
+    unit = b"".join(draw(st.lists(letters, min_size=1, max_size=7)))
+    size = draw(st.integers(33, 300))
+    at = draw(st.integers(0, size))
+    text = (unit * size)[:size]
+    return text[:at] + draw(letters) + text[at:]
+
+
+TOKENS = st.lists(
+    st.lists(st.sampled_from(list(b"abc")), min_size=2, max_size=40).map(bytes),
+    max_size=40,
+    unique=True,
+)
+
+
+@given(text=long_words(), joined=TOKENS)
+@settings(max_examples=150)
+@example(text=b"b" + b"a" * 299, joined=[b"aa", b"aaaa", b"a" * 8, b"ba"])
+@example(text=b"ab" * 100, joined=[b"ba", b"ab", b"abab", b"baba", b"a" * 33])
+def test_windows_give_what_plain_merging_gives(text: bytes, joined: list[bytes]) -> None:
+    """Whatever the order of ranks, also where what is merged first makes a token of lower rank."""
+    ranks = {token: rank for rank, token in enumerate([*BYTES, *joined])}
+    expected = [ranks[part] for part in bpe.merge(text, ranks)] if text not in ranks else None
+    if expected is not None:
+        assert Tokenizer(list(ranks), pattern=None).encode(text).tolist() == expected
+
+
+@given(text=long_words(), seed=st.integers(0, 10**6), ordered=st.booleans())
+@settings(max_examples=100)
+def test_windows_where_merges_are_listed(text: bytes, seed: int, ordered: bool) -> None:
+    rng = random.Random(seed)
+    known = [b"a", b"b", b"c"]
+    pairs: list[tuple[bytes, bytes]] = []
+    for _ in range(16):
+        pair = rng.choice(known), rng.choice(known)
+        if pair not in pairs and len(pair[0] + pair[1]) < 32:
+            pairs.append(pair)
+            known.append(pair[0] + pair[1])
+    if not ordered:
+        rng.shuffle(pairs)
+    tokens = list(dict.fromkeys([*BYTES, *known]))
+    merges = {pair: rank for rank, pair in enumerate(pairs)}
+    expected = [tokens.index(part) for part in bpe.merge_listed(text, merges)]
+    assert Tokenizer(tokens, pattern=None, merges=pairs).encode(text).tolist() == expected
+
+
+@pytest.mark.parametrize("gap", [7, 3_000, 300_000])
+def test_special_tokens_in_a_text_that_threads_share(gap: int) -> None:
+    """A long text is cut at its special tokens and between them: close together and far apart."""
+    special = {"<|end|>": 300, "<|": 301}
+    tok = Tokenizer([*BYTES, b" a", b"ab"], pattern="cl100k", special_tokens=special)
+    pick = random.Random(gap)
+    words = [" a", "ab", "ba", "\u4e00", "<", "\n"]
+    parts: list[str] = []
+    for _ in range(2_000_000 // (2 * gap) + 2):
+        parts += ["".join(pick.choices(words, k=gap)), pick.choice(["<|end|>", "<|"])]
+    text = "".join(parts)
+    alone = tok.encode_batch([text], allowed_special="all", threads=1)
+    for threads in (2, 3):
+        assert tok.encode_batch([text], allowed_special="all", threads=threads) == alone
+        only = tok.encode_batch([text], allowed_special={"<|end|>"}, threads=threads)
+        assert only == tok.encode_batch([text], allowed_special={"<|end|>"}, threads=1)
+    assert int((alone.ids >= 300).sum()) == text.count("<|")
+
+
 WORDS = st.sampled_from(
     [
         "的",

@@ -106,27 +106,58 @@ std::int64_t Model::count(Utf8 text, Worker& worker) const {
   return encoder_.count(Stretch{text.data, text.size}, worker);
 }
 
+// A long text as stretches that can be encoded side by side; behind each, a special token or none.
+std::vector<Model::Share> Model::share_out(Utf8 text, AllowedSpecial allowed) const {
+  std::vector<Share> shares;
+  const auto cut = [&](std::int64_t from, std::int64_t to, std::int64_t token) {
+    for (const Stretch& stretch : cut_text(encoder_, text.data + from, to - from, kStretchBytes)) {
+      shares.push_back({stretch, -1});
+    }
+    shares.back().token = token;
+  };
+  std::int64_t from = 0;
+  while (allowed.any) {
+    const auto match = special_.find(text.data, text.size, from, allowed.flags);
+    if (match.token < 0) break;
+    cut(from, match.begin, match.token);
+    from = match.end;
+  }
+  cut(from, text.size, -1);
+  return shares;
+}
+
 TokenBuffer Model::encode_long(Utf8 text, AllowedSpecial allowed, int threads) const {
   if (threads == 0) threads = default_threads();
-  std::vector<Stretch> stretches;
-  if (threads > 1 && !allowed.any && text.size >= kLong) {
-    stretches = cut_text(encoder_, text.data, text.size, kStretchBytes);
-  }
-  if (stretches.size() < 2) {
+  std::vector<Share> shares;
+  if (threads > 1 && text.size >= kLong) shares = share_out(text, allowed);
+  if (shares.size() < 2) {
     TokenBuffer ids;
     const WorkerPool::Lease worker = encoder_.workers().acquire();
     encode(text, allowed, *worker, &ids);
     return ids;
   }
-  std::vector<TokenBuffer> parts(stretches.size());
-  parallel_for(static_cast<std::int64_t>(stretches.size()), 1, threads,
-               [&](std::int64_t begin, std::int64_t end, int) {
-                 const WorkerPool::Lease worker = encoder_.workers().acquire();
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const auto at = static_cast<std::size_t>(i);
-                   encoder_.encode(stretches[at], *worker, &parts[at]);
-                 }
-               });
+  // As many shares as make up a stretch are a part: special tokens may stand close together.
+  std::vector<std::size_t> begins{0};
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    bytes += shares[i].stretch.size;
+    if (bytes < kStretchBytes && i + 1 < shares.size()) continue;
+    begins.push_back(i + 1);
+    bytes = 0;
+  }
+  std::vector<TokenBuffer> parts(begins.size() - 1);
+  parallel_for(
+      static_cast<std::int64_t>(parts.size()), 1, threads,
+      [&](std::int64_t begin, std::int64_t end, int) {
+        const WorkerPool::Lease worker = encoder_.workers().acquire();
+        for (auto at = static_cast<std::size_t>(begin); at < static_cast<std::size_t>(end); ++at) {
+          for (std::size_t i = begins[at]; i < begins[at + 1]; ++i) {
+            encoder_.encode(shares[i].stretch, *worker, &parts[at]);
+            if (shares[i].token < 0) continue;
+            parts[at].push(special_.tokens()[static_cast<std::size_t>(shares[i].token)].id);
+          }
+        }
+      });
   return join(std::move(parts), threads);
 }
 

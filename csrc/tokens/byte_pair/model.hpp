@@ -48,6 +48,13 @@ class Model {
   void count_batch(const std::vector<Text>& texts, int threads, std::int64_t* counts) const;
 
  private:
+  // A part of a long text, and the special token behind it; -1: none.
+  struct Share {
+    Stretch stretch;
+    std::int64_t token;
+  };
+  std::vector<Share> share_out(Utf8 text, AllowedSpecial allowed) const;
+
   Encoder encoder_;
   SpecialTokens special_;
   Decoder decoder_;

@@ -21,12 +21,12 @@ PairTable::PairTable(const Vocabulary& vocabulary, const std::vector<Pair>& pair
   filter_shift_ = shift_ - 2;
   filter_.assign((std::size_t{4} << bits) / 64, 0);
   for (const Pair& pair : pairs) {
-    const std::uint64_t hash = hash_of(pair.key);
+    const std::uint64_t hash = hash_pair(pair.key);
     const std::uint64_t bit = hash >> filter_shift_;
     filter_[bit >> 6] |= 1ull << (bit & 63);
     std::uint64_t at = hash >> shift_;
-    while (slots[at] != kEmpty) at = (at + 1) & mask_;
-    slots[at] = (pair.key << kRankBits) | pair.rank;
+    while (slots[at] != PairView::kEmpty) at = (at + 1) & mask_;
+    slots[at] = (pair.key << PairView::kRankBits) | pair.rank;
   }
   byte_pairs_.resize(256 * 256);
   for (int left = 0; left < 256; ++left) {
@@ -127,7 +127,7 @@ PairTable PairTable::from_ranks(const Vocabulary& vocabulary) {
     const Symbol right = vocabulary.find(
         bytes + parts.cut, vocabulary.length(parts.symbol) - parts.cut, parts.right_hash);
     if (right == kNoSymbol) continue;
-    pairs.push_back({(static_cast<std::uint64_t>(left) << 21) | right, parts.symbol});
+    pairs.push_back({pair_key(left, right), parts.symbol});
   }
   return PairTable(vocabulary, pairs);
 }
@@ -152,7 +152,7 @@ bool PairTable::is_sound(const Vocabulary& vocabulary) const {
   const auto* slots = slots_.as<std::uint64_t>();
   bool has_free = false;
   for (std::uint64_t at = 0; at <= mask_; ++at) {
-    const bool is_free = slots[at] == kEmpty;
+    const bool is_free = slots[at] == PairView::kEmpty;
     if (!is_free && static_cast<std::int64_t>(slots[at] & (kMaxRanks - 1)) >= ranks) return false;
     has_free |= is_free;
   }
@@ -186,7 +186,7 @@ PairTable PairTable::from_merges(const Vocabulary& vocabulary, const std::vector
                                   " makes is not in the vocabulary");
     }
     merged.push_back(symbol);
-    pairs.push_back({(static_cast<std::uint64_t>(left[i]) << 21) | right[i], static_cast<Rank>(i)});
+    pairs.push_back({pair_key(left[i], right[i]), static_cast<Rank>(i)});
   }
   PairTable table(vocabulary, pairs);
   table.merged_ = std::move(merged);

@@ -5,14 +5,10 @@
 #include <vector>
 
 #include "core/huge_buffer.hpp"
+#include "tokens/byte_pair/pair_view.hpp"
 #include "tokens/byte_pair/vocabulary.hpp"
 
 namespace tokfrag {
-
-// The order in which pairs merge; the lowest rank goes first, the leftmost of equals.
-using Rank = std::uint32_t;
-constexpr Rank kNoRank = 0xFFFFFFFFu;
-constexpr std::int64_t kMaxRanks = 1 << 22;
 
 class PairTable {
  public:
@@ -28,29 +24,22 @@ class PairTable {
   static PairTable from_merges(const Vocabulary& vocabulary, const std::vector<Symbol>& left,
                                const std::vector<Symbol>& right);
 
-  Rank find(Symbol left, Symbol right) const {
-    const std::uint64_t key = (static_cast<std::uint64_t>(left) << 21) | right;
-    const std::uint64_t hash = hash_of(key);
-    const std::uint64_t bit = hash >> filter_shift_;
-    if ((filter_[bit >> 6] >> (bit & 63) & 1) == 0) return kNoRank;
-    const auto* slots = slots_.as<std::uint64_t>();
-    for (std::uint64_t at = hash >> shift_;; at = (at + 1) & mask_) {
-      const std::uint64_t slot = slots[at];
-      if ((slot >> kRankBits) == key) return static_cast<Rank>(slot & (kMaxRanks - 1));
-      if (slot == kEmpty) return kNoRank;
-    }
-  }
-  // Asks for the memory that find(left, right) will read.
-  void prefetch(Symbol left, Symbol right) const {
-    const std::uint64_t hash = hash_of((static_cast<std::uint64_t>(left) << 21) | right);
-    __builtin_prefetch(filter_.data() + (hash >> filter_shift_ >> 6));
-    __builtin_prefetch(slots_.as<std::uint64_t>() + (hash >> shift_));
-  }
+  Rank find(Symbol left, Symbol right) const { return find_rank(view(), left, right); }
   Rank find_bytes(std::uint8_t left, std::uint8_t right) const {
     return byte_pairs_[static_cast<std::size_t>(left) * 256 + right];
   }
   Symbol merged(Rank rank) const { return merged_.empty() ? rank : merged_[rank]; }
+  const Rank* byte_pairs() const { return byte_pairs_.data(); }
   std::int64_t size() const { return count_; }
+
+  PairView view() const {
+    return {slots_.as<std::uint64_t>(),
+            mask_,
+            shift_,
+            filter_.data(),
+            filter_shift_,
+            merged_.empty() ? nullptr : merged_.data()};
+  }
 
   // Whether no lookup reads outside the tables or runs for ever.
   bool is_sound(const Vocabulary& vocabulary) const;
@@ -62,19 +51,12 @@ class PairTable {
   }
 
  private:
-  static constexpr int kRankBits = 22;
-  static constexpr std::uint64_t kEmpty = ~0ull;
-
   struct Pair {
     std::uint64_t key;
     Rank rank;
   };
 
   PairTable(const Vocabulary& vocabulary, const std::vector<Pair>& pairs);
-  static std::uint64_t hash_of(std::uint64_t key) {
-    key *= 0x9E3779B97F4A7C15ull;
-    return (key ^ key >> 32) * 0xD6E8FEB86659FD93ull;
-  }
 
   HugeBuffer slots_;  // of 64 bits: key (42), rank (22); open addressing, at most half full
   std::uint64_t mask_ = 0;

@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "tokens/byte_pair/pair_view.hpp"
+
 namespace tokfrag {
 
-using Symbol = std::uint32_t;
 constexpr Symbol kNoSymbol = 0xFFFFFFFFu;
 
 // What the packed tables leave room for; a constructor throws std::invalid_argument beyond it.
@@ -51,6 +52,7 @@ class Vocabulary {
   }
   std::int64_t length(Symbol symbol) const { return offsets_[symbol + 1] - offsets_[symbol]; }
   Symbol byte_symbol(std::uint8_t byte) const { return byte_symbols_[byte]; }
+  const Symbol* byte_symbols() const { return byte_symbols_; }
   std::int64_t max_length() const { return max_length_; }
 
   // The symbol of a byte string, or kNoSymbol.
