@@ -12,10 +12,12 @@
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/held_texts.hpp"
+#include "bindings/token_arrays.hpp"
 #include "core/interrupt.hpp"
 #include "tokens/scan/scanner.hpp"
 #include "tokens/text/utf8.hpp"
 #include "tokens/wordpiece/batch.hpp"
+#include "tokens/wordpiece/encoder.hpp"
 #include "tokens/wordpiece/word_memory.hpp"
 #include "tokens/wordpiece/wordpiece.hpp"
 
@@ -54,9 +56,10 @@ void check_tables(const std::uint32_t* units, const std::vector<std::uint32_t>& 
   }
 }
 
-std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, const py::bytes& prefix,
-                                      const Ids& units, const Ids& lists, std::uint32_t unknown,
-                                      std::int64_t longest_word) {
+std::unique_ptr<WordPieceEncoder> make_model(const std::vector<py::bytes>& tokens,
+                                             const py::bytes& prefix, const Ids& units,
+                                             const Ids& lists, std::uint32_t unknown,
+                                             std::int64_t longest_word) {
   std::vector<std::string> spellings(tokens.begin(), tokens.end());
   const auto prefix_view = static_cast<std::string>(prefix);
   if (units.size() != kPoints) throw py::value_error("units: takes one for each code point");
@@ -64,40 +67,45 @@ std::unique_ptr<WordPiece> make_model(const std::vector<py::bytes>& tokens, cons
   std::vector<std::uint32_t> list = to_vector(lists);
   const ReleaseGil nogil;
   check_tables(unit.data(), list);
-  return std::make_unique<WordPiece>(spellings, prefix_view, unit.data(), std::move(list),
-                                     WordPieceOptions{unknown, longest_word});
+  return std::make_unique<WordPieceEncoder>(WordPiece(spellings, prefix_view, unit.data(),
+                                                      std::move(list),
+                                                      WordPieceOptions{unknown, longest_word}));
 }
 
-py::array_t<std::uint32_t> encode(const WordPiece& model, const py::object& text) {
+py::array_t<std::uint32_t> encode(const WordPieceEncoder& encoder, const py::object& text) {
   constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
   constexpr std::int64_t kLong = 1 << 18;
   HeldTexts held(text);
-  std::vector<std::uint32_t> ids;
-  const auto run = [&] {
+  if (held.texts()[0].length < kBrief) {
+    const TextView view = held.utf8()[0];
+    const WorkerPool::Lease worker = encoder.workers().acquire();
+    worker->ids.clear();
+    encoder.encode(view, *worker, &worker->ids);
+    return copy_of(worker->ids);
+  }
+  TokenBuffer ids;
+  {
+    const ReleaseGil nogil;
     const TextView view = held.utf8()[0];
     if (view.size < kLong) {
-      model.encode(view.data, view.size, &ids, nullptr);
+      const WorkerPool::Lease worker = encoder.workers().acquire();
+      encoder.encode(view, *worker, &ids);
     } else {
-      const WordPieceBatch batch(model, {view}, 0);
-      ids.resize(static_cast<std::size_t>(batch.offsets().back()));
+      const WordPieceBatch batch(encoder, {view}, 0);
+      ids.reserve_more(batch.offsets().back());
+      ids.set_size(batch.offsets().back());
       batch.gather(ids.data());
     }
-  };
-  if (held.texts()[0].length < kBrief) {
-    run();
-  } else {
-    const ReleaseGil nogil;
-    run();
   }
-  return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(ids.size()), ids.data());
+  return array_of(std::move(ids));
 }
 
-py::tuple encode_batch(const WordPiece& model, const py::object& texts, int threads) {
+py::tuple encode_batch(const WordPieceEncoder& encoder, const py::object& texts, int threads) {
   HeldTexts held = HeldTexts::of_many(texts);
   std::unique_ptr<WordPieceBatch> batch;
   {
     const ReleaseGil nogil;
-    batch = std::make_unique<WordPieceBatch>(model, held.utf8(), threads);
+    batch = std::make_unique<WordPieceBatch>(encoder, held.utf8(), threads);
   }
   const std::vector<std::int64_t>& offsets = batch->offsets();
   py::array_t<std::uint32_t> ids(offsets.back());
@@ -110,14 +118,14 @@ py::tuple encode_batch(const WordPiece& model, const py::object& texts, int thre
       ids, py::array_t<std::int64_t>(static_cast<py::ssize_t>(offsets.size()), offsets.data()));
 }
 
-py::tuple encode_spans(const WordPiece& model, const py::object& text) {
+py::tuple encode_spans(const WordPieceEncoder& encoder, const py::object& text) {
   HeldTexts held(text);
   std::vector<std::uint32_t> ids;
   std::vector<TokenSpan> spans;
   {
     const ReleaseGil nogil;
     const TextView view = held.utf8()[0];
-    model.encode(view.data, view.size, &ids, &spans);
+    encoder.model().encode(view.data, view.size, &ids, &spans);
   }
   py::array_t<std::int64_t> places({spans.size(), std::size_t{2}});
   std::int64_t* out = places.mutable_data();
@@ -196,7 +204,7 @@ void bind_wordpiece(py::module_& module) {
       .def(py::init<const std::string&>(), py::arg("pattern"))
       .def("encode", &WordTable::encode, py::arg("text"), py::arg("encode_word"))
       .def("encode_batch", &WordTable::encode_batch, py::arg("texts"), py::arg("encode_word"));
-  py::class_<WordPiece>(wordpiece, "WordPiece")
+  py::class_<WordPieceEncoder>(wordpiece, "WordPiece")
       .def(py::init(&make_model), py::arg("tokens"), py::arg("prefix"), py::arg("units"),
            py::arg("lists"), py::arg("unknown"), py::arg("longest_word"))
       .def("encode", &encode, py::arg("text"))

@@ -12,24 +12,25 @@ namespace {
 constexpr std::int64_t kBlock = std::int64_t{1} << 16;  // bytes of text
 }
 
-WordPieceBatch::WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts,
+WordPieceBatch::WordPieceBatch(const WordPieceEncoder& encoder, const std::vector<TextView>& texts,
                                int threads) {
   cut(texts);
+  id_counts_.resize(parts_.size());
   parallel_for(static_cast<std::int64_t>(blocks_.size()), 1, threads,
                [&](std::int64_t begin, std::int64_t end, int) {
+                 const WorkerPool::Lease worker = encoder.workers().acquire();
                  for (std::int64_t i = begin; i < end; ++i) {
                    poll_interrupt();
                    Block& block = blocks_[static_cast<std::size_t>(i)];
-                   for (std::int64_t j = block.first_part; j < block.end_part; ++j) {
-                     Part& part = parts_[static_cast<std::size_t>(j)];
-                     const std::size_t first = block.ids.size();
-                     model.encode(part.view.data, part.view.size, &block.ids, nullptr);
-                     part.n_ids = static_cast<std::int64_t>(block.ids.size() - first);
-                   }
+                   encoder.encode_rows(parts_.data() + block.first_part,
+                                       block.end_part - block.first_part, *worker, &block.ids,
+                                       id_counts_.data() + block.first_part);
                  }
                });
   offsets_.assign(texts.size() + 1, 0);
-  for (const Part& part : parts_) offsets_[static_cast<std::size_t>(part.text) + 1] += part.n_ids;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    offsets_[static_cast<std::size_t>(text_of_[i]) + 1] += id_counts_[i];
+  }
   for (std::size_t i = 0; i < texts.size(); ++i) offsets_[i + 1] += offsets_[i];
 }
 
@@ -38,10 +39,11 @@ void WordPieceBatch::cut(const std::vector<TextView>& texts) {
   const auto add = [&](std::int64_t text, TextView view) {
     if (bytes >= kBlock) {
       const auto at = static_cast<std::int64_t>(parts_.size());
-      blocks_.push_back({at, at, {}});
+      blocks_.push_back({at, at, TokenBuffer()});
       bytes = 0;
     }
-    parts_.push_back({text, view, 0});
+    parts_.push_back(view);
+    text_of_.push_back(text);
     blocks_.back().end_part = static_cast<std::int64_t>(parts_.size());
     bytes += view.size + 1;
   };
@@ -61,8 +63,8 @@ void WordPieceBatch::cut(const std::vector<TextView>& texts) {
 
 void WordPieceBatch::gather(std::uint32_t* ids) const {
   for (const Block& block : blocks_) {
-    if (block.ids.empty()) continue;
-    std::memcpy(ids, block.ids.data(), block.ids.size() * sizeof *ids);
+    if (block.ids.size() == 0) continue;
+    std::memcpy(ids, block.ids.data(), static_cast<std::size_t>(block.ids.size()) * sizeof *ids);
     ids += block.ids.size();
   }
 }

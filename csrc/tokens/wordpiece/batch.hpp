@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "tokens/text/text_view.hpp"
-#include "tokens/wordpiece/wordpiece.hpp"
+#include "tokens/wordpiece/encoder.hpp"
 
 namespace tokfrag {
 
@@ -13,26 +13,24 @@ namespace tokfrag {
 // short ones taken together; the result is the same for any number of threads.
 class WordPieceBatch {
  public:
-  WordPieceBatch(const WordPiece& model, const std::vector<TextView>& texts, int threads);
+  WordPieceBatch(const WordPieceEncoder& encoder, const std::vector<TextView>& texts, int threads);
 
   // offsets()[i] to offsets()[i + 1]: the ids of text i.
   const std::vector<std::int64_t>& offsets() const { return offsets_; }
   void gather(std::uint32_t* ids) const;
 
  private:
-  struct Part {
-    std::int64_t text;
-    TextView view;
-    std::int64_t n_ids;
-  };
   struct Block {
     std::int64_t first_part;
     std::int64_t end_part;
-    std::vector<std::uint32_t> ids;
+    TokenBuffer ids;
   };
   void cut(const std::vector<TextView>& texts);
 
-  std::vector<Part> parts_;
+  // Of each part of a text: where it is, which text it is of, and how many ids it has.
+  std::vector<TextView> parts_;
+  std::vector<std::int64_t> text_of_;
+  std::vector<std::int64_t> id_counts_;
   std::vector<Block> blocks_;
   std::vector<std::int64_t> offsets_;
 };

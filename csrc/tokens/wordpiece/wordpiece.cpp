@@ -94,8 +94,8 @@ class WordPiece::Writer {
   std::int64_t take_plain(const std::uint8_t* text, std::int64_t at, std::int64_t size) {
     if (spans_ != nullptr || !marks_.empty()) return at;
     while (at + 3 <= size) {
-      if (static_cast<std::size_t>(size_) + kSlack > word_.size()) word_.resize(word_.size() * 2);
-      std::uint8_t* const out = &word_[static_cast<std::size_t>(size_)];
+      if (size_ + kSlack > room_) grow();
+      std::uint8_t* const out = word_ + size_;
       const std::uint8_t* const from = text + at;
       if (from[0] < 0x80) {
         if (model_.kind_[from[0]] != kWordByte) return at;
@@ -131,7 +131,7 @@ class WordPiece::Writer {
   void end_word() {
     if (!marks_.empty()) sort_marks();
     if (size_ == 0) return;
-    word(word_.data(), size_, n_chars_, nullptr);
+    word(word_, size_, n_chars_, nullptr);
     size_ = 0;
     n_chars_ = 0;
     sources_.clear();
@@ -181,9 +181,16 @@ class WordPiece::Writer {
     }
   }
 
+  void grow() {
+    room_ *= 2;
+    if (more_.empty()) more_.assign(first_, first_ + size_);
+    more_.resize(static_cast<std::size_t>(room_));
+    word_ = more_.data();
+  }
+
   void put_char(std::uint32_t code, TokenSpan source) {
-    if (static_cast<std::size_t>(size_) + kSlack > word_.size()) word_.resize(word_.size() * 2);
-    const int length = put_utf8(code, &word_[static_cast<std::size_t>(size_)]);
+    if (size_ + kSlack > room_) grow();
+    const int length = put_utf8(code, word_ + size_);
     size_ += length;
     ++n_chars_;
     if (spans_ != nullptr)
@@ -251,7 +258,10 @@ class WordPiece::Writer {
   const WordPiece& model_;
   std::vector<std::uint32_t>* ids_;
   std::vector<TokenSpan>* spans_;
-  std::vector<std::uint8_t> word_ = std::vector<std::uint8_t>(256);
+  std::uint8_t first_[256];
+  std::vector<std::uint8_t> more_;  // where the first room is too small
+  std::uint8_t* word_ = first_;
+  std::int64_t room_ = sizeof first_;
   std::int64_t size_ = 0;
   std::int64_t n_chars_ = 0;
   std::vector<TokenSpan> sources_;  // where each byte of the word comes from
@@ -311,6 +321,10 @@ WordPiece::WordPiece(const std::vector<std::string>& tokens, std::string_view pr
     }
   }
 }
+
+bool WordPiece::is_space(std::uint8_t byte) const { return kind_[byte] == kSpaceByte; }
+
+bool WordPiece::is_alone(std::uint8_t byte) const { return kind_[byte] == kAloneByte; }
 
 std::uint32_t WordPiece::with_id(std::uint32_t unit) const {
   if (unit_kind(unit) != UnitKind::kAlone) return unit;

@@ -54,6 +54,10 @@ class WordPiece {
   void encode(const std::uint8_t* text, std::int64_t size, std::vector<std::uint32_t>* ids,
               std::vector<TokenSpan>* spans) const;
 
+  // Whether an ASCII byte ends words and becomes nothing, or is a word of its own.
+  bool is_space(std::uint8_t byte) const;
+  bool is_alone(std::uint8_t byte) const;
+
  private:
   class Writer;
   struct Key {
