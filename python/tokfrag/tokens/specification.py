@@ -108,6 +108,21 @@ class BpeModel:
     whole_pieces: bool
     spaced_decoding: bool = field(default=False, repr=False)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BpeModel):
+            return NotImplemented
+        if self.merges is None or other.merges is None:
+            return self.merges is other.merges and self._plain == other._plain
+        return self._plain == other._plain and np.array_equal(self.merges, other.merges)
+
+    def __hash__(self) -> int:
+        return hash(self._plain)
+
+    @property
+    def _plain(self) -> tuple[object, ...]:
+        """All but the merges: an array has no truth and no hash of its own."""
+        return self.tokens, self.pattern, self.whole_pieces, self.spaced_decoding
+
 
 @dataclass(frozen=True)
 class WordPieceModel:
