@@ -64,6 +64,14 @@ trainer.add_word_counter(counter)
 trainer.train({size})
 merges = []
 """,
+    "gigabpe": """
+import tempfile
+from gigabpe import train_bpe
+with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", newline="") as file:
+    file.write("".join(texts))
+    file.flush()
+    merges = train_bpe([file.name], {size}, pretokenizer="bytelevel", threads=2)[1]
+""",
     "rustbpe": """
 import rustbpe
 tokenizer = rustbpe.Tokenizer()

@@ -52,7 +52,21 @@ def flash(path: str, rows: list[str]) -> tuple[Callable[[], Any], Callable[[Any]
     return encode, lambda result: [list(row) for row in result]
 
 
-PEERS = {"tokfrag": ours, "tokenizers": hugging_face, "flash-tokenizer": flash}
+def nano(path: str, rows: list[str]) -> tuple[Callable[[], Any], Callable[[Any], list[list[int]]]]:
+    nanotoken = pytest.importorskip("nanotoken")
+    tokenizer = nanotoken.Tokenizer(path)
+    return (
+        lambda: tokenizer.encode_batch(rows, parallel=False, add_special_tokens=True),
+        lambda result: [list(row) for row in result],
+    )
+
+
+PEERS = {
+    "tokfrag": ours,
+    "tokenizers": hugging_face,
+    "flash-tokenizer": flash,
+    "nanotoken": nano,
+}
 
 
 @pytest.mark.benchmark(group="wordpiece")

@@ -7,7 +7,8 @@ around the engines, so that what else the machine does hits all of them. Every v
 by ``Tokenizer.save`` and read by all. A cell is shown only if its ids are those of ``tokenizers``.
 
 ``cold``: the first call of a process on that text; ``warm``: the best round on the same text;
-``unseen``: rows of 140 bytes that have not come before, one call each, after another text.
+the others are texts that have not come before, after another text: ``single``: rows of 140 bytes,
+one a call; ``rows 32`` and ``rows 512``: as many of them a call; ``4 KiB``: longer, one a call.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ FILES = {
     "llama3": "llama3_tokenizer.model.gz",
 }
 CORPORA = ("english", "code", "chinese_pure", "multilingual")
-REGIMES = ("cold", "warm", "unseen")
-ROW = 140
+# Of a regime of new texts: bytes a text, texts, texts a call.
+UNSEEN = {"single": (140, 3000, 1), "rows 32": (140, 3200, 32), "rows 512": (140, 3072, 512)}
+UNSEEN |= {"4 KiB": (4096, 100, 1)}
+REGIMES = ("cold", "warm", *UNSEEN)
 ONE_THREAD = dict.fromkeys(("TOKFRAG_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
 
@@ -77,10 +80,20 @@ def refused(answer: Any) -> bool:
     return isinstance(answer, dict)
 
 
-def rows_of(text: str, most: int) -> list[str]:
-    """Rows of about :data:`ROW` bytes, none longer than a text has characters for."""
-    step = max(1, ROW * len(text) // max(1, len(text.encode())))
-    return [text[at : at + step] for at in range(0, len(text), step)][:most]
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The texts of each regime of new ones, none of them twice; fewer where the text is short."""
+    characters_a_byte = len(text) / max(1, len(text.encode()))
+    share = min(1.0, len(text.encode()) / sum(size * count for size, count, _ in UNSEEN.values()))
+    found: dict[str, list[str]] = {}
+    at = 0
+    for regime, (size, count, at_once) in UNSEEN.items():
+        step = max(1, int(size * characters_a_byte))
+        # Whole calls.
+        rows = max(1, int(count * share) // at_once) * at_once
+        ends = range(at, min(at + step * rows, len(text)), step)
+        found[regime] = [text[begin : begin + step] for begin in ends]
+        at += step * rows
+    return found
 
 
 def texts_of(data: Path, size: int) -> dict[str, tuple[str, str]]:
@@ -88,7 +101,7 @@ def texts_of(data: Path, size: int) -> dict[str, tuple[str, str]]:
     found = {}
     for corpus in CORPORA:
         raw = (data / f"{corpus}.txt").read_bytes()
-        parts = raw[:size], raw[size : 2 * size]
+        parts = raw[:size], raw[size:]
         found[corpus] = tuple(part.decode("utf-8", "ignore") for part in parts)
     return found  # type: ignore[return-value]
 
@@ -112,36 +125,35 @@ def measure(path: Path, first: str, second: str, rounds: int) -> dict[str, Any]:
     """Raw seconds of every engine on one vocabulary and text."""
     running = {name: Engine(name, path) for name in PACKAGES}
     wanted = running["tokenizers"].ask("ids", [first])
-    rows = rows_of(second, 4000)
+    rows = rows_of(second)
     cells: dict[str, Any] = {}
     for name, engine in running.items():
         cell: dict[str, Any] = {"loaded": engine.loaded}
         cells[name] = cell
         if refused(engine.loaded):
             continue
-        engine.ask("time", ["word"])
-        cell["cold"] = [engine.ask("time", [first])]
+        engine.ask("time", ["word"], 1)
+        cell["cold"] = [engine.ask("time", [first], 1)]
         ids = engine.ask("ids", [first])
         cell["state"] = "refused" if refused(ids) else "right" if ids == wanted else "differs"
         cell["warm"] = []
-        cell["unseen"] = [engine.ask("time", rows)]
-        cell["unseen_bytes"] = len("".join(rows).encode())
+        for regime, texts in rows.items():
+            cell[regime] = [engine.ask("time", texts, UNSEEN[regime][2])]
     for _ in range(rounds):
         for name, cell in cells.items():
             # The reference is a hundred times slower than the rest: once is enough.
             if cell.get("state") == "right" and not (name == "tokenizers" and cell["warm"]):
-                cell["warm"].append(running[name].ask("time", [first]))
+                cell["warm"].append(running[name].ask("time", [first], 1))
     for engine in running.values():
         engine.close()
     return cells
 
 
-def speed(cell: dict[str, Any], regime: str, size: int) -> float | None:
+def speed(cell: dict[str, Any], regime: str, handled: int) -> float | None:
     """Megabytes a second of the best round."""
     seconds = [value for value in cell.get(regime, ()) if not refused(value) and value > 0]
     if cell.get("state") != "right" or not seconds:
         return None
-    handled: int = cell["unseen_bytes"] if regime == "unseen" else size
     best: float = min(seconds)
     return handled / best / 1e6
 
@@ -155,7 +167,7 @@ def print_table(results: dict[str, Any], out: IO[str]) -> None:
             line = key.ljust(27)
             for name in PACKAGES:
                 cell = entry["engines"][name]
-                value = speed(cell, regime, entry["bytes"])
+                value = speed(cell, regime, entry["bytes"][regime])
                 shown = cell.get("state", "refused") if value is None else f"{value:.1f}"
                 line += shown.rjust(13)
             print(line, file=out)
@@ -167,6 +179,12 @@ def print_table(results: dict[str, Any], out: IO[str]) -> None:
     for state in ("right", "differs", "refused"):
         counts = [states[name].count(state) for name in PACKAGES]
         print(state.ljust(27) + "".join(str(count).rjust(13) for count in counts), file=out)
+
+
+def bytes_of(first: str, rows: dict[str, list[str]]) -> dict[str, int]:
+    """How many bytes each regime encodes."""
+    whole = dict.fromkeys(("cold", "warm"), len(first.encode()))
+    return whole | {regime: len("".join(texts).encode()) for regime, texts in rows.items()}
 
 
 def machine() -> dict[str, Any]:
@@ -205,7 +223,7 @@ def main() -> None:
             for corpus in args.texts:
                 first, second = texts[corpus]
                 results[f"{family} {corpus}"] = {
-                    "bytes": len(first.encode()),
+                    "bytes": bytes_of(first, rows_of(second)),
                     "engines": measure(paths[family], first, second, args.rounds),
                 }
     print(json.dumps(machine()))
