@@ -221,34 +221,6 @@ py::bytes decode(const Model& model, const Array<Id>& ids) {
   return out;
 }
 
-// Where each token begins and ends in the text: in bytes, or in characters, where a token that
-// holds a part of a character has the whole of it.
-py::array_t<std::int64_t> offsets(const Model& model, const py::object& object,
-                                  const Array<std::uint32_t>& ids, bool characters) {
-  const Text text = text_of(object);
-  if (PyUnicode_Check(object.ptr()) && PyUnicode_IS_ASCII(object.ptr())) characters = false;
-  py::array_t<std::int64_t> out({static_cast<py::ssize_t>(ids.size()), py::ssize_t{2}});
-  std::int64_t* const place = out.mutable_data();
-  const std::uint32_t* const data = ids.data();
-  const std::int64_t count = ids.size();
-  {
-    const ReleaseGil nogil;
-    Utf8Scratch scratch;
-    const Utf8 utf8 = to_utf8(text, &scratch);
-    CharacterOffsets to_characters(utf8);
-    constexpr std::int64_t kBlock = 1024;  // read again while it is near
-    std::int64_t bytes = 0;
-    for (std::int64_t at = 0; at < count; at += kBlock) {
-      const std::int64_t some = std::min(kBlock, count - at);
-      if (at % (64 * kBlock) == 0) poll_interrupt();
-      bytes = model.decoder().offsets(data + at, some, bytes, place + 2 * at);
-      if (bytes > utf8.size) throw py::value_error("ids: are not those of the text");
-      if (characters) to_characters(some, place + 2 * at);
-    }
-  }
-  return out;
-}
-
 // Rows of a batch as a matrix, and which of its places hold an id, in one pass.
 template <class Id>
 py::tuple pad(const Array<std::uint32_t>& ids, const Array<std::int64_t>& offsets,
@@ -395,7 +367,6 @@ void bind_tokens(py::module_& module) {
       .def("decode", &decode<std::uint32_t>, py::arg("ids").noconvert())
       .def("decode", &decode<std::int32_t>, py::arg("ids").noconvert())
       .def("decode", &decode<std::int64_t>, py::arg("ids").noconvert())
-      .def("offsets", &offsets, py::arg("text"), py::arg("ids"), py::arg("characters"))
       .def_property_readonly("id_count",
                              [](const Model& model) { return model.decoder().id_count(); })
       .def("token_bytes", &token_bytes, py::arg("id"))

@@ -10,6 +10,7 @@ namespace tokfrag {
 void bind_core(pybind11::module_& module);          // threads, instruction set, memory
 void bind_tokens(pybind11::module_& module);        // tokfrag._core.tokens
 void bind_live(pybind11::module_& module);          // tokfrag._core.live
+void bind_spans(pybind11::module_& module);         // tokfrag._core.spans
 void bind_formats(pybind11::module_& module);       // tokfrag._core.formats
 void bind_training(pybind11::module_& module);      // tokfrag._core.training
 void bind_wordpiece(pybind11::module_& module);     // tokfrag._core.wordpiece

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, module) {
   tokfrag::bind_added_tokens(module);
   tokfrag::bind_arrow(module);
   tokfrag::bind_tokens(module);
+  tokfrag::bind_spans(module);
   tokfrag::bind_live(module);
   tokfrag::bind_formats(module);
   tokfrag::bind_training(module);

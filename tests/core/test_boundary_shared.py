@@ -6,7 +6,7 @@ import pickle
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from tokfrag import FragmentGrid, TokenBatch, Tokenizer, fragment_features, segment_merge, unmerge
 from tokfrag._core import tokens as native_tokens
+from tokfrag._core.spans import TokenExtents, in_characters
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +115,27 @@ def test_offsets_of_a_batch_that_were_changed_after_it_was_made() -> None:
             batch.to_padded(length=3)
 
 
-def test_ids_of_another_text(tok: Tokenizer) -> None:
-    model = native(tok)
-    with pytest.raises(ValueError, match="ids: are not those of the text"):
-        model.offsets("é", tok.encode("hello world"), True)
-    with pytest.raises(ValueError, match="ids: no token has id 4000000"):
-        model.offsets("hello", np.array([4_000_000], np.uint32), True)
+def test_ids_and_spans_of_another_text(tok: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="spans: take places in the text"):
+        in_characters("é", np.array([[0, 3]]))
+    with pytest.raises(ValueError, match="ids: one is unknown"):
+        TokenExtents(native(tok)).spans(np.array([4_000_000], np.uint32), None, True, 1)
+
+
+def test_rows_that_change_while_their_spans_are_made(tok: Tokenizer) -> None:
+    extents = TokenExtents(native(tok))
+    ids = np.full(200_000, 97, np.uint32)
+    rows = np.arange(0, 200_001, 100)
+    kept = rows.copy()
+
+    def change(turn: int) -> None:
+        rows[1000] = kept[1000] if turn % 2 else 1 << 40
+
+    with meanwhile(change):
+        for _ in range(30):
+            # Either way: what must not happen is a write outside the spans.
+            with suppress(ValueError):
+                assert extents.spans(ids, rows, True, 2).shape == (200_000, 2)
 
 
 # What is read from outside.

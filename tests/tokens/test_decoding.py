@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from token_cases import FILES, TEXTS, ranks_of, tokenizer
+from tokfrag import TokenBatch, Tokenizer
 from tokfrag.reference import bpe
 
 
@@ -79,3 +80,43 @@ def test_stream_of_half_a_character(data: Path) -> None:
     assert stream.push(64) == "a"
     with pytest.raises(IndexError, match="500000"):
         stream.push(500_000)
+
+
+ROWS = st.lists(st.lists(st.integers(0, 300), max_size=8), max_size=6)
+
+
+@given(rows=ROWS, skip=st.booleans(), unknown=st.sampled_from(["error", "skip"]))
+def test_rows_decoded_together_are_rows_decoded_alone(rows, skip, unknown) -> None:
+    tok = Tokenizer(
+        [bytes([byte]) for byte in range(256)], pattern="gpt2", special_tokens={"<é>": 256}
+    )
+
+    def alone() -> list[str]:
+        return [tok.decode(row, skip_special_tokens=skip, unknown=unknown) for row in rows]
+
+    forms = [rows, (np.array(row, np.int32) for row in rows)]
+    flat = np.array([id for row in rows for id in row], np.uint32)
+    forms.append(TokenBatch(flat, np.cumsum([0, *map(len, rows)])))
+    for form in forms:
+        try:
+            want = alone()
+        except IndexError as error:
+            with pytest.raises(IndexError, match=str(error)):
+                tok.decode_batch(form, skip_special_tokens=skip, unknown=unknown)
+            continue
+        assert tok.decode_batch(form, skip_special_tokens=skip, unknown=unknown) == want
+
+
+def test_rows_of_other_kinds_of_integers() -> None:
+    tok = Tokenizer([bytes([byte]) for byte in range(256)], pattern="gpt2")
+    rows = [np.array([72], np.uint8), np.array([105], np.uint64), [], [33]]
+    assert tok.decode_batch(rows) == ["H", "i", "", "!"]
+    assert tok.decode_batch([]) == []
+    with pytest.raises(IndexError, match="id 300, at position 1"):
+        tok.decode_batch([[72], [72, 300]])
+    with pytest.raises(IndexError, match="id -1"):
+        tok.decode_batch([[-1]])
+    with pytest.raises(UnicodeDecodeError):
+        tok.decode_batch([[0xC3], [0xA9]], errors="strict")
+    with pytest.raises(ValueError, match="unknown: got"):
+        tok.decode_batch([[72]], unknown="what")

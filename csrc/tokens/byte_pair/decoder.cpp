@@ -132,18 +132,6 @@ bool Decoder::write(const Id* ids, std::int64_t count, std::uint8_t* out, std::i
   return out == end;
 }
 
-std::int64_t Decoder::offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t begin,
-                              std::int64_t* offsets) const {
-  const std::size_t limit = lengths_.size();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint32_t id = read_once(ids + i);
-    if (id >= limit) throw std::invalid_argument("ids: no token has id " + std::to_string(id));
-    offsets[2 * i] = begin;
-    offsets[2 * i + 1] = begin += lengths_[id];
-  }
-  return begin;
-}
-
 template std::int64_t Decoder::measure(const std::uint32_t*, std::int64_t) const;
 template std::int64_t Decoder::measure(const std::int32_t*, std::int64_t) const;
 template std::int64_t Decoder::measure(const std::int64_t*, std::int64_t) const;

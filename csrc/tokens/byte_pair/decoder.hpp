@@ -34,11 +34,6 @@ class Decoder {
   template <class Id>
   bool write(const Id* ids, std::int64_t count, std::uint8_t* out, std::int64_t size) const;
 
-  // Writes where each token begins and ends, the first at `begin`: (count, 2). Returns where the
-  // last ends. Throws std::invalid_argument for an unknown id.
-  std::int64_t offsets(const std::uint32_t* ids, std::int64_t count, std::int64_t begin,
-                       std::int64_t* offsets) const;
-
  private:
   // Tokens of up to 16 bytes lie here whole, zero-padded; a longer one as its place in long_bytes_.
   struct Entry {

@@ -49,20 +49,6 @@ constexpr std::int64_t kUtf8Slack = 32;
 // Whether code units hold a surrogate: then the str has no UTF-8 form. (UTF-8 is not looked at.)
 bool holds_surrogate(const Text& text);
 
-// Turns byte offsets (count, 2), rising and end to end, into offsets in characters: the begin is
-// that of the character it lies in, the end is after the character that the last byte lies in.
-// Called for one stretch of the text after another.
-class CharacterOffsets {
- public:
-  explicit CharacterOffsets(Utf8 text) : text_(text) {}
-  void operator()(std::int64_t count, std::int64_t* offsets);
-
- private:
-  Utf8 text_;
-  std::int64_t at_ = 0;
-  std::int64_t characters_ = 0;  // that begin in text[0, at)
-};
-
 // An upper bound of its size in UTF-8.
 inline std::int64_t utf8_bound(const Text& text) {
   return text.unit <= 0 ? text.length : text.length * (text.unit == 1 ? 2 : text.unit == 2 ? 3 : 4);

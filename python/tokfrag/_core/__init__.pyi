@@ -11,6 +11,7 @@ from . import (
     fragments as fragments,
     live as live,
     segments as segments,
+    spans as spans,
     sparse as sparse,
     stitching as stitching,
     stream as stream,

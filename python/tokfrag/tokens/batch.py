@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class TokenBatch:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def __iter__(self) -> Iterator[NDArray[np.uint32]]:
-        return (self[i] for i in range(len(self)))
+        return (self.ids[begin:end] for begin, end in pairwise(self.offsets.tolist()))
 
     def __repr__(self) -> str:
         return f"TokenBatch({len(self)} texts, {len(self.ids)} tokens)"
@@ -83,6 +84,22 @@ class TokenBatch:
     def lengths(self) -> NDArray[np.int64]:
         """How many tokens each text has: (texts,) int64."""
         return np.diff(self.offsets)
+
+    def tolist(self) -> list[list[int]]:
+        """The ids as lists of Python's integers, which are made all at once.
+
+        Returns
+        -------
+        list of list of int
+            One a text.
+
+        Examples
+        --------
+        >>> TokenBatch(np.array([7, 8, 9], np.uint32), np.array([0, 2, 2, 3])).tolist()
+        [[7, 8], [], [9]]
+        """
+        numbers: list[int] = self.ids.tolist()
+        return [numbers[begin:end] for begin, end in pairwise(self.offsets.tolist())]
 
     def to_padded(
         self,

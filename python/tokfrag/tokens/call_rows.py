@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.tokens.offsets import encode_batch_with_offsets
 from tokfrag.tokens.pipeline import Sought, TextPipeline
 from tokfrag.tokens.spans import trim_spans
 from tokfrag.tokens.words import word_indices
@@ -51,22 +52,18 @@ class TextColumn:
         self.bounds = bounds
         self._sought = call_sought(way)
         if with_spans:
-            rows = self._with_spans
-            self.ids = np.concatenate([np.empty(0, np.uint32), *(ids for ids, _ in rows)])
-            self.text_offsets = np.cumsum([0, *(len(ids) for ids, _ in rows)])
+            batch, self.spans = encode_batch_with_offsets(
+                way, [*texts], self._sought, "char", threads
+            )
         else:
             batch = way.encode_batch([*texts], self._sought, threads)
-            self.ids, self.text_offsets = batch.ids, batch.offsets
+        self.ids, self.text_offsets = batch.ids, batch.offsets
         self.offsets = self.text_offsets if bounds is None else self.text_offsets[bounds]
-
-    @cached_property
-    def _with_spans(self) -> list[tuple[NDArray[np.uint32], NDArray[np.int64]]]:
-        return [self.way.encode_with_offsets(text, self._sought, "char") for text in self.texts]
 
     @cached_property
     def spans(self) -> NDArray[np.int64]:
         """The characters of its text that each token stands for: (tokens, 2)."""
-        return np.concatenate([np.empty((0, 2), np.int64), *(span for _, span in self._with_spans)])
+        return encode_batch_with_offsets(self.way, [*self.texts], self._sought, "char")[1]
 
     @cached_property
     def text_of_token(self) -> NDArray[np.int64]:

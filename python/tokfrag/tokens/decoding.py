@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokfrag.tokens.arguments import id_array
 from tokfrag.tokens.batch import TokenBatch
+from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.pipeline import Piped
 from tokfrag.tokens.stream_decoder import StreamDecoder
 
@@ -108,12 +110,24 @@ def decode_batch(
     >>> tok.decode_batch([[72, 105], [33]])
     ['Hi', '!']
     """
-    return [
-        decode(
-            tokenizer, row, errors=errors, unknown=unknown, skip_special_tokens=skip_special_tokens
-        )
-        for row in batch
-    ]
+    options = errors, unknown, skip_special_tokens
+    model = tokenizer.text_pipeline.model
+    if not isinstance(model, BytePair) or model.spaced_decoding:
+        return _decode_rows(tokenizer, batch, *options)
+    rows = _Rows(batch.ids, batch.offsets) if isinstance(batch, TokenBatch) else _flat(batch)
+    ids, bounds = rows.ids, rows.offsets
+    kept = _kept(tokenizer, ids, unknown, skip_special_tokens)
+    if kept is not None:
+        bounds = np.concatenate([[0], np.cumsum(kept)])[bounds]
+        ids = ids[kept]
+    try:
+        whole = model.decode(ids)
+    except IndexError:
+        # Row by row, the error says where in which row.
+        return _decode_rows(tokenizer, rows.each(), *options)
+    spans = model.spans(ids.astype(np.uint32, copy=False), None, "byte")
+    places = np.concatenate([[0], spans[:, 1]])[bounds].tolist()
+    return [str(whole[begin:end], "utf-8", errors) for begin, end in pairwise(places)]
 
 
 def stream_decoder(
@@ -151,14 +165,59 @@ def stream_decoder(
 
 
 def _known(tokenizer: Piped, ids: ArrayLike, unknown: str, skip_special: bool) -> NDArray[Any]:
+    numbers = id_array(ids)
+    kept = _kept(tokenizer, numbers, unknown, skip_special)
+    return np.ascontiguousarray(numbers if kept is None else numbers[kept])
+
+
+def _kept(
+    tokenizer: Piped, ids: NDArray[Any], unknown: str, skip_special: bool
+) -> NDArray[np.bool_] | None:
+    """Which ids are not passed over; None: all stay."""
     if unknown not in ("error", "skip"):
         raise ValueError(f"unknown: got {unknown!r}, takes 'error' or 'skip'")
-    numbers = id_array(ids)
     way = tokenizer.text_pipeline
+    kept: NDArray[np.bool_] | None = None
     if skip_special:
-        numbers = numbers[~np.isin(numbers, list(way.special_tokens.values()))]
+        kept = ~np.isin(ids, list(way.special_tokens.values()))
     if unknown == "skip":
-        kinds, places = np.unique(numbers, return_inverse=True)
-        known = [way.model.token_bytes(id) is not None for id in kinds.tolist()]
-        numbers = numbers[np.array(known, bool)[places]]
-    return np.ascontiguousarray(numbers)
+        kinds, places = np.unique(ids, return_inverse=True)
+        known = np.array([way.model.token_bytes(id) is not None for id in kinds.tolist()], bool)
+        kept = known[places] if kept is None else kept & known[places]
+    return kept
+
+
+class _Rows(NamedTuple):
+    """Rows of any integers end to end, as a batch has them."""
+
+    ids: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    def each(self) -> Iterator[NDArray[Any]]:
+        """Row by row."""
+        return (self.ids[begin:end] for begin, end in pairwise(self.offsets.tolist()))
+
+
+def _flat(batch: Iterable[ArrayLike]) -> _Rows:
+    given: list[Any] = list(batch)
+    if all(type(row) is list for row in given):
+        # All numbers at once; where they are not plain ones, row by row says which.
+        numbers = np.asarray(list(chain.from_iterable(given)))
+        if numbers.dtype == np.int64 and numbers.ndim == 1:
+            return _Rows(numbers, np.cumsum([0, *map(len, given)]))
+    rows = [id_array(row) for row in given]
+    ids = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    return _Rows(ids, np.cumsum([0, *map(len, rows)]))
+
+
+def _decode_rows(
+    tokenizer: Piped,
+    rows: Iterable[ArrayLike],
+    errors: str,
+    unknown: str,
+    skip_special: bool,
+) -> list[str]:
+    return [
+        decode(tokenizer, row, errors=errors, unknown=unknown, skip_special_tokens=skip_special)
+        for row in rows
+    ]

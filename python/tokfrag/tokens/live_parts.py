@@ -7,6 +7,7 @@ from functools import partial
 
 from tokfrag.tokens.contracts import Ids, Offsets
 from tokfrag.tokens.edit import ID_BYTES
+from tokfrag.tokens.offsets import encode_with_offsets
 from tokfrag.tokens.pipeline import Names, TextPipeline
 from tokfrag.tokens.rests import encode_rest, encode_rests, has_rests, rest_offsets
 from tokfrag.tokens.safe_cuts import LONGEST, SafeCuts
@@ -64,7 +65,7 @@ class LiveParts:
         """Where the tokens of a part lie in it, in characters."""
         if self.has_rests and not first:
             return rest_offsets(self._way, part, self.sought)
-        return self._way.encode_with_offsets(part, self.sought, "char")[1]
+        return encode_with_offsets(self._way, part, self.sought, "char")[1]
 
     def _encoder(self) -> Callable[[str], Ids]:
         """What encodes one part: the model itself where nothing is to be looked for."""

@@ -16,7 +16,7 @@ from tokfrag.tokens.batch import TokenBatch
 from tokfrag.tokens.contracts import Ids, Model, Offsets
 from tokfrag.tokens.models import make_model
 from tokfrag.tokens.prepared_text import Preparation, spans_of_sources, utf8_of
-from tokfrag.tokens.spans import SPACES, in_unit
+from tokfrag.tokens.spans import SPACES
 from tokfrag.tokens.specification import AddedToken, Pipeline, Specification
 
 Text = str | bytes
@@ -212,14 +212,14 @@ class TextPipeline:
         """The ids of one text."""
         if not isinstance(text, (str, bytes)):
             raise TypeError(f"text: expected str or bytes, got {type(text).__name__}")
-        if self._plain or self._goes_as_it_is(text, sought):
-            ready = self._spaced(text)
+        if self._plain or self.leaves(text, sought):
+            ready = self.spaced(text)
             if self._model_finds:
                 return self.model.encode(ready, sought.either)
             return self.model.encode(ready)
         written = self._written([text], sought, 1)
         if written is not None:
-            return self.model.encode(self._spaced(written[0]))
+            return self.model.encode(self.spaced(written[0]))
         return self.encode_batch([text], sought, 1).ids
 
     def encode_batch(
@@ -231,13 +231,13 @@ class TextPipeline:
         if self._plain:
             return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
         check_texts(texts)
-        if all(self._goes_as_it_is(text, sought) for text in texts):
+        if all(self.leaves(text, sought) for text in texts):
             if self.values.prefix_space:
-                texts = [self._spaced(text) for text in texts]
+                texts = [self.spaced(text) for text in texts]
             return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
         written = self._written(texts, sought, count)
         if written is not None:
-            ready = [self._spaced(text) for text in written]
+            ready = [self.spaced(text) for text in written]
             return TokenBatch._trusted(*self.model.encode_batch(ready, None, count))
         segments, bounds = self._all_segments(texts, sought)
         plain = self.model.encode_batch(
@@ -317,11 +317,6 @@ class TextPipeline:
         ids, spans = (np.concatenate(column) for column in zip(*parts, strict=True))
         return ids, spans
 
-    def encode_with_offsets(self, text: Text, sought: Sought, unit: str) -> tuple[Ids, Offsets]:
-        """The ids of a text, and where in it each begins and ends."""
-        ids, spans = self.encode_spans(text, sought)
-        return ids, in_unit(text, spans, unit)
-
     def count_batch(
         self, texts: Sequence[str | bytes], sought: Sought, threads: int | None = None
     ) -> NDArray[np.int64]:
@@ -332,8 +327,10 @@ class TextPipeline:
 
     # How a text is prepared.
 
-    def _goes_as_it_is(self, text: Text, sought: Sought) -> bool:
+    def leaves(self, text: Text, sought: Sought) -> bool:
         """Whether there is nothing to be done to a text but to put a space before it."""
+        if self._plain:
+            return True
         if not self._prepare.leaves(text):
             return False
         if self._model_finds or sought.either is None:
@@ -355,7 +352,7 @@ class TextPipeline:
             return None
         return written
 
-    def _spaced(self, text: Any) -> Any:
+    def spaced(self, text: Any) -> Any:
         """The text with a space before it, if it is to have one and has none."""
         space = " " if isinstance(text, str) else b" "
         if not self.values.prefix_space or not text or text.startswith(space):
@@ -389,7 +386,7 @@ class TextPipeline:
             elif self._prepare:
                 part = self._prepare.write_utf8(part)
             for inner in self._cut(part, sought.normalized):
-                text = self._spaced(inner.text)
+                text = self.spaced(inner.text)
                 begin, end, own = inner.begin, inner.end, None
                 if sources is not None:
                     begin, end = int(sources[begin, 0]), int(sources[end - 1, 1])
@@ -493,4 +490,4 @@ def _touches_word(text: bytes, begin: int, end: int) -> bool:
     return any(regex.match(_WORD, character) is not None for character in (before, after))
 
 
-__all__ = ["Piped", "Segment", "Sought", "TextPipeline", "normal_tokens"]
+__all__ = ["Piped", "Segment", "Sought", "TextPipeline", "check_texts", "normal_tokens"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from tokfrag.tokens.contracts import Ids, Offsets
 from tokfrag.tokens.models.metaspace import REST, MetaspaceModel
+from tokfrag.tokens.offsets import encode_with_offsets
 from tokfrag.tokens.pipeline import Sought, TextPipeline
 from tokfrag.tokens.spans import in_unit
 
@@ -57,7 +58,7 @@ def rest_offsets(way: TextPipeline, text: str, sought: Sought) -> Offsets:
     """Where in a rest its tokens lie, in characters."""
     model = way.model
     if not isinstance(model, MetaspaceModel):
-        return way.encode_with_offsets(text, sought, "char")[1]
+        return encode_with_offsets(way, text, sought, "char")[1]
     parts = [np.empty((0, 2), np.int64)]
     for segment in way.segments(text, sought):
         if segment.id >= 0:

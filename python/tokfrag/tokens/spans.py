@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag._core.spans import in_characters
 from tokfrag.tokens.contracts import Model
-from tokfrag.tokens.patterns import replace_surrogates
 from tokfrag.tokens.specification import Pipeline
 
 # What Rust's \s and \w match.
@@ -20,12 +20,7 @@ def in_unit(text: str | bytes, spans: NDArray[np.int64], unit: str) -> NDArray[n
         raise ValueError(f"unit: got {unit!r}, takes 'char' or 'byte'")
     if unit == "byte" or text.isascii():
         return spans
-    utf8 = np.frombuffer(
-        replace_surrogates(text).encode() if isinstance(text, str) else text, np.uint8
-    )
-    before = np.concatenate([[0], np.cumsum(utf8 & 0xC0 != 0x80)])
-    begins = np.minimum(spans[:, 0] + 1, len(utf8))
-    return np.stack([before[begins] - 1, before[spans[:, 1]]], axis=1)
+    return in_characters(text, spans)
 
 
 def trim_spans(
@@ -41,21 +36,26 @@ def trim_spans(
     Of the model's tokens that is spaces, those that were put before the text included; of added
     tokens all white space that belongs to them.
     """
-    added = {token.id for token in pipeline.added_tokens}
-    for row, text in enumerate(texts):
-        first = int(offsets[row])
-        for place in range(first, int(offsets[row + 1])):
-            begin, end = spans[place].tolist()
-            id = int(ids[place])
-            token = (
-                text[begin:end] if id in added else (model.token_bytes(id) or b"").decode("latin-1")
-            )
-            spaces = SPACES if id in added else " "
-            leading = len(token) - len(token.lstrip(spaces))
-            trailing = len(token) - len(token.rstrip(spaces))
-            if leading == 1 and pipeline.trim_prefix_space and (place == first or begin == 0):
-                leading = 0
-            begin = min(begin + leading, end)
-            if trailing <= end:
-                end = max(end - trailing, begin)
-            spans[place] = begin, end
+    added = [token.id for token in pipeline.added_tokens]
+    known, place_of = np.unique(ids, return_inverse=True)
+    blanks = np.array([_blanks(model.token_bytes(id) or b"") for id in known.tolist()], np.int64)
+    leading, trailing = blanks.reshape(-1, 2)[place_of].T
+    for place in np.flatnonzero(np.isin(known, added)[place_of]).tolist():
+        row = int(np.searchsorted(offsets, place, side="right")) - 1
+        begin, end = spans[place].tolist()
+        token = texts[row][begin:end]
+        leading[place] = len(token) - len(token.lstrip(SPACES))
+        trailing[place] = len(token) - len(token.rstrip(SPACES))
+    begins, ends = spans.T
+    if pipeline.trim_prefix_space:
+        first = begins == 0
+        first[offsets[:-1][np.diff(offsets) > 0]] = True
+        leading = np.where(first & (leading == 1), 0, leading)
+    new = np.minimum(begins + leading, ends)
+    spans[:, 1] = np.where(trailing <= ends, np.maximum(ends - trailing, new), ends)
+    spans[:, 0] = new
+
+
+def _blanks(token: bytes) -> tuple[int, int]:
+    """How many spaces a token begins with, and ends with."""
+    return len(token) - len(token.lstrip(b" ")), len(token) - len(token.rstrip(b" "))

@@ -20,6 +20,7 @@ from tokfrag.tokens.formats.huggingface_writer import write_huggingface
 from tokfrag.tokens.formats.tiktoken_writer import write_tiktoken
 from tokfrag.tokens.live import live
 from tokfrag.tokens.models.byte_pair import BytePair
+from tokfrag.tokens.offsets import encode_with_offsets
 from tokfrag.tokens.origins import FilePath, Origins
 from tokfrag.tokens.pretrained.writing import save_pretrained
 from tokfrag.tokens.shards.writing import encode_files
@@ -291,7 +292,7 @@ class Tokenizer(Origins):
         if unit not in ("char", "byte"):
             raise ValueError(f"unit: got {unit!r}, takes 'char' or 'byte'")
         sought = self.text_pipeline.sought(allowed_special)
-        return self.text_pipeline.encode_with_offsets(text, sought, unit)
+        return encode_with_offsets(self.text_pipeline, text, sought, unit)
 
     count = count
     truncate = truncate

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core import tokens as _native
+from tokfrag._core.spans import TokenExtents
 from tokfrag.tokens import byte_alphabet
+from tokfrag.tokens.arguments import check_threads
 from tokfrag.tokens.contracts import Ids, Joiner, Offsets
 from tokfrag.tokens.models.spelled import Spelled
 from tokfrag.tokens.patterns import RegexPattern, native_name
@@ -28,6 +30,7 @@ class BytePair:
 
     __slots__ = (
         "_added",
+        "_extents",
         "_id_of_added",
         "_regex",
         "_text_of_added",
@@ -63,6 +66,7 @@ class BytePair:
         name = "" if pattern is None else native_name(pattern)
         self._regex = RegexPattern(pattern) if pattern is not None and name is None else None
         self._added = tuple(added)
+        self._extents: TokenExtents | None = None
         self._id_of_added = {token.content: int(token.id) for token in added}
         self._text_of_added = {int(token.id): token.spelling for token in added}
         self.pattern = pattern
@@ -274,7 +278,17 @@ class BytePair:
             ids = self.native.encode(text, allowed)
         else:
             ids = self.native.encode(text, allowed, limit)
-        return ids, self.native.offsets(text, ids, False)
+        return ids, self.spans(ids, None, "byte")
+
+    def spans(
+        self, ids: Ids, rows: Offsets | None, unit: str, threads: int | None = None
+    ) -> Offsets:
+        """Where the ids of a text, or of the texts between ``rows``, begin and end in it."""
+        # Made at its first use, by two threads at once perhaps: both make the same.
+        extents = self._extents
+        if extents is None:
+            extents = self._extents = TokenExtents(self.native)
+        return extents.spans(ids, rows, unit == "char", check_threads(threads))
 
     def count_batch(self, texts: Sequence[str | bytes], threads: int) -> NDArray[np.int64]:
         """How many ids each text has."""

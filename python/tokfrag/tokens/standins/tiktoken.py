@@ -137,7 +137,7 @@ class Encoding:
         for item in texts:
             self._sought(item, allowed_special, disallowed_special)
         batch = self._way.encode_batch([*texts], sought, num_threads)
-        return [ids.tolist() for ids in batch]
+        return batch.tolist()
 
     def encode_ordinary_batch(
         self, text: Sequence[str], *, num_threads: int = 8
@@ -155,7 +155,7 @@ class Encoding:
         list of list of int
         """
         batch = self._way.encode_batch([*text], self._way.sought(()), num_threads)
-        return [ids.tolist() for ids in batch]
+        return batch.tolist()
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of a token.
