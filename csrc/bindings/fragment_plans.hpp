@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/arrays.hpp"
 #include "fragments/grid/layout.hpp"
 #include "fragments/merge/merge.hpp"
 #include "fragments/merge/periods.hpp"
@@ -173,17 +174,16 @@ class WindowWeights {
  protected:
   static std::vector<double> numbers(const pybind11::handle& values) {
     if (values.is_none()) return {};
-    using Array = pybind11::array_t<double, pybind11::array::c_style | pybind11::array::forcecast>;
-    const auto array = Array::ensure(values);
+    const auto array = CastArray<double>::ensure(values);
     if (!array) throw pybind11::error_already_set();
     return {array.data(), array.data() + array.size()};
   }
 
-  // Not copied, but for another type or order: weights of all fragments are as many as those.
+  // Not copied, but for another type or order, or where it is not aligned: weights of all fragments
+  // are as many as those.
   static WholeWeights weights_in(const pybind11::object& values) {
     if (values.is_none()) return {};
-    using Array = pybind11::array_t<double, pybind11::array::c_style | pybind11::array::forcecast>;
-    auto array = std::make_shared<const Array>(Array::ensure(values));
+    auto array = std::make_shared<const CastArray<double>>(CastArray<double>::ensure(values));
     if (!*array) throw pybind11::error_already_set();
     const double* data = array->data();
     const auto size = static_cast<std::size_t>(array->size());

@@ -450,3 +450,18 @@ def test_lone_fragments_whose_numbers_lie_apart(dtype: str) -> None:
     grid = FragmentGrid((2,), 2, 1)
     fragments = np.asfortranarray(np.arange(4, dtype=dtype).reshape(1, 1, 2, 2))
     assert merge(fragments, grid).tolist() == [[[0, 1], [2, 3]]]
+
+
+@pytest.mark.parametrize("of_each", [False, True])
+def test_weights_need_not_be_aligned(of_each: bool) -> None:
+    grid = FragmentGrid((40, 40), 8, 4)
+    rng = np.random.default_rng(0)
+    fragments = rng.standard_normal((2, grid.n, 3, 8, 8)).astype(np.float32)
+    weights = rng.random((grid.n, 8, 8) if of_each else (8, 8)) + 0.1
+    held = np.zeros(weights.nbytes + 1, np.uint8)
+    odd = held[1:].view(np.float64).reshape(weights.shape)
+    odd[...] = weights
+    assert not odd.flags.aligned
+    np.testing.assert_array_equal(
+        merge(fragments, grid, window=odd), merge(fragments, grid, window=weights)
+    )
