@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tokfrag.fragments import FragmentGrid, fragment_features
+from tokfrag.fragments import SERIES_FEATURES, FragmentGrid, fragment_features
 
 torch = pytest.importorskip("torch")
 
@@ -55,6 +56,24 @@ def bench_series(benchmark, series, peer):
     torch.testing.assert_close(run()[:, :, :1].double(), want, rtol=1e-4, atol=1e-5)
     benchmark.extra_info.update(bytes=x.nbytes, peer_version=torch.__version__)
     benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="features: thirty of series 16 x 65536, size 256, stride 64, 1 thread")
+@pytest.mark.parametrize(
+    "features",
+    [SERIES_FEATURES, ("median",), ("skewness",)],
+    ids=["thirty", "median", "skewness"],
+)
+def bench_thirty(benchmark, features):
+    x = np.random.default_rng(0).standard_normal((1, 16, 65536)).astype(np.float32)
+    grid = FragmentGrid((65536,), SIZE, STRIDE)
+    table = fragment_features(x, grid, features, threads=1)
+    alone = fragment_features(x[..., :SIZE], FragmentGrid((SIZE,), SIZE), features)
+    np.testing.assert_allclose(table[:, :1], alone, rtol=1e-5, atol=1e-5)
+    benchmark.extra_info.update(bytes=x.nbytes)
+    benchmark.pedantic(
+        lambda: fragment_features(x, grid, features, threads=1), rounds=3, warmup_rounds=1
+    )
 
 
 @pytest.mark.benchmark(group="features: images 8 x 3 x 1024^2, size 64, stride 32, 1 thread")

@@ -7,6 +7,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
 #include "fragments/features/features.hpp"
+#include "fragments/window_numbers/window_numbers.hpp"
 
 namespace py = pybind11;
 
@@ -50,6 +51,43 @@ void bound_features(int type, int out_type, std::uintptr_t x, std::int64_t batch
   fragment_features(task, threads);
 }
 
+// number, parameter, first, last
+using Column = std::tuple<int, double, std::int64_t, std::int64_t>;
+
+void bound_window_numbers(int type, std::uintptr_t x, std::int64_t batch, std::int64_t channels,
+                          std::int64_t batch_stride, std::int64_t channel_stride, const Axis& axis,
+                          int pad_mode, double pad_value, const std::vector<Column>& columns,
+                          std::uintptr_t out, int threads) {
+  const auto& [length, size, dilation, stride, starts] = axis;
+  std::vector<NumberColumn> numbers;
+  for (const auto& [number, parameter, first, last] : columns) {
+    if (number < 0 || number >= kWindowNumbers || first < 0 || last < 0) {
+      throw py::value_error("columns: got a number that there is none of");
+    }
+    numbers.push_back({static_cast<WindowNumber>(number), parameter, first, last});
+    const WindowNumber kind = numbers.back().number;
+    if ((kind == WindowNumber::kEnergy && (first > last || last > size)) ||
+        (kind == WindowNumber::kValue && first >= size) ||
+        (kind == WindowNumber::kQuantile && !(parameter >= 0 && parameter <= 1))) {
+      throw py::value_error("columns: got a place outside the windows");
+    }
+  }
+  const WindowNumberTask task = {static_cast<Dtype>(type),
+                                 reinterpret_cast<const void*>(x),
+                                 batch,
+                                 channels,
+                                 batch_stride,
+                                 channel_stride,
+                                 {length, size, dilation, starts.size(), stride, starts.data()},
+                                 static_cast<PadMode>(pad_mode),
+                                 pad_value,
+                                 numbers.data(),
+                                 static_cast<std::int64_t>(numbers.size()),
+                                 reinterpret_cast<double*>(out)};
+  const ReleaseGil nogil;
+  window_numbers(task, threads);
+}
+
 }  // namespace
 
 void bind_features(py::module_& module) {
@@ -59,6 +97,10 @@ void bind_features(py::module_& module) {
                py::arg("channel_stride"), py::arg("axes"), py::arg("time_axis"),
                py::arg("pad_mode"), py::arg("pad_value"), py::arg("columns"), py::arg("lags"),
                py::arg("out"), py::arg("threads"));
+  features.def("window_numbers", &bound_window_numbers, py::arg("type"), py::arg("x"),
+               py::arg("batch"), py::arg("channels"), py::arg("batch_stride"),
+               py::arg("channel_stride"), py::arg("axis"), py::arg("pad_mode"),
+               py::arg("pad_value"), py::arg("columns"), py::arg("out"), py::arg("threads"));
 }
 
 }  // namespace tokfrag

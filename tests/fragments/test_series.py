@@ -59,21 +59,69 @@ def test_names_go_together_in_their_order() -> None:
     np.testing.assert_allclose(table[..., 4], median[..., 0])
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
-def test_sums_of_long_windows_are_those_of_the_windows(dtype: str) -> None:
-    from tokfrag.fragments.series import compute_series, from_sums, series_feature
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "f2", "u1", ">f4", "u2"])
+@pytest.mark.parametrize(
+    ("size", "spec"),
+    [
+        (256, {"stride": 64, "edge": "shift"}),
+        (100, {"stride": 7, "pad_mode": "reflect"}),
+        (40, {"stride": 60, "offset": 3, "padding": 5}),
+        (9, {"stride": 4, "dilation": 3, "pad_value": 2}),
+        (600, {"stride": 500}),
+    ],
+)
+def test_blocks_give_what_windows_have(dtype: str, size: int, spec: Any) -> None:
+    x: Any = np.random.default_rng(0).standard_normal((1, 2, 1000)) * 20 + 50
+    x = x.clip(0, 99).astype(dtype)
+    x[0, 0, 300:600] = 7  # constant windows
+    grid = FragmentGrid((1000,), size, **spec)
+    names = (*SERIES_FEATURES, "number_crossing_m__m_50", "last_location_of_maximum")
+    names = (*names, "c3__lag_2", "longest_strike_below_mean", "cid_ce__normalize_True")
+    got = fragment_features(x, grid, names)
+    windows = extract(x, grid).astype(np.float64).reshape(-1, 2, size)
+    alone = FragmentGrid((size,), size)
+    apart = np.stack([fragment_features(w[None], alone, names)[0, 0] for w in windows])
+    tolerance = {"f8": 1e-9, "f2": 2e-3}.get(dtype, 1e-6)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(got[0], apart.astype(got.dtype), rtol=tolerance, atol=1e-5)
+    for k, name in enumerate(SERIES_FEATURES):  # and the loops
+        for w in range(0, len(windows), max(1, len(windows) // 3)):
+            want = twin.FEATURES[name](windows[w, 1].tolist())
+            assert apart[w, 1, k] == pytest.approx(want, rel=1e-9, abs=1e-9, nan_ok=True), name
 
-    x = (100 * np.random.default_rng(0).standard_normal((1, 2, 2000)) + 50).astype(dtype)
-    x[0, 0, 512:1024] = 7  # constant windows
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_spoils_its_own_windows(value: float) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 1, 400))
+    grid = FragmentGrid((400,), 64, 16)
+    want = fragment_features(x, grid, SERIES_FEATURES)
+    x[0, 0, 200] = value
+    got = fragment_features(x, grid, SERIES_FEATURES)[0, :, 0]
+    held = (grid.starts[0] <= 200) & (grid.starts[0] + 64 > 200)
+    np.testing.assert_array_equal(got[~held], want[0, :, 0][~held])
+    names = list(SERIES_FEATURES)
+    largest = got[held][:, names.index("maximum")]
+    at = got[held][:, names.index("first_location_of_maximum")]
+    assert np.isnan(largest).all() if np.isnan(value) else np.isinf(largest).all()
+    np.testing.assert_allclose(at, (200 - grid.starts[0][held]) / 64)
+    median = got[held][:, names.index("median")]
+    assert np.isnan(median).all() if np.isnan(value) else np.isfinite(median).all()
+
+
+def test_offsets_cost_no_digits() -> None:
+    noise = np.random.default_rng(0).integers(-40, 40, (1, 1, 2000)) / 16  # exact with offsets
     grid = FragmentGrid((2000,), 256, 64, edge="shift")
-    names = [*SERIES_FEATURES, "autocorrelation__lag_300", "autocorrelation__lag_9"]
-    features = {name: feature for name in names if (feature := series_feature(name)) is not None}
-    shared = [name for name, feature in features.items() if from_sums(feature) is not None]
-    assert len(shared) == 14
-    got = fragment_features(x, grid, shared)
-    windows = extract(x, grid).astype(np.float64)
-    want = compute_series(windows, [features[name] for name in shared])
-    np.testing.assert_allclose(got, want, rtol=1e-9 if dtype == "f8" else 1e-6, atol=1e-9)
+    names = ("skewness", "kurtosis", 'linear_trend__attr_"slope"', "variance")
+    names = (*names, 'fft_coefficient__attr_"abs"__coeff_3')
+    plain = fragment_features(noise, grid, names)
+    np.testing.assert_allclose(fragment_features(noise + 2**20, grid, names), plain, rtol=1e-8)
+
+
+def test_the_same_bits_on_any_number_of_threads() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 2, 40000)).astype(np.float32)
+    grid = FragmentGrid((40000,), 256, 64)
+    one = fragment_features(x, grid, SERIES_FEATURES, threads=1)
+    np.testing.assert_array_equal(fragment_features(x, grid, SERIES_FEATURES, threads=3), one)
 
 
 def test_dataframes_in_and_out() -> None:

@@ -22,3 +22,17 @@ def fragment_features(
     out: int,
     threads: int,
 ) -> None: ...
+def window_numbers(
+    type: int,
+    x: int,
+    batch: int,
+    channels: int,
+    batch_stride: int,
+    channel_stride: int,
+    axis: tuple[int, int, int, int, NDArray[np.int64]],
+    pad_mode: int,
+    pad_value: float,
+    columns: Sequence[tuple[int, float, int, int]],
+    out: int,
+    threads: int,
+) -> None: ...

@@ -1,4 +1,4 @@
-"""Features of windows of series, by tsfresh's names and formulas, of all windows at once."""
+"""Features of windows of series, by tsfresh's names and formulas, from the windows' numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,30 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Windows: TypeAlias = "NDArray[np.float64]"  # (..., length): a series a row
+Values: TypeAlias = "NDArray[np.float64]"  # one a window
+
+#: What kernels know of a window; a number's code (csrc/fragments/window_numbers) is its place here.
+WINDOW_NUMBERS = (
+    "mean",
+    "least",
+    "greatest",
+    "power",
+    "changes",
+    "steps",
+    "trend",
+    "cosine",
+    "sine",
+    "crossings",
+    "energy",
+    "above",
+    "below",
+    "above_run",
+    "below_run",
+    "greatest_at",
+    "least_at",
+    "quantile",
+    "value",
+)
 
 #: What everyone expects, in the order of columns.
 SERIES_FEATURES: tuple[str, ...] = (
@@ -45,19 +68,40 @@ SERIES_FEATURES: tuple[str, ...] = (
 )
 
 
-class SeriesFeature(NamedTuple):
-    """One column: a formula and its parameters."""
+class WindowNumber(NamedTuple):
+    """A number of every window, as the kernel's header has it, with its parameters."""
 
-    compute: Callable[..., Windows]
+    name: str
+    parameter: float = 0.0
+    first: int = 0
+    last: int = 0
+
+    @property
+    def column(self) -> tuple[int, float, int, int]:
+        """As the kernel takes it."""
+        return WINDOW_NUMBERS.index(self.name), self.parameter, self.first, self.last
+
+
+class SeriesFeature(NamedTuple):
+    """One column: by its tsfresh name without parameters, and they."""
+
+    base: str
     parameters: dict[str, Any]
 
 
+class Recipe(NamedTuple):
+    """The numbers of windows that a feature takes, and its formula."""
+
+    numbers: tuple[WindowNumber, ...]
+    formula: Callable[..., Values]
+
+
 def series_feature(name: str) -> SeriesFeature | None:
-    """The formula of a name; None if there is none. Raises ValueError for wrong parameters."""
+    """The feature of a name; None if there is none. Raises ValueError for wrong parameters."""
     base, *given = name.split("__")
-    if base not in _FORMULAS:
+    if base not in _PARAMETERS:
         return None
-    compute, takes = _FORMULAS[base]
+    takes = _PARAMETERS[base]
     parameters: dict[str, Any] = {}
     for part in given:
         key, _, value = part.rpartition("_")
@@ -72,224 +116,146 @@ def series_feature(name: str) -> SeriesFeature | None:
         raise ValueError(f"features: got {name!r}, takes {base} with {list(takes)}")
     if parameters.get("segment_focus", 0) >= parameters.get("num_segments", 1):
         raise ValueError(f"features: got {name!r}, takes a segment_focus below num_segments")
-    return SeriesFeature(compute, parameters)
+    return SeriesFeature(base, parameters)
 
 
-def compute_series(y: Windows, features: list[SeriesFeature]) -> Windows:
-    """The columns of series ``(..., length)``: ``(..., features)``."""
-    with np.errstate(all="ignore"):
-        columns = [feature.compute(y, **feature.parameters) for feature in features]
-    return np.stack([np.asarray(column, np.float64) for column in columns], -1)
+def recipe(feature: SeriesFeature, n: int) -> Recipe | None:
+    """How a feature of windows of `n` values is made; None if only the windows themselves will do.
+
+    An autocorrelation's formula takes the lag's biased one, as `fragment_features` has it, last.
+    """
+    if feature.base == "c3":
+        return None
+    return _RECIPES[feature.base](n, **feature.parameters)
 
 
-class SharedSums(NamedTuple):
-    """What windows' own features say, each ``(...)``; `lags` by lag."""
-
-    length: int
-    mean: Windows
-    std: Windows
-    least: Windows
-    greatest: Windows
-    diff_energy: Windows
-    lags: dict[int, Windows]
-
-
-def from_sums(feature: SeriesFeature) -> Callable[[SharedSums], Windows] | None:
-    """The formula from sums that windows share; None if only the windows themselves will do."""
-    if feature.compute is _autocorrelation:
-        lag = int(feature.parameters["lag"])
-        return lambda s: _autocorrelation_of(s, lag)
-    if feature.compute is _cid and not feature.parameters["normalize"]:
-        return lambda s: np.sqrt(s.diff_energy * (s.length - 1))
-    return _FROM_SUMS.get(feature.compute)
-
-
-def _autocorrelation_of(s: SharedSums, lag: int) -> Windows:
-    if lag not in s.lags:  # as long as a window
-        return np.full(s.mean.shape, np.nan)
-    scaled = s.lags[lag] * (s.length / (s.length - lag))
-    return np.where(s.least == s.greatest, np.nan, scaled)
-
-
-def _energy_of(s: SharedSums) -> Windows:
-    return s.std**2 + s.mean**2
-
-
-def _central(y: Windows, power: int) -> Windows:
-    moment: Windows = ((y - y.mean(-1, keepdims=True)) ** power).mean(-1)
-    return moment
-
-
-def _is_constant(y: Windows) -> NDArray[np.bool_]:
-    same: NDArray[np.bool_] = y.max(-1) == y.min(-1)
-    return same
-
-
-def _sum(y: Windows) -> Windows:
-    total: Windows = y.sum(-1)
-    return total
-
-
-def _mean(y: Windows) -> Windows:
-    mean: Windows = y.mean(-1)
-    return mean
-
-
-def _maximum(y: Windows) -> Windows:
-    most: Windows = y.max(-1)
-    return most
-
-
-def _minimum(y: Windows) -> Windows:
-    least: Windows = y.min(-1)
-    return least
-
-
-def _absolute_maximum(y: Windows) -> Windows:
-    most: Windows = np.abs(y).max(-1)
-    return most
-
-
-def _energy(y: Windows) -> Windows:
-    energy: Windows = (y**2).sum(-1)
-    return energy
-
-
-def _root_mean_square(y: Windows) -> Windows:
-    root: Windows = np.sqrt((y**2).mean(-1))
-    return root
-
-
-def _deviation(y: Windows) -> Windows:
-    deviation: Windows = np.sqrt(_variance(y))
-    return deviation
-
-
-def _variance(y: Windows) -> Windows:
-    return np.where(_is_constant(y), 0, _central(y, 2))
-
-
-def _variation(y: Windows) -> Windows:
-    mean = y.mean(-1)
-    return np.where(mean == 0, np.nan, np.sqrt(_variance(y)) / mean)
-
-
-def _skewness(y: Windows) -> Windows:
-    """Fisher and Pearson's, adjusted for the bias, as pandas has it; 0 for a constant series."""
-    n = y.shape[-1]
-    if n < 3:
-        return np.full(y.shape[:-1], np.nan)
-    skewed = _central(y, 3) / _central(y, 2) ** 1.5 * np.sqrt(n * (n - 1)) / (n - 2)
-    return np.where(_is_constant(y), 0, skewed)
-
-
-def _kurtosis(y: Windows) -> Windows:
-    """The excess, adjusted for the bias, as pandas has it; 0 for a constant series."""
-    n = y.shape[-1]
-    if n < 4:
-        return np.full(y.shape[:-1], np.nan)
-    excess = (n + 1) * _central(y, 4) / _central(y, 2) ** 2 - 3 * (n - 1)
-    return np.where(_is_constant(y), 0, excess * (n - 1) / ((n - 2) * (n - 3)))
-
-
-def _mean_of(values: Windows, shape: tuple[int, ...]) -> Windows:
-    """The mean over the last axis; NaN if that is empty."""
-    if not values.shape[-1]:
-        return np.full(shape, np.nan)
-    mean: Windows = values.mean(-1)
-    return mean
-
-
-def _mean_change(y: Windows) -> Windows:
-    steps = y.shape[-1] - 1
-    if not steps:
-        return np.full(y.shape[:-1], np.nan)
-    change: Windows = (y[..., -1] - y[..., 0]) / steps
-    return change
-
-
-def _second_derivative(y: Windows) -> Windows:
-    inner = y.shape[-1] - 2
-    if inner < 1:
-        return np.full(y.shape[:-1], np.nan)
-    bend: Windows = (y[..., -1] - y[..., -2] - y[..., 1] + y[..., 0]) / (2 * inner)
-    return bend
-
-
-def _cid(y: Windows, normalize: bool) -> Windows:
-    if normalize:
-        deviation = np.sqrt(_variance(y))[..., None]
-        y = np.where(deviation == 0, 0, (y - y.mean(-1, keepdims=True)) / deviation)
-    distance: Windows = np.sqrt((np.diff(y) ** 2).sum(-1))
-    return distance
-
-
-def _longest(held: NDArray[np.bool_]) -> Windows:
-    """The longest run of True."""
-    run: Windows = np.zeros(held.shape[:-1])
-    longest: Windows = run.copy()
-    for k in range(held.shape[-1]):
-        run = np.where(held[..., k], run + 1, 0)
-        longest = np.maximum(longest, run)
-    return longest
-
-
-def _above(y: Windows) -> NDArray[np.bool_]:
-    above: NDArray[np.bool_] = y > y.mean(-1, keepdims=True)
-    return above
-
-
-def _below(y: Windows) -> NDArray[np.bool_]:
-    below: NDArray[np.bool_] = y < y.mean(-1, keepdims=True)
-    return below
-
-
-def _slope(y: Windows, attr: str) -> Windows:
-    n = y.shape[-1]
-    if n < 2:
-        return np.full(y.shape[:-1], np.nan)
-    time = np.arange(n) - (n - 1) / 2
-    slope: Windows = (y * time).sum(-1) / (time**2).sum()
-    return slope if attr == "slope" else y.mean(-1) - slope * (n - 1) / 2
-
-
-def _autocorrelation(y: Windows, lag: int) -> Windows:
-    n = y.shape[-1]
-    if lag >= n:
-        return np.full(y.shape[:-1], np.nan)
-    deviation = y - y.mean(-1, keepdims=True)
-    pairs = (deviation[..., : n - lag] * deviation[..., lag:]).sum(-1)
-    return np.where(_is_constant(y), np.nan, pairs / ((n - lag) * _central(y, 2)))
-
-
-def _energy_ratio(y: Windows, num_segments: int, segment_focus: int) -> Windows:
-    chunk = np.array_split(np.arange(y.shape[-1]), num_segments)[segment_focus]
-    total = (y**2).sum(-1)
-    return np.where(total == 0, np.nan, (y[..., chunk] ** 2).sum(-1) / total)
-
-
-def _fourier(y: Windows, attr: str, coeff: int) -> Windows:
-    spectrum = np.fft.rfft(y)
-    if coeff >= spectrum.shape[-1]:
-        return np.full(y.shape[:-1], np.nan)
-    value = spectrum[..., coeff]
-    if attr == "abs":
-        return np.abs(value)
-    return value.real if attr == "real" else value.imag
-
-
-def _c3(y: Windows, lag: int) -> Windows:
-    n = y.shape[-1]
+def c3(windows: Values, lag: int) -> Values:
+    """The mean of ``y[t + 2 * lag] * y[t + lag] * y[t]``; 0 if there are none. Of (..., length)."""
+    n = windows.shape[-1]
     if 2 * lag >= n:
-        return np.zeros(y.shape[:-1])
-    product: Windows = (y[..., 2 * lag :] * y[..., lag : n - lag] * y[..., : n - 2 * lag]).mean(-1)
+        return np.zeros(windows.shape[:-1])
+    late, middle = windows[..., 2 * lag :], windows[..., lag : n - lag]
+    product: Values = (late * middle * windows[..., : n - 2 * lag]).mean(-1)
     return product
 
 
-def _crossings(y: Windows, m: float) -> Windows:
-    above = y > m
-    crossed: Windows = (above[..., 1:] != above[..., :-1]).sum(-1).astype(np.float64)
-    return crossed
+_MEAN, _LEAST, _GREATEST = map(WindowNumber, ("mean", "least", "greatest"))
+_CHANGES, _STEPS, _TREND = map(WindowNumber, ("changes", "steps", "trend"))
+_SQUARES, _CUBES, _FOURTHS = (WindowNumber("power", first=p) for p in (2, 3, 4))
+
+
+def _value(at: int) -> WindowNumber:
+    return WindowNumber("value", first=at)
+
+
+def _nothing(*values: Values) -> Values:
+    return np.full(values[0].shape, np.nan)
+
+
+def _by(number: WindowNumber, formula: Callable[[Values], Values] = lambda value: value) -> Recipe:
+    return Recipe((number,), formula)
+
+
+def _energy(n: int) -> Recipe:
+    return Recipe((_MEAN, _SQUARES), lambda mean, squares: squares + n * mean**2)
+
+
+def _variation(n: int) -> Recipe:
+    def formula(mean: Values, squares: Values) -> Values:
+        return np.where(mean == 0, np.nan, np.sqrt(squares / n) / mean)
+
+    return Recipe((_MEAN, _SQUARES), formula)
+
+
+def _skewness(n: int) -> Recipe:
+    """Fisher and Pearson's, adjusted for the bias, as pandas has it; 0 for a constant series."""
+
+    def formula(least: Values, greatest: Values, squares: Values, cubes: Values) -> Values:
+        skewed = cubes / n / (squares / n) ** 1.5 * np.sqrt(n * (n - 1)) / (n - 2)
+        return np.where(least == greatest, 0, skewed)
+
+    return Recipe((_LEAST, _GREATEST, _SQUARES, _CUBES), formula if n > 2 else _nothing)
+
+
+def _kurtosis(n: int) -> Recipe:
+    """The excess, adjusted for the bias, as pandas has it; 0 for a constant series."""
+
+    def formula(least: Values, greatest: Values, squares: Values, fourths: Values) -> Values:
+        excess = (n + 1) * (fourths / n) / (squares / n) ** 2 - 3 * (n - 1)
+        return np.where(least == greatest, 0, excess * (n - 1) / ((n - 2) * (n - 3)))
+
+    return Recipe((_LEAST, _GREATEST, _SQUARES, _FOURTHS), formula if n > 3 else _nothing)
+
+
+def _mean_change(n: int) -> Recipe:
+    def formula(first: Values, last: Values) -> Values:
+        return (last - first) / (n - 1)
+
+    return Recipe((_value(0), _value(n - 1)), formula if n > 1 else _nothing)
+
+
+def _second_derivative(n: int) -> Recipe:
+    def formula(first: Values, second: Values, before: Values, last: Values) -> Values:
+        return (last - before - second + first) / (2 * (n - 2))
+
+    if n < 3:
+        return _by(_MEAN, _nothing)
+    return Recipe((_value(0), _value(1), _value(n - 2), _value(n - 1)), formula)
+
+
+def _cid(n: int, normalize: bool) -> Recipe:
+    if not normalize:
+        return _by(_STEPS, np.sqrt)
+
+    def formula(steps: Values, squares: Values) -> Values:
+        return np.where(squares == 0, 0, np.sqrt(steps / (squares / n)))
+
+    return Recipe((_STEPS, _SQUARES), formula)
+
+
+def _trend(n: int, attr: str) -> Recipe:
+    if n < 2:
+        return _by(_MEAN, _nothing)
+    spread = n * (n * n - 1) / 12  # of the times about their mean
+    if attr == "slope":
+        return _by(_TREND, lambda trend: trend / spread)
+    return Recipe((_MEAN, _TREND), lambda mean, trend: mean - trend / spread * (n - 1) / 2)
+
+
+def _autocorrelation(n: int, lag: int) -> Recipe:
+    def formula(least: Values, greatest: Values, biased: Values) -> Values:
+        return np.where(least == greatest, np.nan, biased * (n / (n - lag)))
+
+    return Recipe((_LEAST, _GREATEST), formula if lag < n else _nothing)
+
+
+def _energy_ratio(n: int, num_segments: int, segment_focus: int) -> Recipe:
+    length, longer = divmod(n, num_segments)  # the first ones are one longer
+    first = segment_focus * length + min(segment_focus, longer)
+    last = first + length + (segment_focus < longer)
+    parts = (WindowNumber("energy", 0, first, last), WindowNumber("energy", 0, 0, n))
+    return Recipe(parts, lambda part, whole: np.where(whole == 0, np.nan, part / whole))
+
+
+def _fourier(n: int, attr: str, coeff: int) -> Recipe:
+    if coeff > n // 2:
+        return _by(_MEAN, _nothing)
+    if coeff == 0:
+        of_sum: dict[str, Callable[[Values], Values]] = {
+            "abs": lambda mean: np.abs(mean * n),
+            "real": lambda mean: mean * n,
+            "imag": lambda mean: mean * 0,
+        }
+        return _by(_MEAN, of_sum[attr])
+    cosine, sine = (WindowNumber(name, first=coeff) for name in ("cosine", "sine"))
+    if attr == "abs":
+        return Recipe((cosine, sine), np.hypot)
+    return _by(cosine) if attr == "real" else _by(sine, np.negative)
+
+
+def _place(number: str, n: int, *, last: bool) -> Recipe:
+    """As a share of the length; a last one counts to its end."""
+    return _by(WindowNumber(number, first=int(last)), lambda at: (at + last) / n)
 
 
 def _choice(*names: str) -> Callable[[str], str]:
@@ -320,57 +286,61 @@ def _within(kind: type, least: float, most: float) -> Callable[[str], Any]:
 
 _ENDLESS = float("inf")
 _LAG = {"lag": _within(int, 1, _ENDLESS)}
-_FORMULAS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]] = {
-    "sum_values": (_sum, {}),
-    "mean": (_mean, {}),
-    "median": (lambda y: np.median(y, -1), {}),
-    "standard_deviation": (_deviation, {}),
-    "variance": (_variance, {}),
-    "variation_coefficient": (_variation, {}),
-    "skewness": (_skewness, {}),
-    "kurtosis": (_kurtosis, {}),
-    "root_mean_square": (_root_mean_square, {}),
-    "abs_energy": (_energy, {}),
-    "maximum": (_maximum, {}),
-    "minimum": (_minimum, {}),
-    "absolute_maximum": (_absolute_maximum, {}),
-    "mean_change": (_mean_change, {}),
-    "mean_abs_change": (lambda y: _mean_of(np.abs(np.diff(y)), y.shape[:-1]), {}),
-    "absolute_sum_of_changes": (lambda y: np.abs(np.diff(y)).sum(-1), {}),
-    "mean_second_derivative_central": (_second_derivative, {}),
-    "cid_ce": (_cid, {"normalize": _boolean}),
-    "count_above_mean": (lambda y: _above(y).sum(-1), {}),
-    "count_below_mean": (lambda y: _below(y).sum(-1), {}),
-    "longest_strike_above_mean": (lambda y: _longest(_above(y)), {}),
-    "longest_strike_below_mean": (lambda y: _longest(_below(y)), {}),
-    "first_location_of_maximum": (lambda y: y.argmax(-1) / y.shape[-1], {}),
-    "first_location_of_minimum": (lambda y: y.argmin(-1) / y.shape[-1], {}),
-    "last_location_of_maximum": (lambda y: 1 - y[..., ::-1].argmax(-1) / y.shape[-1], {}),
-    "last_location_of_minimum": (lambda y: 1 - y[..., ::-1].argmin(-1) / y.shape[-1], {}),
-    "number_crossing_m": (_crossings, {"m": float}),
-    "quantile": (lambda y, q: np.quantile(y, q, axis=-1), {"q": _within(float, 0, 1)}),
-    "linear_trend": (_slope, {"attr": _choice("slope", "intercept")}),
-    "autocorrelation": (_autocorrelation, _LAG),
-    "energy_ratio_by_chunks": (
-        lambda y, num_segments, segment_focus: _energy_ratio(y, num_segments, segment_focus),
-        {"num_segments": _within(int, 1, _ENDLESS), "segment_focus": _within(int, 0, _ENDLESS)},
-    ),
-    "fft_coefficient": (
-        _fourier,
-        {"attr": _choice("abs", "real", "imag"), "coeff": _within(int, 0, _ENDLESS)},
-    ),
-    "c3": (_c3, _LAG),
+_NONE: dict[str, Callable[[str], Any]] = {}
+_PARAMETERS: dict[str, dict[str, Callable[[str], Any]]] = {
+    "cid_ce": {"normalize": _boolean},
+    "number_crossing_m": {"m": float},
+    "quantile": {"q": _within(float, 0, 1)},
+    "linear_trend": {"attr": _choice("slope", "intercept")},
+    "autocorrelation": _LAG,
+    "energy_ratio_by_chunks": {
+        "num_segments": _within(int, 1, _ENDLESS),
+        "segment_focus": _within(int, 0, _ENDLESS),
+    },
+    "fft_coefficient": {
+        "attr": _choice("abs", "real", "imag"),
+        "coeff": _within(int, 0, _ENDLESS),
+    },
+    "c3": _LAG,
 }
-
-_FROM_SUMS: dict[Any, Callable[[SharedSums], Windows]] = {
-    _sum: lambda s: s.mean * s.length,
-    _mean: lambda s: s.mean,
-    _deviation: lambda s: s.std,
-    _variance: lambda s: s.std**2,
-    _variation: lambda s: np.where(s.mean == 0, np.nan, s.std / s.mean),
-    _root_mean_square: lambda s: np.sqrt(_energy_of(s)),
-    _energy: lambda s: _energy_of(s) * s.length,
-    _maximum: lambda s: s.greatest,
-    _minimum: lambda s: s.least,
-    _absolute_maximum: lambda s: np.maximum(np.abs(s.least), np.abs(s.greatest)),
+_RECIPES: dict[str, Callable[..., Recipe]] = {
+    "sum_values": lambda n: _by(_MEAN, lambda mean: mean * n),
+    "mean": lambda n: _by(_MEAN),
+    "median": lambda n: _by(WindowNumber("quantile", 0.5)),
+    "standard_deviation": lambda n: _by(_SQUARES, lambda squares: np.sqrt(squares / n)),
+    "variance": lambda n: _by(_SQUARES, lambda squares: squares / n),
+    "variation_coefficient": _variation,
+    "skewness": _skewness,
+    "kurtosis": _kurtosis,
+    "root_mean_square": lambda n: Recipe(
+        _energy(n).numbers, lambda mean, squares: np.sqrt(squares / n + mean**2)
+    ),
+    "abs_energy": _energy,
+    "maximum": lambda n: _by(_GREATEST),
+    "minimum": lambda n: _by(_LEAST),
+    "absolute_maximum": lambda n: Recipe(
+        (_LEAST, _GREATEST), lambda least, greatest: np.maximum(np.abs(least), np.abs(greatest))
+    ),
+    "mean_change": _mean_change,
+    "mean_abs_change": lambda n: _by(
+        _CHANGES, (lambda changes: changes / (n - 1)) if n > 1 else _nothing
+    ),
+    "absolute_sum_of_changes": lambda n: _by(_CHANGES),
+    "mean_second_derivative_central": _second_derivative,
+    "cid_ce": _cid,
+    "count_above_mean": lambda n: _by(WindowNumber("above")),
+    "count_below_mean": lambda n: _by(WindowNumber("below")),
+    "longest_strike_above_mean": lambda n: _by(WindowNumber("above_run")),
+    "longest_strike_below_mean": lambda n: _by(WindowNumber("below_run")),
+    "first_location_of_maximum": lambda n: _place("greatest_at", n, last=False),
+    "first_location_of_minimum": lambda n: _place("least_at", n, last=False),
+    "last_location_of_maximum": lambda n: _place("greatest_at", n, last=True),
+    "last_location_of_minimum": lambda n: _place("least_at", n, last=True),
+    "number_crossing_m": lambda n, m: _by(WindowNumber("crossings", m)),
+    "quantile": lambda n, q: _by(WindowNumber("quantile", q)),
+    "linear_trend": _trend,
+    "autocorrelation": _autocorrelation,
+    "energy_ratio_by_chunks": _energy_ratio,
+    "fft_coefficient": _fourier,
 }
+_PARAMETERS.update({base: _NONE for base in _RECIPES if base not in _PARAMETERS})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokfrag import _arrays
 from tokfrag._core import features as _features, segments as _segments
 from tokfrag.fragments.axes import PAD_MODES
+from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.shapes import Cut, FeatureTable, Merging, window_plan
 
 
@@ -147,6 +148,31 @@ def features(x: Any, table: FeatureTable, out: Any, threads: int) -> None:
         _address(out),
         threads,
     )
+
+
+def window_numbers(
+    x: NDArray[Any], grid: FragmentGrid, columns: list[tuple[int, float, int, int]], threads: int
+) -> NDArray[np.float64]:
+    """Numbers of every window of series: (batch, n, channels, columns)."""
+    out = np.empty((x.shape[0], grid.n, x.shape[1], len(columns)))
+    if not out.size:
+        return out
+    strides = _byte_strides(x)
+    _features.window_numbers(
+        _arrays.dtype_code(x.dtype),
+        _address(x),
+        x.shape[0],
+        x.shape[1],
+        strides[0],
+        strides[1],
+        (grid.shape[0], grid.size[0], grid.dilation[0], strides[2], grid.starts[0]),
+        PAD_MODES.index(grid.pad_mode),
+        float(np.real(grid.pad_value)),
+        columns,
+        _address(out),
+        threads,
+    )
+    return out
 
 
 def reduce(
