@@ -68,6 +68,11 @@ def from_protocols(x: Any) -> Any:
     return np.asarray(x) if hasattr(x, "__array__") else x
 
 
+def sliceable(x: Any) -> Any:
+    """`x` if it slices (arrays, tensors, files); else by its protocols, see `from_protocols`."""
+    return x if hasattr(x, "__getitem__") and hasattr(x, "shape") else from_protocols(x)
+
+
 def dtype_name(dtype: Any) -> str:
     """``"float32"`` and the like, for either kind's type."""
     return str(dtype).removeprefix("torch.")

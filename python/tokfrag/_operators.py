@@ -14,6 +14,8 @@ import torch
 
 from tokfrag._core import default_threads
 
+#: The same as each operator, of torch's own ones; see `define`.
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
 _library: Any = torch.library.Library("tokfrag", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
@@ -24,11 +26,13 @@ def define(
     fake: Callable[..., Any],
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
+    decomposition: Callable[..., Any] | None = None,
 ) -> Any:
     """Registers ``tokfrag::<schema>`` and returns the operator.
 
     `fake` makes outputs of the right shapes without data; `setup_context` and `backward` are those
-    of `torch.library.register_autograd`. Other devices add an implementation with `implement`.
+    of `torch.library.register_autograd`; `decomposition` is the same of torch's own operators, for
+    programs that know no others. Other devices add an implementation with `implement`.
     """
     name = schema[: schema.index("(")]
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -38,7 +42,10 @@ def define(
         torch.library.register_autograd(
             f"tokfrag::{name}", backward, setup_context=setup_context, lib=_library
         )
-    return getattr(torch.ops.tokfrag, name).default
+    operator = getattr(torch.ops.tokfrag, name).default
+    if decomposition is not None:
+        DECOMPOSITIONS[operator] = decomposition
+    return operator
 
 
 def implement(name: str, device: str, function: Callable[..., Any]) -> None:
@@ -49,6 +56,8 @@ def implement(name: str, device: str, function: Callable[..., Any]) -> None:
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _forward_ad: Any = torch.autograd.forward_ad
 _is_compiling = torch.compiler.is_compiling
+# A torch without this question exports to its own operators only.
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 try:
     # Who may be watching. Bound once: a small call spends a third of its time on these questions.
@@ -80,8 +89,13 @@ def nobody_watches() -> bool:
 
 
 def transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work, which see no operator."""
-    return _CAN_TELL and (_is_functorch() or _forward_ad._current_level >= 0)
+    """Whether something is at work that sees no operator of ours.
+
+    That is torch.func, forward-mode differentiation, or an export to ONNX.
+    """
+    if _CAN_TELL and (_is_functorch() or _forward_ad._current_level >= 0):
+        return True
+    return is_exporting() and torch.onnx.is_in_onnx_export()
 
 
 def is_memory(x: torch.Tensor) -> bool:

@@ -10,11 +10,13 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tokfrag._operators import DECOMPOSITIONS, is_exporting
 from tokfrag.fragments.arguments import PerAxis, window_spec
 from tokfrag.fragments.axes import Edge, PadMode
 from tokfrag.fragments.engines import composed
@@ -22,12 +24,35 @@ from tokfrag.fragments.engines.composed import FreeGrid
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import merge
+from tokfrag.fragments.operators import (  # noqa: F401 (their decompositions)
+    extract_merge,
+    features,
+    segments,
+)
 from tokfrag.fragments.windows import REDUCES, Reduce, Window, window_weights
 
-# A torch without this question exports fixed lengths only.
-_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+__all__ = ["FragmentExtract", "FragmentMerge", "decompositions"]
 
-__all__ = ["FragmentExtract", "FragmentMerge"]
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """What the package's operators on fragments are made of, by torch's own operators.
+
+    For ``ExportedProgram.run_decompositions``, where a program goes to what knows no others.
+    ``torch.onnx.export`` of a module needs no such table.
+
+    Returns
+    -------
+    dict
+        A function for each operator.
+
+    Examples
+    --------
+    >>> import torch
+    >>> program = torch.export.export(FragmentExtract(4, 2), (torch.zeros(1, 1, 8),))
+    >>> "tokfrag" in program.run_decompositions(decompositions()).graph_module.code
+    False
+    """
+    return dict(DECOMPOSITIONS)
 
 
 class _OnGrid(nn.Module):
@@ -158,7 +183,7 @@ class FragmentExtract(_OnGrid):
             In the dtype and on the device of ``x``; with ``flatten``, batch and n are one axis.
         """
         shape = x.shape[1:-1] if self.channels_last else x.shape[2:]
-        free = self._free_grid(shape) if _is_exporting() else None
+        free = self._free_grid(shape) if is_exporting() else None
         if free is not None:
             fragments = composed.extract(x, free, self.channels_last)
         else:
@@ -223,7 +248,7 @@ class FragmentMerge(_OnGrid):
         ValueError
             Batch and n are one axis, and its length is no multiple of n.
         """
-        free = self._free_grid(shape) if _is_exporting() else None
+        free = self._free_grid(shape) if is_exporting() else None
         if free is not None:
             return self._merge_free(fragments, free)
         grid = self.grid(shape)

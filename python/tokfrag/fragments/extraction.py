@@ -11,6 +11,7 @@ from tokfrag._arrays import ArrayT
 from tokfrag.fragments.arguments import PerAxis
 from tokfrag.fragments.axes import Edge, PadMode
 from tokfrag.fragments.changing import Change, PerChannel, change_of
+from tokfrag.fragments.data_arrays import is_data_array, named_fragments, numbers_of
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import placed
 from tokfrag.fragments.shapes import check_cut, check_data
@@ -42,7 +43,8 @@ def extract(
     ----------
     x : ``(batch, channels, *space_time)``, or ``(batch, *space_time, channels)`` with
         `channels_last`; a NumPy array or a tensor, of any numeric type and any strides, or what
-        speaks DLPack or ``__array__``
+        speaks DLPack or ``__array__``. An xarray.DataArray gives one: dimensions ``fragment`` and
+        ``in_<dim>``, labels where each begins (``first_<dim>``) and of each position
     grid : a `FragmentGrid` over the space-time axes; or none, and `size`, `stride`, `edge`,
         `pad_mode`, `pad_value`, `dilation` as it takes them
     scale, shift : one number, or one a channel: fragments of ``x * scale + shift``, computed in
@@ -72,8 +74,10 @@ def extract(
     >>> extract(np.arange(7)[None, None], size=3, stride=2)[0, :, 0].tolist()
     [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
     """
-    if type(x) is not np.ndarray:
-        x = _arrays.from_protocols(x)
+    named = None
+    if type(x) is not np.ndarray and not _arrays.is_tensor(x):
+        named = x if is_data_array(x) else None
+        x = _arrays.from_protocols(numbers_of(x))
         _arrays.check_array(x, "x")
     if grid is None or size is not None:
         if grid is not None or size is None:
@@ -88,6 +92,11 @@ def extract(
             pad_value=pad_value,
             dilation=dilation,
         )
+    if named is not None:
+        options = {"channels_last": channels_last, "scale": scale, "shift": shift, "dtype": dtype}
+        made = extract(x, grid, **options, out=out, threads=threads)
+        known: ArrayT = named_fragments(made, named, grid, channels_last=channels_last)
+        return known
     if scale is not None or shift is not None or dtype is not None:
         change = change_of(x, scale, shift, dtype, channels_last)
         if change is not None:

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
+from tokfrag.fragments.data_arrays import is_data_array, named_features, numbers_of
 from tokfrag.fragments.engines import host
+from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import placed
 from tokfrag.fragments.series import (
     SeriesFeature,
-    SharedSums,
-    compute_series,
-    from_sums,
+    WindowNumber,
+    c3,
+    recipe,
     series_feature,
 )
 from tokfrag.fragments.shapes import FEATURES, Feature, check_feature_data, feature_table
@@ -51,9 +53,9 @@ def fragment_features(
 
     Grids of one axis take what `tokfrag.fragments.SERIES_FEATURES` names too, and more by tsfresh's
     names, with tsfresh's formulas: ``"skewness"``, ``"quantile__q_0.1"``,
-    ``'linear_trend__attr_"slope"'``; of arrays and of CPU tensors without gradients. Sums,
-    variances, extremes, energies and autocorrelations come from the sums that windows share, the
-    others from the windows themselves, in float64.
+    ``'linear_trend__attr_"slope"'``; of arrays and of CPU tensors without gradients. Moments,
+    changes, trends, harmonics, crossings and autocorrelations come from sums that windows share,
+    quantiles from blocks sorted once, counts and places from the windows; all in float64.
 
     A series is summed in blocks that overlapping fragments share, each about its own mean: offsets
     and drifts cost no accuracy (of int64 beyond 2**53, what a float64 drops is lost). Blocks of
@@ -67,7 +69,8 @@ def fragment_features(
     ----------
     x : (batch, channels, *space_time) array or tensor, or what speaks DLPack or ``__array__``
         bool, uint8, uint16, uint32, int8 to int64, float16, bfloat16, float32 or float64; any
-        strides and byte order.
+        strides and byte order. An xarray.DataArray gives one, with the names of features along
+        ``feature``.
     grid : FragmentGrid
         Over the shape ``x.shape[2:]``.
     features : sequence of str
@@ -95,12 +98,16 @@ def fragment_features(
     >>> fragment_features(x, FragmentGrid((4,), size=2), ("mean", "diff_energy")).tolist()
     [[[[1.5, 1.0]], [[4.0, 0.0]]]]
     """
-    x = _arrays.from_protocols(x)
     names = (features,) if isinstance(features, str) else tuple(features)
+    if is_data_array(x):
+        made = fragment_features(numbers_of(x), grid, names, lags=lags, axis=axis, threads=threads)
+        columns = [column for name in names for column in _columns(name, lags)]
+        return named_features(made, x, grid, columns)
+    x = _arrays.from_protocols(x)
     if any(name not in FEATURES and series_feature(name) is not None for name in names):
         return _with_series(x, grid, names, lags, axis, threads)
     if isinstance(grid, FragmentGrid) and grid.inner is not None:
-        x = x if _arrays.is_tensor(x) else np.asarray(x)
+        x = _arrays.kernel_array(x) if _arrays.is_tensor(x) else _arrays.kernel_array(np.asarray(x))
         check_feature_data(x, grid)
         reached, inner = placed(x, grid, channels_last=False), grid.inner
         return fragment_features(reached, inner, names, lags=lags, axis=axis, threads=threads)
@@ -118,6 +125,11 @@ def fragment_features(
     )
     host.features(x, table, out, count)
     return out
+
+
+def _columns(name: str, lags: Sequence[int]) -> list[str]:
+    """The columns of a feature."""
+    return [f"{name}__lag_{lag}" for lag in lags] if name == "lag_corr" else [name]
 
 
 def _with_series(
@@ -150,11 +162,7 @@ def _with_series(
     bfloat16 = tensors and _arrays.dtype_name(x.dtype) == "bfloat16"
     array = (x.float() if bfloat16 else x).numpy() if tensors else x
     found = [feature for feature in known.values() if feature is not None]
-    table = np.empty((x.shape[0], grid.n, x.shape[1], len(found)))
-    _from_sums(array, grid, found, table, threads)
-    rest = [k for k, feature in enumerate(found) if from_sums(feature) is None]
-    if rest:
-        table[..., rest] = _series_table(array, grid, [found[k] for k in rest], threads)
+    table = _series_table(array, grid, found, threads)
     per_name = {"lag_corr": len(lags) if "lag_corr" in own else 1}
     columns, at = [], {"own": 0, "series": 0}
     for name in names:
@@ -164,52 +172,67 @@ def _with_series(
         at[kind] += width
     together = np.concatenate(columns, -1)
     if not tensors:
-        return together.astype(plain.dtype)
+        with np.errstate(over="ignore"):  # what a half does not hold is infinite
+            return together.astype(plain.dtype)
     import torch
 
     return torch.from_numpy(together).to(plain.dtype)
 
 
-def _from_sums(
-    x: NDArray[Any],
-    grid: FragmentGrid,
-    features: list[SeriesFeature],
-    table: NDArray[np.float64],
-    threads: int | None,
-) -> None:
-    """Fill the columns of those features that follow from the sums that windows share."""
-    made = {k: made for k, f in enumerate(features) if (made := from_sums(f)) is not None}
-    if not made:
-        return
-    length = grid.size[0]
-    wanted = {features[k].parameters.get("lag", 0) for k in made}
-    lags = tuple(sorted(lag for lag in wanted if 0 < lag < length))
-    names: tuple[str, ...] = ("mean", "std", "min", "max", "diff_energy")
-    known = fragment_features(
-        x.astype(np.float64),
-        grid,
-        (*names, "lag_corr") if lags else names,
-        lags=lags or (1,),
-        threads=threads,
-    )
-    mean, std, least, greatest, diff_energy, *of_lags = np.moveaxis(known, -1, 0)
-    found = dict(zip(lags, of_lags, strict=True))
-    sums = SharedSums(length, mean, std, least, greatest, diff_energy, found)
-    with np.errstate(all="ignore"):
-        for k, formula in made.items():
-            table[..., k] = formula(sums)
-
-
 def _series_table(
     x: NDArray[Any], grid: FragmentGrid, features: list[SeriesFeature], threads: int | None
 ) -> NDArray[np.float64]:
-    """Series features of all windows, (batch, n, channels, f), some windows at a time."""
+    """Series features of all windows, (batch, n, channels, f)."""
+    n = grid.size[0]
+    recipes = [recipe(feature, n) for feature in features]
+    needed = dict.fromkeys(number for made in recipes if made for number in made.numbers)
+    found = dict(zip(needed, _numbers(x, grid, list(needed), threads), strict=True))
+    wanted = {f.parameters["lag"] for f in features if f.base == "autocorrelation"}
+    lags = tuple(sorted(lag for lag in wanted if lag < n))
+    of_lags: dict[int, NDArray[np.float64]] = {}
+    if lags:
+        wide = x.astype(np.float64)
+        known = fragment_features(wide, grid, ("lag_corr",), lags=lags, threads=threads)
+        of_lags = dict(zip(lags, np.moveaxis(known, -1, 0), strict=True))
+    table = np.empty((x.shape[0], grid.n, x.shape[1], len(features)))
+    with np.errstate(all="ignore"):
+        for k, (feature, made) in enumerate(zip(features, recipes, strict=True)):
+            if made is None:
+                _from_windows(x, grid, feature.parameters["lag"], table[..., k], threads)
+                continue
+            values = [found[number] for number in made.numbers]
+            if feature.base == "autocorrelation" and feature.parameters["lag"] in of_lags:
+                values.append(of_lags[feature.parameters["lag"]])
+            table[..., k] = made.formula(*values)
+    return table
+
+
+def _numbers(
+    x: NDArray[Any], grid: FragmentGrid, numbers: list[WindowNumber], threads: int | None
+) -> NDArray[np.float64]:
+    """These numbers of all windows, (numbers, batch, n, channels), by the kernel."""
+    columns = [number.column for number in numbers]
+    count = _arrays.thread_count(threads)
+    if grid.inner is not None:
+        x, grid = placed(x, grid, channels_last=False), grid.inner
+    if grid.dilation == (1,):
+        return np.moveaxis(host.window_numbers(x, grid, columns, count), -1, 0)
+    windows = extract(x, grid, threads=threads)
+    series = windows.reshape(-1, x.shape[1], *grid.size)
+    table = host.window_numbers(series, FragmentGrid(grid.size, grid.size), columns, count)
+    return np.moveaxis(table.reshape(x.shape[0], grid.n, x.shape[1], -1), -1, 0)
+
+
+def _from_windows(
+    x: NDArray[Any], grid: FragmentGrid, lag: int, out: NDArray[np.float64], threads: int | None
+) -> None:
+    """`c3` of all windows, some of them at a time."""
     batch, channels = x.shape[:2]
-    table = np.empty((batch * grid.n, channels, len(features)))
+    table = np.empty((batch * grid.n, channels))
     step = max(1, _SERIES_VALUES // max(1, channels * grid.size[0]))
     for first in range(0, len(table), step):
         numbers = np.arange(first, min(first + step, len(table)))
         windows = np.empty((len(numbers), channels, *grid.size), x.dtype)
         cut_numbers(x, grid, numbers, windows, threads)
-        table[numbers] = compute_series(windows.astype(np.float64), features)
-    return table.reshape(batch, grid.n, channels, len(features))
+        table[numbers] = c3(windows.astype(np.float64), lag)
+    out[...] = table.reshape(out.shape)

@@ -125,6 +125,7 @@ def knn_graph(features: ArrayT, k: int) -> ArrayT:
     >>> knn_graph(np.array([[0.0], [1.0], [5.0]]), 1).tolist()
     [[1, 0, 1], [0, 1, 2]]
     """
+    features = _arrays.from_protocols(features)
     _arrays.check_array(features, "features")
     if features.ndim < 1:
         raise ValueError("features: got a single number, takes (n, *features)")
@@ -201,9 +202,10 @@ def aggregate(
     >>> aggregate(np.array([[1.0], [2.0], [5.0]]), edges).tolist()
     [[2.0], [3.0], [2.0]]
     """
+    x = _arrays.from_protocols(x)
     _arrays.check_array(x, "x")
     axis = _axis(axis, x.ndim)
-    edges: Any = edge_index
+    edges: Any = _arrays.from_protocols(edge_index)
     moved: Any
     if _arrays.is_tensor(x):
         import torch

@@ -158,6 +158,7 @@ def merge_labels(
     """
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
+    labels = _arrays.from_protocols(labels)
     array: Any = labels.detach().cpu().numpy() if _arrays.is_tensor(labels) else np.asarray(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels: got {array.dtype}, takes integers")
@@ -180,6 +181,7 @@ def _by_window(values: Sequence[Any], n: int, name: str) -> list[NDArray[np.floa
         raise ValueError(f"{name}: got {len(values)}, takes one for each of {n} windows")
     made = []
     for value in values:
+        value = _arrays.from_protocols(value)
         array = value.detach().cpu().numpy() if _arrays.is_tensor(value) else value
         try:
             made.append(np.array(array, np.float64))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tokfrag import _arrays
 from tokfrag._arrays import ArrayT
+from tokfrag.fragments.data_arrays import is_data_array, named_merged, numbers_of
 from tokfrag.fragments.engines import host, stacked
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import put_back
@@ -54,7 +55,8 @@ def merge(
     Parameters
     ----------
     fragments : ``(batch, n, channels, *size)``, or ``(batch, n, *size, channels)`` with
-        `channels_last`; a NumPy array or a tensor of any strides; float16, bfloat16, float32,
+        `channels_last`; a NumPy array, a tensor of any strides, or what speaks DLPack or
+        ``__array__`` (an xarray.DataArray gives one); float16, bfloat16, float32,
         float64; uint8, int8, int16, int32 (results are rounded half to even and saturated); for
         ``"max"``, ``"min"`` and ``"vote"`` also int64 and bool; a vote takes no floats
     grid : the grid they were cut on
@@ -91,7 +93,25 @@ def merge(
     >>> merge(extract(x, grid), grid)[0, 0].tolist()
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     """
-    if type(fragments) is not np.ndarray:
+    if type(fragments) is not np.ndarray and not _arrays.is_tensor(fragments):
+        if is_data_array(fragments):
+            chosen = None if where is None else chosen_windows(grid, where)
+            numbers: ArrayT = merge(
+                numbers_of(fragments),
+                grid,
+                window=window,
+                reduce=reduce,
+                channels_last=channels_last,
+                fill_value=fill_value,
+                where=chosen,
+                out=out,
+                threads=threads,
+            )
+            named: ArrayT = named_merged(
+                numbers, fragments, grid, chosen, channels_last=channels_last
+            )
+            return named
+        fragments = _arrays.from_protocols(fragments)
         _arrays.check_array(fragments, "fragments")
     count = 0 if threads is None else _arrays.thread_count(threads)
     if isinstance(grid, FragmentGrid) and grid.inner is not None:

@@ -52,6 +52,7 @@ class RaggedSeries:
 
     def __init__(self, series: Any, offsets: Any = None) -> None:
         if offsets is not None:
+            series = _arrays.from_protocols(series)
             _arrays.check_array(series, "series")
             self.values = _rows(series, "series")
             self.offsets = _checked_offsets(offsets, self.values.shape[1])
@@ -60,6 +61,7 @@ class RaggedSeries:
             raise TypeError("series: got one array, takes a sequence of them, or offsets too")
         parts = []
         for k, part in enumerate(series):
+            part = _arrays.from_protocols(part)
             _arrays.check_array(part, f"series[{k}]")
             parts.append(_rows(part, f"series[{k}]"))
         if not parts:

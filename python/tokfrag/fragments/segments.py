@@ -66,6 +66,7 @@ def segment_merge(
     """
     n = _check_size(n)
     count = _arrays.thread_count(threads)
+    x, index, weight = map(_arrays.from_protocols, (x, index, weight))
     if _arrays.is_tensor(x):
         from tokfrag.fragments.engines.rows import accumulator
         from tokfrag.fragments.operators import segments as ops
@@ -116,6 +117,7 @@ def unmerge(
     [2.0, 2.0, 10.0]
     """
     count = _arrays.thread_count(threads)
+    y, index = _arrays.from_protocols(y), _arrays.from_protocols(index)
     if _arrays.is_tensor(y):
         from tokfrag.fragments.operators import segments as ops
 

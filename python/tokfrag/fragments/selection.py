@@ -27,7 +27,8 @@ def chosen_windows(grid: FragmentGrid, where: Where) -> NDArray[np.int64]:
     """
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
-    array: Any = where.detach().cpu().numpy() if _arrays.is_tensor(where) else np.asarray(where)
+    given: Any = _arrays.from_protocols(where)
+    array: Any = given.detach().cpu().numpy() if _arrays.is_tensor(given) else np.asarray(given)
     if array.dtype == np.bool_:
         if array.shape != grid.shape:
             raise ValueError(f"where: got a mask of shape {array.shape}, takes {grid.shape}")

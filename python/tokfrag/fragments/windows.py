@@ -125,6 +125,7 @@ def axis_sums(
 
 def numbers(weights: Any) -> NDArray[np.float64]:
     """Weights as checked float64 numbers."""
+    weights = _arrays.from_protocols(weights)
     if _arrays.is_tensor(weights):
         if weights.requires_grad:
             raise ValueError("window: gradients do not flow into weights, detach them")

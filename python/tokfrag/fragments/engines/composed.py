@@ -6,6 +6,7 @@ step has its derivatives), and for exports: lengths may be symbols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import repeat
 from math import prod
 from typing import Any, NamedTuple
@@ -75,12 +76,15 @@ def merge(fragments: Tensor, merging: Merging) -> Tensor:
 def merge_free(
     fragments: Tensor,
     grid: FragmentGrid | FreeGrid,
-    weights: Weights | None,
+    weights: Weights | Tensor | None,
     reduce: str,
     channels_last: bool,
     fill_value: Any,
 ) -> Tensor:
-    """The same on lengths that may be symbols; `weights` are None for a maximum."""
+    """The same on lengths that may be symbols; `weights` are None for a maximum.
+
+    As a tensor they are ``(*size)`` or ``(n, *size)``.
+    """
     rank = len(grid.shape)
     if channels_last:
         fragments = fragments.movedim(-1, 2)
@@ -107,7 +111,11 @@ def merge_free(
         result = empty.scatter_reduce(2, everywhere, values, "amax", include_self=False)
     else:
         wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else torch.float64
-        flat = _flat(weights, grid).to(device, wide)
+        dense = (
+            weights if isinstance(weights, Tensor) else torch.from_numpy(weights.dense(grid.size))
+        )
+        # One weight for each element of each fragment, flat.
+        flat = dense.expand(grid.n, *grid.size).reshape(-1).to(device, wide)
         # Left out, not multiplied: 0 * NaN is NaN.
         weighed = (values.to(wide) * flat).masked_fill(flat == 0, 0)
         sums = torch.zeros((batch, channels, positions + 1), dtype=wide, device=device)
@@ -120,6 +128,21 @@ def merge_free(
     result = result.masked_fill(~covered, fill_value)[..., :positions]
     result = result.reshape(batch, channels, *grid.shape)
     return result.movedim(1, -1) if channels_last else result
+
+
+def dense_weights(window: Any, tensors: list[Tensor], size: Sequence[int]) -> Tensor:
+    """The weights of an operator's arguments, ``(*size)`` or ``(n, *size)``, by torch alone."""
+    if window == "whole":
+        return tensors[0].expand(*tensors[0].shape[: tensors[0].ndim - len(size)], *size)
+    if window == "uniform":
+        return torch.ones(tuple(size), dtype=torch.float64)
+    vectors = tensors
+    if window != "vectors":
+        vectors = [torch.from_numpy(axis_window(window, w)) for w in size]
+    dense = torch.ones((), dtype=torch.float64)
+    for vector in vectors:
+        dense = dense[..., None] * vector
+    return dense
 
 
 def extract_weighted(
@@ -209,13 +232,16 @@ def _positions(
     if grid.pad_mode == "replicate":
         return position.clamp(max=length - 1)
     if grid.pad_mode == "circular":
-        return position % length
+        around: Tensor = position % _whole(length, device)
+        return around
     period = _sym_max(2 * (length - 1), 1)
-    around = position % period
+    around = position % _whole(period, device)
     return torch.minimum(around, period - around).clamp(max=length - 1)
 
 
-def _flat(weights: Weights, grid: FragmentGrid | FreeGrid) -> Tensor:
-    """One weight for each element of each fragment, flat."""
-    dense = torch.from_numpy(weights.dense(grid.size))
-    return dense.expand(grid.n, *grid.size).reshape(-1)
+def _whole(number: Any, device: torch.device) -> Any:
+    """A symbol as a tensor: ONNX has no remainder by the former."""
+    if not isinstance(number, torch.SymInt):
+        return number
+    whole: Any = torch.full
+    return whole((), number, dtype=torch.int64, device=device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tokfrag._operators import is_exporting
+
 
 def accumulator(x: Tensor) -> torch.dtype:
     """The dtype in which rows of ``x`` are weighted."""
@@ -21,10 +23,14 @@ def empty_results(x: Tensor, index: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 def reduce(
-    x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool
+    x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, *, traced: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Sums (or means) of the rows of each segment, whose every step has its derivatives."""
-    _check(index, n)
+    """Sums (or means) of the rows of each segment, whose every step has its derivatives.
+
+    `traced`: `index` has no values yet that could be checked.
+    """
+    if not traced:
+        _check(index, n)
     lead = index.ndim
     wide = x.to(accumulator(x))
     weights = torch.ones_like(index, dtype=wide.dtype) if weight is None else weight
@@ -73,10 +79,10 @@ def reduce_in_order(
     return y.copy_(total.reshape(y.shape)), sums.copy_(weight_sum.reshape(sums.shape))
 
 
-def gather(y: Tensor, index: Tensor, scale: Tensor | None) -> Tensor:
-    """``scale[i] * y[index[i]]``; every step has its derivatives."""
-    n = y.shape[index.ndim - 1]
-    _check(index, n)
+def gather(y: Tensor, index: Tensor, scale: Tensor | None, *, traced: bool = False) -> Tensor:
+    """``scale[i] * y[index[i]]``; every step has its derivatives. `traced` as in `reduce`."""
+    if not traced:
+        _check(index, y.shape[index.ndim - 1])
     if index.ndim == 2:
         x = y[torch.arange(index.shape[0], device=y.device)[:, None], index]
     else:
@@ -87,8 +93,11 @@ def gather(y: Tensor, index: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def _check(index: Tensor, n: int) -> None:
-    """Raise IndexError unless every value is in [0, n); index_add does under vmap."""
-    if index.numel() == 0 or torch._C._functorch.is_batchedtensor(index):
+    """Raise IndexError unless every value is in [0, n); index_add does under vmap.
+
+    An export has no values yet.
+    """
+    if is_exporting() or index.numel() == 0 or torch._C._functorch.is_batchedtensor(index):
         return
     if not bool(((index >= 0) & (index < n)).all()):
         raise IndexError(f"index: got values from {index.min()} to {index.max()}, takes [0, {n})")

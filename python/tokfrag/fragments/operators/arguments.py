@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tokfrag._operators import is_exporting
 from tokfrag.fragments.axes import axis_count
 from tokfrag.fragments.grid import FragmentGrid, kept_grid
 from tokfrag.fragments.shapes import Merging, merging_of
@@ -65,13 +66,17 @@ class MergeArguments(NamedTuple):
         """The grid but for its shape, in the order of `GRID_SCHEMA`."""
         return self.size, self.stride, self.dilation, self.edge, self.pad_mode
 
+    @property
+    def grid(self) -> FragmentGrid:
+        """The grid that the fragments lie on."""
+        axes = (tuple(self.shape), tuple(self.size), tuple(self.stride), tuple(self.dilation))
+        return kept_grid(*axes, self.edge, self.pad_mode, 0)
+
     def merging(self, dtype: torch.dtype, *, planned: bool = True) -> Merging:
         """The checked merge of fragments of a type; `planned`: for the CPU's kernels."""
-        axes = (tuple(self.shape), tuple(self.size), tuple(self.stride), tuple(self.dilation))
-        grid = kept_grid(*axes, self.edge, self.pad_mode, 0)
         window = window_of(self.window, self.weights)
         options = (self.channels_last, self.fill_value, dtype)
-        return merging_of(grid, window, self.reduce, *options, planned=planned)
+        return merging_of(self.grid, window, self.reduce, *options, planned=planned)
 
 
 def merge_arguments(
@@ -89,8 +94,11 @@ def merge_arguments(
 
 
 def window_arguments(grid: FragmentGrid, window: Window) -> tuple[str, list[torch.Tensor]]:
-    """A window as an operator takes it: its name, or what its weights are, and they."""
-    if isinstance(window, str):
+    """A window as an operator takes it: its name, or what its weights are, and they.
+
+    An exported program holds weights, not names: what it is decomposed to may make no constants.
+    """
+    if isinstance(window, str) and (window == "uniform" or not is_exporting()):
         return window, []
     weights = window_weights(grid, window)
     if weights.array is not None:

@@ -162,6 +162,11 @@ def _extract_fake(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
     return x.new_empty(cut_shape(x, *axes, given.channels_last))
 
 
+def _extract_composed(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    given = ExtractArguments(*arguments)
+    return composed.extract(x, given.grid(x), given.channels_last)
+
+
 def _extract_setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     x, *arguments = inputs
     ctx.given = ExtractArguments(*arguments)
@@ -195,6 +200,7 @@ _extract = define(
     fake=_extract_fake,
     setup_context=_extract_setup,
     backward=_extract_backward,
+    decomposition=_extract_composed,
 )
 _extract_into = define(
     f"extract_into({_EXTRACT_SCHEMA}, Tensor(a!) out) -> ()",
@@ -239,6 +245,15 @@ def _merge_fake(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
     channels = fragments.shape[-1 if given.channels_last else 2]
     inner = (*given.shape, channels) if given.channels_last else (channels, *given.shape)
     return fragments.new_empty((fragments.shape[0], *inner))
+
+
+def _merge_composed(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    given = MergeArguments(*arguments)
+    weights = None
+    if given.reduce != "max":
+        weights = composed.dense_weights(given.window, given.weights, given.size)
+    options = (given.reduce, given.channels_last, given.fill_value)
+    return composed.merge_free(fragments, given.grid, weights, *options)
 
 
 def _merge_setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -288,6 +303,7 @@ _merge = define(
     fake=_merge_fake,
     setup_context=_merge_setup,
     backward=_merge_backward,
+    decomposition=_merge_composed,
 )
 _merge_into = define(
     f"merge_into({_MERGE_SCHEMA}, Tensor(a!) out) -> ()",

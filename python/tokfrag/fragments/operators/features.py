@@ -76,6 +76,10 @@ def _native(x: Tensor, *arguments: Any) -> Tensor:
     return out
 
 
+def _composed(x: Tensor, *arguments: Any) -> Tensor:
+    return statistics.features(x, _Arguments(*arguments).table(x))
+
+
 def _fake(x: Tensor, *arguments: Any) -> Tensor:
     given = _Arguments(*arguments)
     cut = cut_shape(x, given.size, given.stride, given.dilation, given.edge, False)
@@ -87,5 +91,6 @@ _features = define(
     " float pad_value, int[] columns, int[] lags, int axis, int threads) -> Tensor",
     cpu=_native,
     fake=_fake,
+    decomposition=_composed,
 )
 implement("fragment_features", "CUDA", _native)

@@ -100,6 +100,16 @@ def _gather_cuda(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -
     return x
 
 
+def _reduce_composed(
+    x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
+) -> tuple[Tensor, Tensor]:
+    return rows.reduce(x, index, weight, n, mean, traced=True)
+
+
+def _gather_composed(y: Tensor, index: Tensor, scale: Tensor | None, threads: int) -> Tensor:
+    return rows.gather(y, index, scale, traced=True)
+
+
 def _reduce_fake(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int
 ) -> tuple[Tensor, Tensor]:
@@ -167,6 +177,7 @@ _reduce = define(
     fake=_reduce_fake,
     setup_context=_save_reduce,
     backward=_reduce_backward,
+    decomposition=_reduce_composed,
 )
 _gather = define(
     "segment_gather(Tensor y, Tensor index, Tensor? scale, int threads) -> Tensor",
@@ -174,6 +185,7 @@ _gather = define(
     fake=_gather_fake,
     setup_context=_save_gather,
     backward=_gather_backward,
+    decomposition=_gather_composed,
 )
 implement("segment_reduce", "CUDA", _reduce_cuda)
 implement("segment_gather", "CUDA", _gather_cuda)

@@ -61,6 +61,7 @@ class FragmentDataset:
     ) -> None:
         if not isinstance(grid, FragmentGrid):
             raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
+        x = _arrays.sliceable(x)
         if not hasattr(x, "shape") or not hasattr(x, "dtype"):
             raise TypeError(f"x: got {type(x).__name__}, takes an array")
         if len(x.shape) != 2 + len(grid.shape) or tuple(x.shape[2:]) != grid.shape:

@@ -133,6 +133,7 @@ class FragmentMerger:
             A shape or type that does not fit; a window that is out of range, or added before (then
             nothing of this call is added).
         """
+        fragments, which = _arrays.from_protocols(fragments), _arrays.from_protocols(which)
         _arrays.check_array(fragments, "fragments")
         if _arrays.is_tensor(which):
             which = which.detach().cpu().numpy()

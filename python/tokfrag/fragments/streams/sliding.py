@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._progress import progress_bar
+from tokfrag.fragments.data_arrays import is_data_array, named_results, sliced_numbers
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.selection import Where, chosen_windows
 from tokfrag.fragments.streams.cutting import cut_numbers
@@ -44,7 +45,7 @@ def map_fragments(
     grid: FragmentGrid,
     *,
     batch_size: int,
-    window: Window = "gaussian",
+    window: Window | None = None,
     reduce: Reduce | None = None,
     device: torch.device | str | None = None,
     out: Any = None,
@@ -75,14 +76,16 @@ def map_fragments(
         what they are, or another output has the fragments' size.
     x : (batch, channels, *space_time)
         An array, a tensor, a memory map, or whatever has ``shape`` and slices into arrays (zarr,
-        HDF5); only what a batch needs is read.
+        HDF5); only what a batch needs is read. An xarray.DataArray gives one, with its dimensions
+        and the coordinates of batch and space-time; the model sees arrays.
     grid : FragmentGrid
         Over ``x.shape[2:]``.
     batch_size : int
         Fragments a call of the model.
     window, reduce :
-        As :func:`tokfrag.merge` takes them (no weights for single fragments); a window given as
-        numbers is of the fragments' size, and resized for outputs of another. Sums are kept in
+        As :func:`tokfrag.merge` takes them (no weights for single fragments). `window` is
+        ``"gaussian"`` unless said, or uniform where `reduce` takes no weights; one given as numbers
+        is of the fragments' size, and resized for outputs of another. Sums are kept in
         float32, or float64 for float64 outputs and for weights that float32 does not hold;
         ``"sum"`` leaves out what lies in the padding. `reduce` is ``"mean"`` unless said; then
         integers other than the data's own are refused, for they may be labels: ``"vote"`` takes
@@ -133,6 +136,27 @@ def map_fragments(
     >>> map_fragments(lambda fragments: 2 * fragments, x, grid, batch_size=3)[0, 0, :4].round(6)
     array([0., 2., 4., 6.])
     """
+    if is_data_array(x):
+        results = map_fragments(
+            model,
+            sliced_numbers(x),
+            grid,
+            batch_size=batch_size,
+            window=window,
+            reduce=reduce,
+            device=device,
+            out=out,
+            reduce_slab=reduce_slab,
+            halo=halo,
+            where=where,
+            with_origins=with_origins,
+            progress=progress,
+            threads=threads,
+        )
+        return results if out is not None else named_results(results, x)
+    x = _arrays.sliceable(x)
+    if window is None:
+        window = "gaussian" if reduce in (None, "mean", "sum") else "uniform"
     call = Call(
         batch_size=_check(x, grid, batch_size, reduce),
         window=window,
