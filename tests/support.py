@@ -20,13 +20,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EMULATED_SOURCES = (
     "csrc/bindings/cuda_module.cpp",
+    "csrc/bindings/cuda_patches.cpp",
     "csrc/bindings/cuda_sparse.cpp",
+    "csrc/fragments/extract/changed_device.cpp",
     "csrc/fragments/extract/device.cpp",
     "csrc/fragments/features/device.cpp",
     "csrc/fragments/grid/layout.cpp",
+    "csrc/fragments/merge/adjoint_device.cpp",
     "csrc/fragments/merge/device.cpp",
     "csrc/fragments/merge/window.cpp",
+    "csrc/stream/patches_device.cpp",
     "tests/emulation/emulated_cuda.cpp",
+    "tests/emulation/emulated_cuda_more.cpp",
     "tests/emulation/emulated_cuda_sparse.cpp",
 )
 

@@ -7,6 +7,7 @@
 
 namespace tokfrag {
 
+void bind_cuda_patches(pybind11::module_& parent);
 void bind_cuda_sparse(pybind11::module_& parent);
 
 }  // namespace tokfrag

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -42,6 +43,39 @@ void extract_at(const GridPlan& plan, Address address, const py::tuple& shape,
   extract_cuda(layout, input(address), output(out), pad_value, stream_of(stream));
 }
 
+// `scale` and `shift`: none, one number, or one a channel.
+void extract_changed_at(const GridPlan& plan, Address address, const py::tuple& shape,
+                        const py::tuple& strides, int dtype, std::int64_t item, int out_dtype,
+                        bool channels_last, const py::bytes& pad, const std::vector<float>& scale,
+                        const std::vector<float>& shift, Address out, int device, Address stream) {
+  const Extents sizes = extents(shape);
+  const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 1];
+  const GridLayout layout = make_layout(
+      plan.grid(), channels_last, item, sizes[0], channels, extents(strides, item).data(),
+      plan.fragment_strides(sizes[0], channels, channels_last, item).data(), nullptr);
+  ChannelChange change{};
+  change.scales = !scale.empty();
+  change.shifts = !shift.empty();
+  change.channels = static_cast<std::uint32_t>(std::max(scale.size(), shift.size()));
+  if (change.channels > kMostChangedChannels) {
+    throw py::value_error("scale, shift: take one number a channel, of few channels");
+  }
+  for (std::size_t i = 0; i < change.channels; ++i) {
+    if (change.scales) change.scale[i] = scale[scale.size() == 1 ? 0 : i];
+    if (change.shifts) change.shift[i] = shift[shift.size() == 1 ? 0 : i];
+  }
+  std::int64_t below = 1;
+  for (int axis = 0; !channels_last && axis < plan.rank(); ++axis) {
+    below *= plan.grid().axes[axis].size;
+  }
+  const char* pad_value = bytes_of(pad);
+  const ReleaseGil nogil;
+  const OnDevice here(device);
+  extract_changed_cuda({layout, change, channels, below, static_cast<Dtype>(dtype),
+                        static_cast<Dtype>(out_dtype), input(address), output(out), pad_value,
+                        stream_of(stream)});
+}
+
 // A merge's weights on a grid; the twin of _core.fragments.WindowPlan. Its tables are numbers that
 // the caller copies to the device, as float32 for half and bfloat16, else as float64.
 class WindowPlan : public WindowWeights {
@@ -65,6 +99,39 @@ class WindowPlan : public WindowWeights {
                 std::int64_t item, bool channels_last, const py::bytes& fill, Address out,
                 Address tables, int device, Address stream) const {
     const auto type = static_cast<Dtype>(dtype);
+    const DeviceWindow window = window_at(tables, type);
+    const Extents sizes = extents(shape);
+    const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 2];
+    const Extents target = plan_.data_strides(sizes[0], channels, channels_last, item);
+    const GridLayout layout = make_layout(plan_.grid(), channels_last, item, sizes[0], channels,
+                                          target.data(), extents(strides, item).data(), keep_axis_);
+    const char* fill_value = bytes_of(fill);
+    const ReleaseGil nogil;
+    const OnDevice here(device);
+    merge_cuda(layout, plan_.grid(), window, type, input(address), output(out), fill_value,
+               stream_of(stream));
+  }
+
+  // `norms`: of a mean under an array of weights, their sum at each position; else 0.
+  void extract_at(Address address, const py::tuple& shape, const py::tuple& strides, int dtype,
+                  std::int64_t item, bool channels_last, Address norms, Address out, Address tables,
+                  int device, Address stream) const {
+    const auto type = static_cast<Dtype>(dtype);
+    const DeviceWindow window = window_at(tables, type);
+    const Extents sizes = extents(shape);
+    const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 1];
+    const Extents target = plan_.fragment_strides(sizes[0], channels, channels_last, item);
+    const GridLayout layout = make_layout(plan_.grid(), channels_last, item, sizes[0], channels,
+                                          extents(strides, item).data(), target.data(), keep_axis_);
+    const ReleaseGil nogil;
+    const OnDevice here(device);
+    weigh_cuda(layout, plan_.grid(), window, type, input(address), input(norms), output(out),
+               stream_of(stream));
+  }
+
+ private:
+  // The weights for numbers of a type, whose tables lie at a device address.
+  DeviceWindow window_at(Address tables, Dtype type) const {
     const std::int64_t number = type == Dtype::kF16 || type == Dtype::kBF16 ? 4 : 8;
     const auto table = [&](std::int64_t begin) {
       return begin < 0 ? nullptr : input(tables + static_cast<Address>(begin * number));
@@ -81,19 +148,9 @@ class WindowPlan : public WindowWeights {
       window.sums[axis] = table(sums_[axis]);
       window.left_out[axis] = left_out_[axis];
     }
-    const Extents sizes = extents(shape);
-    const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 2];
-    const Extents target = plan_.data_strides(sizes[0], channels, channels_last, item);
-    const GridLayout layout = make_layout(plan_.grid(), channels_last, item, sizes[0], channels,
-                                          target.data(), extents(strides, item).data(), keep_axis_);
-    const char* fill_value = bytes_of(fill);
-    const ReleaseGil nogil;
-    const OnDevice here(device);
-    merge_cuda(layout, plan_.grid(), window, type, input(address), output(out), fill_value,
-               stream_of(stream));
+    return window;
   }
 
- private:
   void append_tables() {
     for (std::size_t i = 0; i < static_cast<std::size_t>(plan_.rank()); ++i) {
       append(window_.axes[i].weights, weights_[i]);
@@ -189,6 +246,11 @@ PYBIND11_MODULE(_cuda, module) {
            py::arg("item"), py::arg("channels_last"), py::arg("pad"), py::arg("out"),
            py::arg("device"), py::arg("stream"),
            "Cuts the array at a device address; strides in items.")
+      .def("extract_changed_at", &extract_changed_at, py::arg("address"), py::arg("shape"),
+           py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("out_dtype"),
+           py::arg("channels_last"), py::arg("pad"), py::arg("scale"), py::arg("shift"),
+           py::arg("out"), py::arg("device"), py::arg("stream"),
+           "Cuts an array into fragments of another type, scaled and shifted a channel.")
       .def("features_at", &features_at, py::arg("address"), py::arg("shape"), py::arg("strides"),
            py::arg("dtype"), py::arg("item"), py::arg("time_axis"), py::arg("pad_value"),
            py::arg("columns"), py::arg("lags"), py::arg("out"), py::arg("device"),
@@ -205,7 +267,11 @@ PYBIND11_MODULE(_cuda, module) {
       .def("merge_at", &WindowPlan::merge_at, py::arg("address"), py::arg("shape"),
            py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("channels_last"),
            py::arg("fill"), py::arg("out"), py::arg("tables"), py::arg("device"), py::arg("stream"),
-           "Merges the fragments at a device address; strides in items.");
+           "Merges the fragments at a device address; strides in items.")
+      .def("extract_at", &WindowPlan::extract_at, py::arg("address"), py::arg("shape"),
+           py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("channels_last"),
+           py::arg("norms"), py::arg("out"), py::arg("tables"), py::arg("device"),
+           py::arg("stream"), "The adjoint of merge_at: fragments times the weights.");
 
   module.def("check_device", &check_cuda_device, py::arg("device"), py::call_guard<ReleaseGil>(),
              "Raises CudaError unless these kernels run on the device.");
@@ -224,5 +290,7 @@ PYBIND11_MODULE(_cuda, module) {
              py::arg("y_row_stride"), py::arg("index"), py::arg("scale"), py::arg("x"),
              py::arg("batch"), py::arg("rows"), py::arg("segments"), py::arg("columns"),
              py::arg("device"), py::arg("stream"), "Every row's segment; 0 stands for no array.");
+  module.attr("MOST_CHANGED_CHANNELS") = kMostChangedChannels;
+  bind_cuda_patches(module);
   bind_cuda_sparse(module);
 }

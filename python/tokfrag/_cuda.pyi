@@ -33,6 +33,22 @@ class GridPlan:
         device: int,
         stream: int,
     ) -> None: ...
+    def extract_changed_at(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: int,
+        item: int,
+        out_dtype: int,
+        channels_last: bool,
+        pad: bytes,
+        scale: Sequence[float],
+        shift: Sequence[float],
+        out: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
     def features_at(
         self,
         address: int,
@@ -77,6 +93,20 @@ class WindowPlan:
         device: int,
         stream: int,
     ) -> None: ...
+    def extract_at(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: int,
+        item: int,
+        channels_last: bool,
+        norms: int,
+        out: int,
+        tables: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
 
 class sparse:  # a submodule
     @staticmethod
@@ -116,10 +146,25 @@ class sparse:  # a submodule
 
 toolkit_version: int
 architectures: str
+MOST_CHANGED_CHANNELS: int
+MOST_PATCH_CHANNELS: int
 
 def check_device(device: int) -> None: ...
 def current_device() -> int: ...
 def driver_version() -> int: ...
+def patchify(
+    type: int,
+    out_type: int,
+    items: Sequence[tuple[int, ...]],
+    sizes: tuple[int, int, int, int, int],
+    steps: tuple[int, int, int, int],
+    formula: int,
+    scale: Sequence[float],
+    shift: Sequence[float],
+    out: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def reduce(
     dtype: int,
     x: int,

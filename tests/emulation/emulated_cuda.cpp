@@ -54,15 +54,15 @@ void run_merge(const MergeCall& call) {
 template <class T>
 void choose_merge(const MergeCall& call) {
   constexpr int kWide = merge_wide<T>(DeviceMergeMethod::kScaled);
-  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kMax);
+  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kExtreme);
   const auto method = choose_merge_method(call.window, call.dtype);
-  const int wanted = method == DeviceMergeMethod::kMax ? kWidest : kWide;
+  const int wanted = method == DeviceMergeMethod::kExtreme ? kWidest : kWide;
   const bool wide =
       wanted > 1 &&
       merge_numbers(call.layout, call.window, call.fragments, call.out, wanted) == wanted &&
       merge_outer_axes(call.layout, call.window) <= 2 && merge_is_narrow(call.layout);
-  if (wide && method == DeviceMergeMethod::kMax) {
-    return run_merge<T, kWidest, DeviceMergeMethod::kMax, 2, std::uint32_t>(call);
+  if (wide && method == DeviceMergeMethod::kExtreme) {
+    return run_merge<T, kWidest, DeviceMergeMethod::kExtreme, 2, std::uint32_t>(call);
   }
   if constexpr (std::is_integral_v<T> && kIsSummed<T>) {
     if (wide && method == DeviceMergeMethod::kScaled) {
@@ -161,6 +161,9 @@ void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWin
     empty = empty || layout.axes[axis].grid.length == 0;
   }
   if (empty) return;
+  if (window.reduce >= Reduce::kMedian) {
+    return order_cuda({layout, grid, window, dtype, fragments, out, fill, nullptr});
+  }
   const MergeCall call{layout, grid, window, dtype, fragments, out, fill};
   if (dtype == Dtype::kU8) return choose_merge<std::uint8_t>(call);
   if (dtype == Dtype::kI16) return choose_merge<std::int16_t>(call);

@@ -7,8 +7,6 @@ what is left for tests/fragments/test_cuda.py is the device itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,23 +34,6 @@ from cuda_cases import (  # noqa: E402
 
 LONGEST = (40, 12, 6, 4)
 several = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture
-def backend(emulated_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """tokfrag's CUDA backend, taking CPU tensors to the emulated kernels."""
-    from tokfrag.fragments.engines import cuda, cuda_weights
-
-    @contextmanager
-    def launch(x: Any) -> Iterator[tuple[int, int]]:
-        yield 0, 0
-
-    cuda_weights.forget()
-    monkeypatch.setitem(sys.modules, "tokfrag._cuda", emulated_cuda)
-    monkeypatch.setattr(cuda, "kernels", lambda device: emulated_cuda)
-    monkeypatch.setattr(cuda, "_launch", launch)
-    yield cuda
-    cuda_weights.forget()
 
 
 @several

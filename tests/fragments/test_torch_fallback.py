@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from cuda_cases import FLOATS, TOLERANCE, MergeCase, merge_cases
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments.engines import composed
+from tokfrag.fragments.engines import composed, ordered
 from tokfrag.fragments.shapes import merging_of
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
@@ -138,3 +140,39 @@ def test_every_operator_takes_cuda_tensors() -> None:
     for name in names.split():
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"tokfrag::{name}", "CUDA")
     assert all((_feature_ops, _segment_ops, _torch_ops))
+
+
+@settings(max_examples=60)
+@given(merge_cases((40, 12, 6), (torch.uint8, torch.int32, torch.bool, *FLOATS)))
+def test_merge_in_order(case: MergeCase) -> None:
+    """What devices without kernels do: the CPU kernel's numbers, from window to window."""
+    fragments, grid, window, reduce, channels_last = case
+    assume(fragments.dtype != torch.bool or reduce == "max")
+    options: dict[str, Any] = {"window": window, "reduce": reduce, "channels_last": channels_last}
+    fill = fragments.dtype == torch.bool or 7
+    expected = merge(fragments, grid, fill_value=fill, **options)
+    merging = merging_of(grid, window, reduce, channels_last, fill, fragments.dtype)
+    made = ordered.merge(fragments, merging)
+    assert made.dtype == expected.dtype
+    tolerance = TOLERANCE.get(fragments.dtype) or (1e-6 if fragments.is_floating_point() else 0)
+    torch.testing.assert_close(made, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_merge_in_order_adds_nothing_atomically() -> None:
+    """Only gathers: index_add on a device adds in the order its threads come."""
+    calls = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            calls.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    grid = FragmentGrid((20, 20), 6, 3)
+    fragments = torch.randn(1, grid.n, 2, 6, 6)
+    merging = merging_of(grid, "gaussian", "mean", False, 0, fragments.dtype)
+    with Watch():
+        ordered.merge(fragments, merging)
+    assert not [name for name in calls if "add_" in name or "scatter" in name or "put" in name]
+    assert any("index_select" in name for name in calls)

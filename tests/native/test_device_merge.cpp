@@ -45,13 +45,13 @@ template <class T>
 void run_merge(Random& random, const MergeCase& made, const T* fragments, T* out, T fill,
                bool wide) {
   constexpr int kWide = merge_wide<T>(DeviceMergeMethod::kScaled);
-  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kMax);
+  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kExtreme);
   const DeviceMergeMethod method = choose_merge_method(made.window, made.dtype);
   const int outer = merge_outer_axes(made.layout, made.window);
   if (outer > 2 || random.chance(30)) {
     run_plan<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(made, fragments, out, fill);
-  } else if (method == DeviceMergeMethod::kMax && wide) {
-    run_plan<T, kWidest, DeviceMergeMethod::kMax, 2, std::uint32_t>(made, fragments, out, fill);
+  } else if (method == DeviceMergeMethod::kExtreme && wide) {
+    run_plan<T, kWidest, DeviceMergeMethod::kExtreme, 2, std::uint32_t>(made, fragments, out, fill);
   } else if (method == DeviceMergeMethod::kScaled && wide && outer <= 1) {
     run_plan<T, kWide, DeviceMergeMethod::kScaled, 1, std::uint32_t>(made, fragments, out, fill);
   } else if (method == DeviceMergeMethod::kScaled && wide) {

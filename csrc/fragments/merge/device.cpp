@@ -26,7 +26,7 @@ std::int64_t output_numbers(const GridLayout& layout) {
 }  // namespace
 
 DeviceMergeMethod choose_merge_method(const DeviceWindow& window, Dtype dtype) {
-  if (window.reduce == Reduce::kMax) return DeviceMergeMethod::kMax;
+  if (window.reduce >= Reduce::kMax) return DeviceMergeMethod::kExtreme;
   if (window.whole != nullptr) return DeviceMergeMethod::kWhole;
   const bool exact = dtype == Dtype::kF64 && window.reduce == Reduce::kMean && window.uniform;
   return exact ? DeviceMergeMethod::kExact : DeviceMergeMethod::kScaled;
@@ -88,6 +88,8 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
   plan.method = choose_merge_method(window, dtype);
   plan.spread = width % numbers != 0;
   plan.mean = window.reduce == Reduce::kMean;
+  plan.least = window.reduce == Reduce::kMin;
+  plan.vote = window.reduce == Reduce::kVote;
   plan.divides = dtype <= Dtype::kI64;
   plan.whole = static_cast<const Accumulator*>(window.whole);
   plan.fragments = static_cast<const char*>(fragments);

@@ -32,11 +32,11 @@ struct DeviceWindow {
 };
 
 enum class DeviceMergeMethod {
-  kScaled,  // weights that are products over the axes
-  kExact,   // unweighted mean of float64: sums carried in two doubles
-  kWhole,   // a weight for each element of the window, summed alongside
-  kMax,
-  kAny,  // of a kernel: what its plan says
+  kScaled,   // weights that are products over the axes
+  kExact,    // unweighted mean of float64: sums carried in two doubles
+  kWhole,    // a weight for each element of the window, summed alongside
+  kExtreme,  // the largest, or the smallest
+  kAny,      // of a kernel: what its plan says
 };
 
 // Axes the position of which shifts the place in the fragments, and no more: the batch, channels,
@@ -82,6 +82,8 @@ struct DeviceMergePlan {
   int outer;    // windowed axes but the innermost
   bool spread;  // the numbers of a unit lie at different positions of the innermost axis
   bool mean;
+  bool least;    // of extremes the smallest
+  bool vote;     // of what is ordered the most frequent; else the middle
   bool divides;  // by the sum of weights; else multiplies by its inverse
   const Accumulator* whole;
   const char* fragments;
@@ -202,6 +204,28 @@ TOKFRAG_HOST_DEVICE inline void scale_of_mean(
   }
 }
 
+// Numbers into the fragments, for what depends on no window.
+template <class Index, class Accumulator>
+TOKFRAG_HOST_DEVICE inline std::int64_t plain_offset(
+    const DeviceMergePlan<Index, Accumulator>& plan, Index unit) {
+  std::int64_t offset = 0;
+  TOKFRAG_NO_UNROLL
+  for (int axis = 0; axis < plan.plain; ++axis) {
+    Index rest = plan.plains[axis].below.quotient(unit);
+    offset += static_cast<std::int64_t>(take_digit(rest, plan.plains[axis].length)) *
+              plan.plains[axis].stride;
+  }
+  return offset;
+}
+
+// The position of a unit, or the first of those it covers, on the innermost axis.
+template <int kNumbers, class Index, class Accumulator>
+TOKFRAG_HOST_DEVICE inline Index last_position(const DeviceMergePlan<Index, Accumulator>& plan,
+                                               Index unit) {
+  Index rest = plan.last.below.quotient(unit);
+  return take_digit(rest, plan.last.length) * (plan.spread ? Index(kNumbers) : Index(1));
+}
+
 // The whole thread: the output's unit of number `unit`.
 template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
 TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, AccumulatorOf<T>>& plan,
@@ -210,16 +234,8 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
   constexpr int kBytes = kNumbers * static_cast<int>(sizeof(T));
   const DeviceMergeMethod method = kMethod == DeviceMergeMethod::kAny ? plan.method : kMethod;
   char* out = plan.out + static_cast<std::int64_t>(unit) * kBytes;
-  std::int64_t offset = 0;
-  TOKFRAG_NO_UNROLL
-  for (int axis = 0; axis < plan.plain; ++axis) {
-    Index rest = plan.plains[axis].below.quotient(unit);
-    offset += static_cast<std::int64_t>(take_digit(rest, plan.plains[axis].length)) *
-              plan.plains[axis].stride;
-  }
-  Index rest = plan.last.below.quotient(unit);
-  const Index position =
-      take_digit(rest, plan.last.length) * (plan.spread ? Index(kNumbers) : Index(1));
+  const std::int64_t offset = plain_offset(plan, unit);
+  const Index position = last_position<kNumbers>(plan, unit);
   TapCursor<Index> last;
   OuterCursor<kOuter, Index, Accumulator> outer;
   if (!outer.begin(plan, unit, offset) || !last.begin(plan.last.taps, position)) {
@@ -232,7 +248,7 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
   Accumulator sum[kNumbers];    // so far
   Accumulator other[kNumbers];  // kScaled: of one window of the last axis, over the outer ones;
                                 // kExact: what `sum` has lost; kWhole: of the weights
-  T best[kNumbers];             // kMax
+  T best[kNumbers];             // kExtreme
   TOKFRAG_UNROLL
   for (int i = 0; i < kNumbers; ++i) {
     // -0 is the neutral element of addition: 0 would turn a lone -0 into 0.
@@ -263,8 +279,10 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
               plan.whole[place.whole + in_whole + (plan.spread ? i * plan.last.whole_tap : 0)];
           sum[i] += weight * value;
           other[i] += weight;
-        } else if (method == DeviceMergeMethod::kMax) {
-          if (first || exceeds(numbers[i], best[i]) || value != value) best[i] = numbers[i];
+        } else if (method == DeviceMergeMethod::kExtreme) {
+          const bool beyond =
+              plan.least ? exceeds(best[i], numbers[i]) : exceeds(numbers[i], best[i]);
+          if (first || beyond || value != value) best[i] = numbers[i];
         } else if constexpr (std::is_same_v<T, double>) {
           add_exactly(sum[i], other[i], value);
         }
@@ -281,7 +299,7 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
   } while (last.next(plan.last.taps));
 
   T result[kNumbers];
-  if (method == DeviceMergeMethod::kMax) {
+  if (method == DeviceMergeMethod::kExtreme) {
     std::memcpy(result, best, kBytes);
   } else if constexpr (kIsSummed<T>) {
     Accumulator scale[kNumbers];
@@ -322,7 +340,7 @@ int merge_numbers(const GridLayout& layout, const DeviceWindow& window, const vo
 template <class T>
 constexpr int merge_wide(DeviceMergeMethod method) {
   const int most = kMaxUnit / static_cast<int>(sizeof(T));
-  return std::is_integral_v<T> && method != DeviceMergeMethod::kMax && most > 4 ? 4 : most;
+  return std::is_integral_v<T> && method != DeviceMergeMethod::kExtreme && most > 4 ? 4 : most;
 }
 
 // True if 32-bit numbers count the output's units and the positions of every axis.

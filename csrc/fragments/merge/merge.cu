@@ -44,16 +44,16 @@ template <class T>
 void choose_kernel(const MergeCall& call) {
   constexpr DeviceMergeMethod kScaled = DeviceMergeMethod::kScaled;
   constexpr DeviceMergeMethod kWhole = DeviceMergeMethod::kWhole;
-  constexpr DeviceMergeMethod kMax = DeviceMergeMethod::kMax;
+  constexpr DeviceMergeMethod kExtreme = DeviceMergeMethod::kExtreme;
   constexpr int kWide = merge_wide<T>(kScaled);
-  constexpr int kWidest = merge_wide<T>(kMax);
+  constexpr int kWidest = merge_wide<T>(kExtreme);
   const DeviceMergeMethod method = choose_merge_method(call.window, call.dtype);
   const int outer = merge_outer_axes(call.layout, call.window);
   const int numbers = merge_numbers(call.layout, call.window, call.fragments, call.out,
-                                    method == kMax ? kWidest : kWide);
+                                    method == kExtreme ? kWidest : kWide);
   const bool few = outer <= 2 && merge_is_narrow(call.layout);
-  if (few && method == kMax && numbers == kWidest) {
-    return launch_merge<T, kWidest, kMax, 2, std::uint32_t>(call);
+  if (few && method == kExtreme && numbers == kWidest) {
+    return launch_merge<T, kWidest, kExtreme, 2, std::uint32_t>(call);
   }
   if constexpr (!std::is_integral_v<T>) {
     if (few) {
@@ -74,7 +74,8 @@ void choose_kernel(const MergeCall& call) {
     }
     if (few && method == kScaled) return launch_merge<T, 1, kScaled, 2, std::uint32_t>(call);
   } else {
-    if (method != DeviceMergeMethod::kMax) throw CudaError("merge: int64 takes reduce='max' only");
+    if (method != DeviceMergeMethod::kExtreme)
+      throw CudaError("merge: int64 takes reduce='max' or 'min' only");
   }
   if (merge_is_narrow(call.layout)) {
     return launch_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint32_t>(call);
@@ -92,6 +93,9 @@ void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWin
     empty = empty || layout.axes[axis].grid.length == 0;
   }
   if (empty) return;
+  if (window.reduce >= Reduce::kMedian) {
+    return order_cuda({layout, grid, window, dtype, fragments, out, fill, stream});
+  }
   const MergeCall call{layout, grid, window, dtype, fragments, out, fill, stream};
   switch (dtype) {
     case Dtype::kBool:

@@ -41,6 +41,9 @@ namespace tokfrag {
 
 enum class Reduce : std::int32_t { kMean, kSum, kMax, kMin, kMedian, kVote };
 
+// More windows over a position are not ordered here: the work grows with the square.
+constexpr std::int64_t kMostOrdered = 64;
+
 // The weights of one axis.
 struct AxisWindow {
   std::vector<double> weights;  // `size` of them; empty: all 1

@@ -5,11 +5,9 @@
 
 #include "core/dtype.hpp"
 #include "core/isa.hpp"
+#include "fragments/merge/merge.hpp"
 
 namespace tokfrag {
-
-// More windows over a position are not ordered here: the work grows with the square.
-constexpr std::int64_t kMostOrdered = 64;
 
 struct OrderKernels {
   // out[i] = the median, or the most frequent (of several the lowest), of from[0][i] ...

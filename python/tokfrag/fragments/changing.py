@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,10 @@ PerChannel: TypeAlias = "float | Sequence[float] | NDArray[Any] | torch.Tensor"
 _WIDE = {"int32", "uint32", "int64", "uint64", "float64"}  # computed in float64
 _MADE = {"uint8", "int8", "int16", "int32", "float16", "bfloat16", "float32", "float64"}
 _HALVES = {"float16", "bfloat16"}
+_READ_ON_DEVICE = {"uint8", "int16", "float16", "bfloat16", "float32"}
+_MADE_ON_DEVICE = {"float16", "bfloat16", "float32"}
+_MOST_ON_DEVICE = 64  # channels with numbers of their own
+_NARROW = 1 << 30  # bytes that the kernel's 32-bit numbers count, padding and all
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +46,20 @@ class Change:
             return False  # rounded twice
         if self.kind == "int64" and self.scale is None and self.shift is None:
             return False  # float64 does not hold them all
-        if not _arrays.is_tensor(x):
-            return True
-        import torch
+        return not _arrays.is_tensor(x) or (bool(x.is_cpu) and _is_unwatched(x))
 
-        from tokfrag._operators import is_memory, nobody_watches
-
-        watched = x.requires_grad and torch.is_grad_enabled()
-        return nobody_watches() and x.is_cpu and not watched and is_memory(x)
+    def suits_device(self, x: Any, shape: tuple[int, ...]) -> bool:
+        """Whether the CUDA kernel makes these bits too; `shape` is that of the fragments."""
+        if not _arrays.is_tensor(x) or not x.is_cuda:
+            return False
+        channels = max(len(n) for n in (self.scale, self.shift, (1,)) if n is not None)
+        return (
+            self.kind in _READ_ON_DEVICE
+            and _arrays.dtype_name(self.empty.dtype) in _MADE_ON_DEVICE
+            and channels <= _MOST_ON_DEVICE
+            and max(_reach(x), prod(shape)) * int(x.itemsize) < _NARROW
+            and _is_unwatched(x)
+        )
 
     def extract(
         self,
@@ -109,6 +120,21 @@ class Change:
                 shaped = shaped.astype(made.dtype)
             made = made * shaped if what == "scale" else made + shaped
         return _arrays.narrowed(made, self.empty.dtype)
+
+
+def _is_unwatched(x: torch.Tensor) -> bool:
+    """Whether nothing but the kernel would see a call on a tensor."""
+    import torch
+
+    from tokfrag._operators import is_memory, nobody_watches
+
+    watched = x.requires_grad and torch.is_grad_enabled()
+    return nobody_watches() and not watched and is_memory(x)
+
+
+def _reach(x: torch.Tensor) -> int:
+    """Numbers from the first to the last of a tensor's in memory."""
+    return sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True)) + 1
 
 
 def change_of(

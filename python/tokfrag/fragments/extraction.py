@@ -130,6 +130,14 @@ def _extract_changed(
     if change.is_native(x) and not getattr(out, "requires_grad", False):
         count = _arrays.thread_count(threads)
         return change.extract(x, grid, channels_last, shape, out, count)
+    if change.suits_device(x, shape) and not getattr(out, "requires_grad", False):
+        from tokfrag.fragments.engines import cuda
+
+        if cuda.kernels(x.device.index) is not None:
+            target = _arrays.empty_tensor(change.empty, shape) if out is None else out
+            scale, shift = ([] if n is None else n.tolist() for n in (change.scale, change.shift))
+            cuda.extract_changed(x, grid, channels_last, scale, shift, target)
+            return target
     fragments = extract(x, grid, channels_last=channels_last, threads=threads)
     made = change.apply(fragments, channels_last)
     if out is None:

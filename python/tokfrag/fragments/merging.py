@@ -171,7 +171,9 @@ def _has_kernel(fragments: Any, grid: FragmentGrid, reduce: Reduce) -> bool:
         return True
     from tokfrag.fragments.operators import extract_merge
 
-    return bool(fragments.is_cpu) and extract_merge.is_plain(fragments)
+    if not extract_merge.is_plain(fragments):
+        return False
+    return bool(fragments.is_cpu) or (fragments.is_cuda and extract_merge.has_kernels(fragments))
 
 
 def _merge_stacked(

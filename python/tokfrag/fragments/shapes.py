@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Feature: TypeAlias = Literal["mean", "std", "min", "max", "diff_energy", "lag_corr"]
 FEATURES: tuple[Feature, ...] = ("mean", "std", "min", "max", "diff_energy", "lag_corr")
 _ITEM_BYTES = (1, 2, 4, 8, 16)
-#: What the kernels of this machine merge by, in their order; a device's know the first of them.
+#: What the kernels merge by, in their order: `REDUCES`, and what no gradient goes through.
 HOST_REDUCES: tuple[Reduce, ...] = (*REDUCES, "min", "median", "vote")
 _EXTREMES = ("max", "min")
 _ORDERED = ("median", "vote")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._arrays import (
+    bounds,
     check_apart,
     dtype_code,
     dtype_name,
@@ -22,7 +22,7 @@ from tokfrag._arrays import (
 from tokfrag._core import stream as _native
 from tokfrag.stream.audio import frame_audio
 from tokfrag.stream.layouts import WHISPER, WHISPER_HOP, Layout, layout_of
-from tokfrag.stream.pixels import Pixels, read_all
+from tokfrag.stream.pixels import Pixels, read_all, runs
 from tokfrag.stream.scaling import FORMULAS, Scaling, computes_exactly, scaling_of
 
 _OUT = {"uint8", "float16", "bfloat16", "float32"}
@@ -271,24 +271,37 @@ def grid_of(frames: int, height: int, width: int, plan: Layout, name: str) -> tu
 
 def _output(out: Any, pixels: list[Pixels], kind: str, shape: tuple[int, int]) -> Any:
     if out is not None:
-        if not (is_tensor(out) or isinstance(out, np.ndarray)):
-            raise TypeError(f"out: got {type(out).__name__}, takes an array or a tensor")
-        if tuple(out.shape) != shape or dtype_name(out.dtype) != kind:
-            raise ValueError(
-                f"out: got {dtype_name(out.dtype)} of shape {tuple(out.shape)}, takes {kind} of"
-                f" shape {shape}"
-            )
-        flat = out.is_contiguous() and out.is_cpu if is_tensor(out) else out.flags.c_contiguous
-        if not flat or (isinstance(out, np.ndarray) and not out.flags.writeable):
-            raise ValueError("out: takes a contiguous writable array, or such a tensor on the CPU")
-        for item in pixels:
-            check_apart(out, item.data, "images")
+        _check_out(out, pixels, kind, shape)
         return out
     if kind == "bfloat16" or (pixels and is_tensor(pixels[0].data)):
         import torch
 
         return empty_tensor(torch.empty(0, dtype=getattr(torch, kind)), shape)
     return empty_array(kind, shape)
+
+
+def _check_out(out: Any, pixels: list[Pixels], kind: str, shape: tuple[int, int]) -> None:
+    """Refuse an `out` that is no contiguous memory for the values, where the images lie."""
+    if not (is_tensor(out) or isinstance(out, np.ndarray)):
+        raise TypeError(f"out: got {type(out).__name__}, takes an array or a tensor")
+    if tuple(out.shape) != shape or dtype_name(out.dtype) != kind:
+        raise ValueError(
+            f"out: got {dtype_name(out.dtype)} of shape {tuple(out.shape)}, takes {kind} of"
+            f" shape {shape}"
+        )
+    on_device = [p.data.device for p in pixels if is_tensor(p.data) and not p.data.is_cpu]
+    if on_device:
+        if not is_tensor(out) or out.device != on_device[0] or not out.is_contiguous():
+            raise ValueError(f"out: takes a contiguous tensor on {on_device[0]}, as the images")
+        (begin, end), others = bounds(out), [bounds(p.data) for p in pixels]
+        if any(begin < last and first < end for first, last in others):
+            raise ValueError("out: shares memory with images, takes a tensor apart from them")
+    else:
+        flat = out.is_contiguous() and out.is_cpu if is_tensor(out) else out.flags.c_contiguous
+        if not flat or (isinstance(out, np.ndarray) and not out.flags.writeable):
+            raise ValueError("out: takes a contiguous writable array, or such a tensor on the CPU")
+    for item in pixels:
+        check_apart(out, item.data, "images")
 
 
 def _check_bytes(pixels: list[Pixels], scaling: Scaling) -> None:
@@ -318,13 +331,25 @@ def _by_torch(
 ) -> Any:
     import torch
 
+    from tokfrag.stream import device
     from tokfrag.stream.composed import composed
 
-    if out is not None:
-        raise ValueError("out: takes none for tensors on a device or that require a gradient")
     devices = {str(p.data.device) if is_tensor(p.data) else "an array" for p in pixels}
     if len(devices) > 1:
         raise ValueError(f"images: lie on {', '.join(sorted(devices))}, takes one device")
+    if device.suits(pixels, grids, plan):
+        shape = (int(grids.prod(1).sum()), plan.patch_values)
+        if out is None:
+            like = torch.empty(0, dtype=getattr(torch, kind), device=pixels[0].data.device)
+            out = empty_tensor(like, shape)
+        else:
+            _check_out(out, pixels, kind, shape)
+        device.fill(out, pixels, grids, plan, scaling)
+        return out
+    if out is not None:
+        raise ValueError(
+            "out: takes none for tensors that require a gradient, nor where no kernel of ours runs"
+        )
     return composed(pixels, grids, plan, scaling, getattr(torch, kind))
 
 
@@ -344,9 +369,7 @@ def _fill(
     if kind == "uint8" or not computes_exactly(scaling):
         formula = "table"
     scale, shift = scaling.numbers()
-    runs = groupby(zip(pixels, grids.tolist(), strict=True), key=lambda pair: pair[0].dtype)
-    for dtype, run in runs:
-        items = [(p.address, *p.strides, p.shape[0], *grid) for p, grid in run]
+    for dtype, items in runs(pixels, grids):
         _native.patchify(
             dtype_code(np.dtype(dtype)),
             dtype_code(values.dtype),

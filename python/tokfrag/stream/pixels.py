@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokfrag._arrays import dtype_name, is_tensor
+
+#: An address, strides of frame, row, column and channel, frames, patches along t, h and w.
+Item: TypeAlias = "tuple[int, ...]"
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,13 @@ def _read(image: Any, name: str, channels: int) -> Pixels:
         image.ndim == 4,
         first,
     )
+
+
+def runs(pixels: list[Pixels], grids: NDArray[np.int64]) -> Iterator[tuple[str, list[Item]]]:
+    """Items of one type that follow each other, as the kernels take them."""
+    pairs = zip(pixels, grids.tolist(), strict=True)
+    for dtype, run in groupby(pairs, key=lambda pair: pair[0].dtype):
+        yield dtype, [(p.address, *p.strides, p.shape[0], *grid) for p, grid in run]
 
 
 _TAKES = (

@@ -14,10 +14,21 @@ from tokfrag import _arrays
 from tokfrag._device import is_captured, kernels, launch as _launch
 from tokfrag.fragments.engines import host
 from tokfrag.fragments.engines.cuda_weights import grid_plan, weights_on
-from tokfrag.fragments.shapes import Cut, FeatureTable, Merging
+from tokfrag.fragments.grid import FragmentGrid, kept_grid
+from tokfrag.fragments.shapes import Cut, FeatureTable, Merging, merging_of
 from tokfrag.fragments.windows import Part
 
-__all__ = ["check_index", "extract", "features", "gather", "kernels", "merge", "reduce"]
+__all__ = [
+    "adjoint",
+    "check_index",
+    "extract",
+    "extract_changed",
+    "features",
+    "gather",
+    "kernels",
+    "merge",
+    "reduce",
+]
 
 
 # extract
@@ -33,6 +44,37 @@ def extract(x: Tensor, cut: Cut, out: Tensor) -> None:
             x.itemsize,
             cut.channels_last,
             cut.pad,
+            out.data_ptr(),
+            device,
+            stream,
+        )
+
+
+def extract_changed(
+    x: Tensor,
+    grid: FragmentGrid,
+    channels_last: bool,
+    scale: list[float],
+    shift: list[float],
+    out: Tensor,
+) -> None:
+    """Write the fragments of `x`, scaled, shifted and of another type, into `out`.
+
+    `scale` and `shift` hold nothing, one number, or one a channel.
+    """
+    pad = grid.pad_value if grid.padded_shape != grid.shape else 0
+    with _launch(x) as (device, stream):
+        grid_plan(grid).extract_changed_at(
+            x.data_ptr(),
+            x.shape,
+            x.stride(),
+            _arrays.dtype_code(x.dtype),
+            x.itemsize,
+            _arrays.dtype_code(out.dtype),
+            channels_last,
+            _arrays.number_bytes(pad, x.dtype, "pad_value"),
+            scale,
+            shift,
             out.data_ptr(),
             device,
             stream,
@@ -68,6 +110,44 @@ def merge(fragments: Tensor, merging: Merging, out: Tensor, part: Part | None = 
         )
     if target is not out:
         out.copy_(_arrays.narrowed(target, out.dtype))
+
+
+def adjoint(x: Tensor, merging: Merging, out: Tensor) -> None:
+    """Write the fragments of `x`, times the weights of a merge, into the contiguous `out`."""
+    weights = weights_on(merging, x.device, None)
+    norms = _norms(merging, x)
+    with _launch(x) as (device, stream):
+        weights.read_on(stream)
+        weights.plan.extract_at(
+            x.data_ptr(),
+            x.shape,
+            x.stride(),
+            merging.code,
+            x.itemsize,
+            merging.channels_last,
+            0 if norms is None else norms.data_ptr(),
+            out.data_ptr(),
+            weights.tables.data_ptr(),
+            device,
+            stream,
+        )
+
+
+def _norms(merging: Merging, x: Tensor) -> Tensor | None:
+    """What an array of weights sums to at each position, for a mean: a merge of ones.
+
+    Vectors have tables of it.
+    """
+    if merging.reduce != "mean" or merging.weights.array is None:
+        return None
+    grid = merging.grid
+    ones = x.new_ones((), dtype=torch.float64).expand(1, grid.n, 1, *grid.size)
+    axes = (grid.shape, grid.size, grid.stride, grid.dilation)
+    unpadded = kept_grid(*axes, grid.edge, "constant", 0)
+    summing = merging_of(unpadded, merging.window, "sum", False, 0, ones.dtype, planned=False)
+    sums = ones.new_empty((1, 1, *grid.shape))
+    merge(ones, summing, sums)
+    return sums.float() if x.dtype in (torch.float16, torch.bfloat16) else sums
 
 
 # fragment_features

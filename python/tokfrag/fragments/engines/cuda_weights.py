@@ -21,8 +21,8 @@ from tokfrag._core import sparse as _native
 from tokfrag.fragments.axes import EDGES, PAD_MODES
 from tokfrag.fragments.engines import host
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.shapes import Merging, weights_of_fragments
-from tokfrag.fragments.windows import REDUCES, Part
+from tokfrag.fragments.shapes import HOST_REDUCES, Merging, weights_of_fragments
+from tokfrag.fragments.windows import Part
 
 if TYPE_CHECKING:
     from tokfrag._cuda import GridPlan, WindowPlan
@@ -156,6 +156,6 @@ def _window_plan(merging: Merging) -> WindowPlan:
 
     weights = merging.weights
     host.check_sums(merging)
-    vectors, number = list(weights.vectors), REDUCES.index(merging.reduce)
+    vectors, number = list(weights.vectors), HOST_REDUCES.index(merging.reduce)
     whole = None if weights.array is None else _held(merging)
     return WindowPlan(grid_plan(merging.grid), number, vectors, whole, weights.per_fragment)

@@ -86,7 +86,7 @@ def _part(
 
     `flat` are the fragments as (batch, channels, m * positions); `slots` their places by window.
     """
-    window, tap, valid = _sources(grid, slots, span, folded=reduce == "sum")
+    window, tap, valid = sources(grid, slots, span, folded=reduce == "sum")
     if kept is not None:
         valid &= kept(window, tap)
     positions = prod(grid.size)
@@ -109,7 +109,7 @@ def _flat(fragments: Any) -> Any:
     return moved.reshape(*moved.shape[:2], prod(moved.shape[2:]))
 
 
-def _sources(
+def sources(
     grid: FragmentGrid, slots: NDArray[np.int64], span: slice, *, folded: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """The windows over each position, ascending, and their taps there: (holders, *lengths)."""

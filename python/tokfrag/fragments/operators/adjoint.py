@@ -8,7 +8,7 @@ import torch
 
 from tokfrag import _arrays
 from tokfrag._operators import define, implement, thread_limit
-from tokfrag.fragments.engines import composed, host
+from tokfrag.fragments.engines import composed, cuda, host
 from tokfrag.fragments.operators.arguments import (
     GRID_SCHEMA,
     MergeArguments,
@@ -40,15 +40,30 @@ class _Arguments(NamedTuple):
         return MergeArguments(shape, *self[:5], self.window, self.weights, *options)
 
 
-def _native(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    given = _Arguments(*arguments)
+def _check(x: torch.Tensor, given: _Arguments) -> None:
     if not x.is_floating_point():
         raise TypeError(f"x: got {x.dtype}, takes a floating dtype")
     if given.reduce == "max":
         raise ValueError("reduce: got 'max', which has no weights; takes 'mean' or 'sum'")
+
+
+def _native(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    given = _Arguments(*arguments)
+    _check(x, given)
     merging = given.merge(space_time(x, given.channels_last)).merging(x.dtype)
     out = _arrays.empty_tensor(x, check_data(x, merging.grid, given.channels_last))
     host.adjoint(x, merging, out, thread_limit(given.threads))
+    return out
+
+
+def _on_device(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    if cuda.kernels(x.device.index) is None:
+        return composed.extract_weighted(x, *arguments)
+    given = _Arguments(*arguments)
+    _check(x, given)
+    merging = given.merge(space_time(x, given.channels_last)).merging(x.dtype, planned=False)
+    out = _arrays.empty_tensor(x, check_data(x, merging.grid, given.channels_last))
+    cuda.adjoint(x, merging, out)
     return out
 
 
@@ -80,4 +95,4 @@ extract_weighted = define(
     setup_context=_setup,
     backward=_backward,
 )
-implement("extract_weighted", "CUDA", composed.extract_weighted)
+implement("extract_weighted", "CUDA", _on_device)

@@ -15,7 +15,7 @@ from tokfrag._operators import (
     thread_limit,
     transformed as is_transformed,
 )
-from tokfrag.fragments.engines import composed, cuda, host
+from tokfrag.fragments.engines import composed, cuda, host, ordered
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.operators.adjoint import extract_weighted
 from tokfrag.fragments.operators.arguments import (
@@ -115,6 +115,11 @@ def is_plain(x: torch.Tensor) -> bool:
     That saves most of a small call's time.
     """
     return nobody_watches() and not (x.requires_grad and torch.is_grad_enabled()) and is_memory(x)
+
+
+def has_kernels(x: torch.Tensor) -> bool:
+    """Whether the CUDA kernels run where `x` lies."""
+    return cuda.kernels(x.device.index) is not None
 
 
 def _check_out(out: torch.Tensor, x: torch.Tensor, name: str, shape: tuple[int, ...]) -> None:
@@ -235,7 +240,7 @@ def _run_merge(fragments: torch.Tensor, merging: Merging, out: torch.Tensor, thr
         cuda.merge(fragments, merging, out)
     else:
         host.check_sums(merging)
-        out.copy_(composed.merge(fragments, merging))
+        out.copy_(ordered.merge(fragments, merging))
 
 
 def _merge_fake(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
