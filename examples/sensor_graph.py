@@ -4,6 +4,9 @@ Every sensor's series is cut into fragments of the last hour; a sensor's input i
 and the mean of its neighbours' (one hop of a graph network). Persistence stands beside it: on
 traffic an hour's trend gains little over saying that nothing will change.
 
+With ``--card FILE.png``: how long a window? An hour, half of it, a quarter of it are compared, with
+the mean over neighbours, and the answer is drawn.
+
     python examples/sensor_graph.py --speed los_speed.csv.gz --adjacency los_adj.csv.gz
 """
 
@@ -17,6 +20,8 @@ import torch
 from torch import nn
 
 from tokfrag import FragmentGrid, extract
+from tokfrag.compare import compare
+from tokfrag.compare.tasks.sensors import SensorsTask
 from tokfrag.compare.tasks.series import read_csv
 from tokfrag.fragments import aggregate
 
@@ -70,10 +75,19 @@ def main(arguments: list[str] | None = None) -> dict[str, tuple[float, float]]:
     parser.add_argument("--adjacency", type=Path, help="CSV: a square matrix of weights")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--steps", type=int, default=1500, help="of the made-up data")
+    parser.add_argument("--card", type=Path, help="compare windows, and draw the answer")
+    parser.add_argument("--budget", default="10 GFLOP", help="of a training in that comparison")
     chosen = parser.parse_args(arguments)
     if (chosen.speed is None) != (chosen.adjacency is None):
         parser.error("--speed and --adjacency: give both or neither")
     torch.set_num_threads(1)  # networks as small as this gain nothing from more
+    if chosen.card:
+        graph = str(chosen.adjacency) if chosen.adjacency else None
+        task = SensorsTask(chosen.speed, graph=graph)
+        windows = ["patch:1x12", "patch:1x6", "patch:1x3"]
+        report = compare(task, windows, budget=chosen.budget, seeds=2)
+        print(report.table())
+        report.to_card(chosen.card, force=True)
     if chosen.speed:
         values = read_csv(chosen.speed)
         adjacency = read_csv(chosen.adjacency, header="no")

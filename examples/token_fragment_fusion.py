@@ -3,18 +3,23 @@
 The token branch looks every pixel's level up and adds where it is; the fragment branch maps each
 window to a vector. Their sums are put side by side. Each branch alone is printed beside the two.
 
+With ``--card FILE.png``: is it worth it? Tokens, fragments and both in one network are compared at
+equal cost over three seeds, and the answer is drawn.
+
     python examples/token_fragment_fusion.py
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
 from tokfrag import FragmentGrid, extract
+from tokfrag.compare import compare
 
 
 class TokenBranch(nn.Module):
@@ -70,9 +75,17 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--card", type=Path, help="compare all three, and draw the answer")
+    parser.add_argument("--budget", default="50 GFLOP", help="of a training in that comparison")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks as small as this gain nothing from more
 
+    if chosen.card:
+        both = "pixels:16@concat++patch:4/2"
+        cuts = ["pixels:16@concat", "patch:4/2", both]
+        report = compare("digits", cuts, budget=chosen.budget, seeds=3)
+        print(report.table())
+        report.to_card(chosen.card, force=True)
     digits = load_digits()
     pictures = torch.from_numpy(digits.images).float()[:, None]
     labels = torch.from_numpy(digits.target).long()
