@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch")
 
+import tokfrag.compare.cuts.surprise as surprise  # noqa: E402
 from tokfrag.compare import Samples, compare, parse_cut  # noqa: E402
 from tokfrag.compare.batches import Part  # noqa: E402
 from tokfrag.compare.body import Body  # noqa: E402
@@ -86,6 +88,27 @@ def test_where_a_patch_begins_depends_on_nothing_after(text: bytes, data: st.Dat
     place = data.draw(st.integers(1, len(text) - 1))
     other = text[:place] + data.draw(st.binary(min_size=1, max_size=10))
     assert np.array_equal(model.entropy(text)[: place + 1], model.entropy(other)[: place + 1])
+
+
+def test_a_byte_model_is_the_same_however_few_are_counted_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = ByteModel(RAW)
+    monkeypatch.setattr(surprise, "_SLICE", 37)
+    monkeypatch.setattr(surprise, "_AT_ONCE", 5)
+    few = ByteModel(RAW)
+    for text in (*RAW, b"what it has never seen", b"ab", b""):
+        assert np.allclose(whole.entropy(text), few.entropy(text), atol=1e-5)
+
+
+def test_the_memory_of_a_byte_model_is_bounded() -> None:
+    # As many contexts of three bytes as there are bytes: a row of 256 numbers each were 400 MB.
+    texts = [np.random.default_rng(0).integers(0, 256, 400_000).astype(np.uint8).tobytes()]
+    tracemalloc.start()
+    ByteModel(texts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
 
 
 def test_the_byte_model_counts_as_a_reader_would() -> None:

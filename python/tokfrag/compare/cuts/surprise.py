@@ -22,6 +22,10 @@ _ORDERS = 3
 # How many times a context must have been seen before its own counts weigh as much as the shorter
 # one's probabilities.
 _PRIOR = 4.0
+# Bytes of text that are counted at a time, and contexts that get a row of 256 numbers at a time:
+# the model takes 66 MB, 100 MB while it counts, and 16 bytes for each different run of four bytes.
+_SLICE = 1 << 22
+_AT_ONCE = 1 << 14
 
 
 class ByteModel:
@@ -47,32 +51,35 @@ class ByteModel:
         self._none = _entropy(chances)
         self._contexts: list[NDArray[np.int64]] = []
         self._entropies: list[NDArray[np.float64]] = []
-        below: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+        below: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
         for order in range(1, _ORDERS + 1):
-            keys, after = [], []
-            for text in texts:
-                raw = np.frombuffer(text, np.uint8).astype(np.int64)
-                if len(raw) > order:
-                    keys.append(_keys(raw, order)[:-1])
-                    after.append(raw[order:])
-            if not keys:
+            pairs, seen = _counted(texts, order)
+            if not len(pairs):
                 break
-            pairs, seen = np.unique(
-                np.concatenate(keys) * _BYTES + np.concatenate(after), return_counts=True
-            )
-            contexts, which = np.unique(pairs // _BYTES, return_inverse=True)
-            held = np.zeros((len(contexts), _BYTES), np.float32)
-            held[which, pairs % _BYTES] = seen
-            if below is None:
-                prior = np.broadcast_to(chances, held.shape)
-            else:
-                # A shorter context is the longer one without its first byte, and was seen too.
-                short = contexts % (_BYTES ** (order - 1))
-                prior = below[1][np.searchsorted(below[0], short)]
-            mixed = (held + _PRIOR * prior) / (held.sum(1, keepdims=True) + _PRIOR)
+            contexts = np.unique(pairs // _BYTES)
+            mixed = np.empty((len(contexts) if order < _ORDERS else 0, _BYTES), np.float32)
+            entropies = np.empty(len(contexts))
+            # The longest contexts are as many as there are texts to tell; only so many at a time
+            # get a row of 256 numbers, and of those only the entropy is kept.
+            for begin in range(0, len(contexts), _AT_ONCE):
+                some = contexts[begin : begin + _AT_ONCE]
+                low, high = np.searchsorted(pairs, (some[0] * _BYTES, (some[-1] + 1) * _BYTES))
+                held = np.zeros((len(some), _BYTES), np.float32)
+                which = np.searchsorted(some, pairs[low:high] // _BYTES)
+                held[which, pairs[low:high] % _BYTES] = seen[low:high]
+                if below is None:
+                    prior = np.broadcast_to(chances, held.shape)
+                else:
+                    # A shorter context is the longer one without its first byte, and was seen too.
+                    short = some % (_BYTES ** (order - 1))
+                    prior = below[1][np.searchsorted(below[0], short)]
+                found = (held + _PRIOR * prior) / (held.sum(1, keepdims=True) + _PRIOR)
+                entropies[begin : begin + len(some)] = _entropy(found)
+                if order < _ORDERS:
+                    mixed[begin : begin + len(some)] = found
             self._contexts.append(contexts)
-            self._entropies.append(_entropy(mixed))
-            below = (contexts, mixed.astype(np.float32))
+            self._entropies.append(entropies)
+            below = (contexts, mixed)
 
     def entropy(self, text: bytes) -> NDArray[np.float64]:
         """Bits that each byte of a text is expected to take, before it is seen."""
@@ -88,6 +95,29 @@ class ByteModel:
             known = contexts[place] == keys
             found[order:][known] = entropies[place][known]
         return found
+
+
+def _counted(texts: Sequence[bytes], order: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every run of ``order`` bytes with the byte after it, as one rising number, and how often."""
+    pairs, seen = np.empty(0, np.int64), np.empty(0, np.int64)
+    runs: list[NDArray[np.int64]] = []
+
+    def merge() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        new, counts = np.unique(np.concatenate(runs), return_counts=True)
+        both, where = np.unique(np.concatenate((pairs, new)), return_inverse=True)
+        weights = np.concatenate((seen, counts))
+        return both, np.bincount(where, weights, len(both)).astype(np.int64)
+
+    held = 0
+    for text in texts:
+        for begin in range(0, len(text) - order, _SLICE):
+            raw = np.frombuffer(text[begin : begin + _SLICE + order], np.uint8).astype(np.int64)
+            runs.append(_keys(raw, order + 1))
+            held += len(runs[-1])
+            if held >= _SLICE:
+                pairs, seen = merge()
+                runs, held = [], 0
+    return merge() if runs else (pairs, seen)
 
 
 def _entropy(chances: NDArray[Any]) -> Any:
