@@ -199,7 +199,9 @@ def foretold(report: Report) -> str:
     )
     said = verdict(lower, further=4)
     best = report.ahead
-    if not said.later:
+    rows = [row for row in lower.cuts if row.finished]
+    if not said.later or len(said.later) == len(rows):
+        # That any row may come out ahead is no statement.
         return f"silent ({said.text})"
     if best is None:
         return f"not to be judged ({said.text})"

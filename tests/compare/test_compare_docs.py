@@ -26,3 +26,8 @@ def test_block_runs_and_prints_what_it_should(
 def test_a_task_of_ones_own_takes_under_40_lines() -> None:
     (own,) = [block for block in BLOCKS if "class Waves" in block]
     assert len(own.splitlines()) < 40
+
+
+def test_frozen_features_take_under_40_lines() -> None:
+    (own,) = [block for block in BLOCKS if "FrozenFeatures" in block]
+    assert len(own.splitlines()) < 40

@@ -115,6 +115,16 @@ def test_a_row_that_was_trained_a_little_is_never_named_best() -> None:
     assert "best  " not in little.table().split("----")[-1]
 
 
+def test_a_row_without_a_mistake_is_trained_where_its_floor_makes_none_either() -> None:
+    perfect = row("a", 1.0, 1.0, metric=ACCURACY, noise=0.0, floors=(0.1, 1.0))
+    assert perfect.trained == "yes"
+    assert report(perfect).best is perfect
+    assert row("a", 0.99, 0.99, metric=ACCURACY, floors=(0.1, 1.0)).trained == "a little"
+    level = row("a", 0.5, 0.5, metric=ACCURACY, noise=0.0, floors=(0.1, 0.5))
+    assert level.trained == "a little"
+    assert row("a", 0.0, 0.0, noise=0.0, floors=(2.0, 0.0)).trained == "yes"
+
+
 def test_a_row_far_behind_is_no_tie_for_its_own_noise() -> None:
     """Three seeds of 55, 65 and 49 % are behind 98 %: the other rows tell how noisy seeds are."""
     rows = [
@@ -266,8 +276,8 @@ def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
 
 
 def test_of_equal_rows_the_trained_one_is_ahead() -> None:
-    little = row("little", 1.0, 1.0, metric=ACCURACY, noise=0.0, floors=(0.5, 1.0))
-    trained = row("trained", 1.0, 1.0, metric=ACCURACY, noise=0.0, floors=(0.5, 0.9))
+    little = row("little", 0.95, 0.95, metric=ACCURACY, noise=0.0, floors=(0.5, 0.96))
+    trained = row("trained", 0.95, 0.95, metric=ACCURACY, noise=0.0, floors=(0.5, 0.9))
     made = report(little, trained)
     assert made.best is not None
     assert made.best.name == "trained"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -166,6 +167,15 @@ def test_names_at_the_ends_never_cover_each_other(scores: list[float]) -> None:
     assert len(heights) == len(rows)
     assert all(b - a >= 15 for a, b in pairwise(heights))
     assert 0 < heights[0] <= heights[-1] < 340
+
+
+def test_budgets_lie_on_a_log_axis() -> None:
+    made = report(row("fine", 3.0, 2.0, 1.5, floor=9.0))
+    drawn = svg_of(ladder_svg(replace(made, budgets=("1 GFLOP", "2 GFLOP", "16 GFLOP"))))
+    line = next(e for e in drawn.iter() if e.tag.endswith("polyline"))
+    x = [float(point.split(",")[0]) for point in line.attrib["points"].split()]
+    # Three doublings after the first one.
+    assert (x[2] - x[1]) == pytest.approx(3 * (x[1] - x[0]), abs=0.5)
 
 
 @settings(max_examples=60, deadline=None)

@@ -193,6 +193,22 @@ def test_the_verdict_foretells_a_crossing_that_comes() -> None:
     assert "the lines cross near" in said.text
 
 
+def test_a_row_of_few_steps_counts_for_later_and_a_lossy_one_does_not() -> None:
+    # Falls fast, past its own floor at every rung, but has made too few steps to be named now.
+    fast = row("fine", 4.0, 2.0, 1.0)
+    few = tuple(
+        replace(run, rungs=tuple(replace(rung, steps=150) for rung in run.rungs))
+        for run in fast.runs
+    )
+    slow = row("coarse", 1.0, 0.95, 0.9)
+    said = verdict(report(slow, replace(fast, runs=few)))
+    assert said.now == ("coarse",)
+    assert "fine" in said.later
+    assert said.crossing is not None
+    lossy = replace(fast, honesty=Honesty(True, "it forgets"))
+    assert verdict(report(slow, lossy)).later == ()
+
+
 def test_the_verdict_is_silent_where_it_does_not_know() -> None:
     short = report(row("a", 2.0, 1.0), row("b", 3.0, 1.5))
     assert verdict(short).later == ()
@@ -280,6 +296,9 @@ def test_fragments_join_no_sensors_that_are_only_listed_side_by_side() -> None:
     [
         (["--race", "--cuts", "patch:4"], "leave out --cuts, --race"),
         (["--html", "page.html"], "leave out --html"),
+        (["--depth", "3", "--threads", "2"], "leave out --depth, --threads"),
+        (["--price", "0", "--piece-price", "1"], "leave out --price, --piece-price"),
+        (["--full"], "leave out --full"),
         (["--budget", "1 GFLOP", "2 GFLOP"], "got 2 budgets; a plan holds one"),
     ],
 )

@@ -43,8 +43,11 @@ def test_text_classification(tmp_path: Path) -> None:
     assert card.read_bytes()[:4] == b"\x89PNG"
 
 
-def test_token_fragment_fusion() -> None:
-    accuracy = load("token_fragment_fusion").main(["--epochs", "2", "--width", "32"])
+def test_token_fragment_fusion(tmp_path: Path) -> None:
+    card = tmp_path / "card.png"
+    drawn = ["--card", str(card), "--budget", "4 steps"]
+    accuracy = load("token_fragment_fusion").main(["--epochs", "2", "--width", "32", *drawn])
+    assert card.read_bytes()[:4] == b"\x89PNG"
     assert set(accuracy) == {"tokens", "fragments", "tokens + fragments"}
     assert accuracy["tokens + fragments"] > 0.7
 
@@ -62,24 +65,42 @@ def test_packed_training() -> None:
     assert found["packed"][0] > found["padded"][0]
 
 
-def test_sensor_graph() -> None:
-    found = load("sensor_graph").main(["--steps", "500", "--epochs", "6"])
+def test_sensor_graph(tmp_path: Path) -> None:
+    card = tmp_path / "card.png"
+    drawn = ["--card", str(card), "--budget", "4 steps"]
+    found = load("sensor_graph").main(["--steps", "500", "--epochs", "6", *drawn])
+    assert card.read_bytes()[:4] == b"\x89PNG"
     assert found["fragments + neighbours"][0] < found["persistence"][0]
 
 
-def test_action_recognition() -> None:
-    found = load("action_recognition").main(["--clips", "200", "--epochs", "4"])
+def test_action_recognition(tmp_path: Path) -> None:
+    card = tmp_path / "card.png"
+    drawn = ["--card", str(card), "--budget", "4 steps"]
+    found = load("action_recognition").main(["--clips", "200", "--epochs", "4", *drawn])
+    assert card.read_bytes()[:4] == b"\x89PNG"
     assert len(found) == 3
     assert max(found.values()) > 0.2
+
+
+def test_frozen_features(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    how = ["--epochs", "2", "--budget", "24 steps", "--seeds", "1", "--page", str(page)]
+    report = load("frozen_features").main(how)
+    scores = {row.name: row.quality for row in report.cuts}
+    assert (scores["features:even or odd"] or 0) > 0.3
+    assert "features:random" in page.read_text()
 
 
 def test_knowledge_graph() -> None:
     assert load("knowledge_graph").main(["--epochs", "12", "--width", "32"]) > 0.2
 
 
-def test_sliding_window_segmentation() -> None:
-    found = load("sliding_window_segmentation").main(["--steps", "60", "--window", "12"])
-    assert found["half overlap"] > found["nothing anywhere"]
+def test_sliding_window_segmentation(tmp_path: Path) -> None:
+    card = tmp_path / "card.png"
+    drawn = ["--card", str(card), "--budget", "2 steps"]
+    found = load("sliding_window_segmentation").main(["--steps", "60", "--window", "12", *drawn])
+    assert card.read_bytes()[:4] == b"\x89PNG"
+    assert found["half overlap"] > found["the larger class"]
 
 
 def test_token_shards_loader() -> None:

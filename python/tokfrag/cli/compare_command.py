@@ -30,6 +30,7 @@ cuts:
   entropy:4, hnet:4        of about 4 bytes: where a byte model is surprised; learnt by the network
   mulaw:256/20, mel:40     sounds; items, items:4/2, hashes:64: histories
   smiles, atoms:1          molecules
+  features:net.py:make     what a network of yours, which is not trained, answers; .pt2, .pt too
   bpe:512++window:8        both in one network
   @concat @mean @attention how the network joins pieces; mean forgets where each one was
 
@@ -97,7 +98,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--body",
         metavar="KIND",
-        help="attention (default), recurrent, bag, inside, conv; sensors: mean (default), gat",
+        help="attention (default), recurrent, bag, inside, conv; sensors: mean (default), gat; "
+        "features:FILE.py:NAME: a network of yours that is not trained",
     )
     parser.add_argument(
         "--second-body", metavar="KIND", help="train the best two rows with this one too"
@@ -110,7 +112,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("--device", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
     parser.add_argument("--width", type=positive, help="of the body (default: the task's)")
-    parser.add_argument("--depth", type=positive, default=2, help="of the body (default 2)")
+    parser.add_argument("--depth", type=positive, help="of the body (default 2)")
     parser.add_argument("--batch", type=positive, help="samples a step (default: the task's)")
     parser.add_argument(
         "--rate", type=above_zero, help="one learning rate for all (default: each row's own)"
@@ -125,9 +127,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         dest="settings",
         help="settings of the task, such as context=64 (text) or look_back=336 (series)",
     )
-    parser.add_argument(
-        "--threads", type=positive, default=1, help="threads of the network (default 1)"
-    )
+    parser.add_argument("--threads", type=positive, help="threads of the network (default 1)")
     parser.add_argument("--price", type=from_zero, metavar="P", help="what an hour costs")
     parser.add_argument(
         "--piece-price", type=from_zero, metavar="P", help="what a million pieces (tokens) cost"
@@ -203,9 +203,9 @@ def _task(arguments: argparse.Namespace) -> tuple[Task, str, Path | None]:
 def _compared(arguments: argparse.Namespace, task: Task) -> Report:
     """Train as the options say, at once or in a race."""
     from tokfrag.compare import Recipe, compare
-    from tokfrag.compare.body import Body
     from tokfrag.compare.budget import Budget
     from tokfrag.compare.cuts.names import as_cuts
+    from tokfrag.compare.models import as_model
     from tokfrag.compare.planner.race import race
 
     recipe: Recipe = getattr(task, "recipe", Recipe())
@@ -216,7 +216,9 @@ def _compared(arguments: argparse.Namespace, task: Task) -> Report:
         tune=arguments.rate is None,
         width=arguments.width or recipe.width,
     )
-    kind = arguments.body or getattr(task, "body", "attention")
+    width, depth = recipe.width, arguments.depth or 2
+    body = as_model(arguments.body or getattr(task, "body", "attention"), width, depth)
+    second_body = arguments.second_body and as_model(arguments.second_body, width, depth)
     cuts: Sequence[Any] | None = None
     if arguments.cuts is not None:
         cuts = [cut for text in arguments.cuts for cut in text.split(",") if cut]
@@ -225,19 +227,18 @@ def _compared(arguments: argparse.Namespace, task: Task) -> Report:
     def train(
         cuts: Sequence[Any] | None, given: Sequence[Budget | str], seeds: int, last: bool
     ) -> Report:
-        second = arguments.second_body if last else None
         return compare(
             task,
             cuts,
             budget=given[0] if len(given) == 1 else None,
             budgets=given if len(given) > 1 else None,
-            model=Body(kind, recipe.width, arguments.depth),
+            model=body,
             seeds=seeds,
             seeds_at_most=arguments.seeds_at_most if last else None,
-            second_model=None if second is None else Body(second, recipe.width, arguments.depth),
+            second_model=second_body if last else None,
             device=arguments.device,
             recipe=recipe,
-            threads=arguments.threads,
+            threads=arguments.threads or 1,
             price_per_hour=arguments.price,
             price_per_million_pieces=arguments.piece_price,
             progress=not arguments.quiet,

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 #: Options that mean nothing where nothing is trained.
 _IDLE = (
-    *("cuts", "race", "body", "second_body", "seeds_at_most", "device", "width", "batch", "rate"),
-    *("resume", "json", "html", "card", "plot", "markdown"),
+    *("cuts", "race", "body", "second_body", "seeds_at_most", "device", "width", "depth", "batch"),
+    *("rate", "threads", "price", "piece_price", "resume", "json", "html", "card", "plot"),
+    *("markdown", "full"),
 )
 
 
@@ -49,7 +50,9 @@ def check_proposal(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--propose: got {str(arguments.propose)!r}; it takes .json")
     if arguments.budget and len(arguments.budget) > 1:
         raise ValueError(f"--propose: got {len(arguments.budget)} budgets; a plan holds one")
-    idle = [name for name in _IDLE if getattr(arguments, name)]
+    values = {name: getattr(arguments, name) for name in _IDLE}
+    # A price of 0 was said too.
+    idle = [name for name, value in values.items() if value is not None and value is not False]
     if idle:
         names = ", ".join("--" + name.replace("_", "-") for name in idle)
         raise ValueError(f"--propose: trains nothing and finds its own cuts; leave out {names}")

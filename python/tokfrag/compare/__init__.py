@@ -20,6 +20,7 @@ from tokfrag.compare.contracts import (
     Task,
 )
 from tokfrag.compare.cuts.arrays import Patches, Quantised
+from tokfrag.compare.cuts.features import FrozenFeatures
 from tokfrag.compare.cuts.names import as_cut, parse_cut
 from tokfrag.compare.cuts.texts import (
     Bpe,
@@ -47,6 +48,7 @@ __all__ = [
     "CutFacts",
     "FittedCut",
     "Floor",
+    "FrozenFeatures",
     "MissingExtraError",
     "Patches",
     "PieceSpec",

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from tokfrag.compare.chunks import Chunker
-from tokfrag.compare.contracts import Model, PieceSpec
+from tokfrag.compare.contracts import PieceSpec
 from tokfrag.compare.fusion import FusedNetwork
 from tokfrag.compare.layers import Blocks, EmbedConv, EmbedIds, EmbedInside, Join
 
 #: Layers over a graph, which the task must have.
 GRAPH_KINDS = ("mean", "gat")
 KINDS = ("attention", "recurrent", "bag", "inside", "conv", *GRAPH_KINDS)
+# How long the vectors of a bag are to begin with: what is not known to matter weighs nothing.
+_BAG_SIZE = 0.05
 
 
 class Recurrent(nn.Module):
@@ -54,9 +56,11 @@ class Network(nn.Module):
         width: int,
         *,
         each: bool = False,
+        levels: bool = True,
     ):
         super().__init__()
         self.spec = spec
+        self.width = width
         self.embed = embed
         # Without a position a set of pieces is all that mixing and the mean can see.
         self.position = (
@@ -65,7 +69,8 @@ class Network(nn.Module):
             else None
         )
         self.mix = mix
-        self.norm = nn.LayerNorm(width)
+        # Where all pieces are brought to one length, none can weigh nothing.
+        self.norm = nn.LayerNorm(width) if levels else nn.Identity()
         self.join = None if outputs is None or each else Join(spec.merge, spec.n, width)
         joined = width if self.join is None else self.join.width
         self.head = None if outputs is None else nn.Linear(joined, outputs)
@@ -117,7 +122,10 @@ class Body:
             blocks = Blocks(self.width, self.depth, self.heads)
             return FusedNetwork(spec, outputs, self._embed, blocks, self.width)
         mix = self._mix(spec, causal=outputs is None)
-        return Network(spec, outputs, self._embed(spec), mix, self.width)
+        # In a bag a piece speaks as loud as it has to say, which may be nothing.
+        levels = self.kind != "bag" or outputs is None
+        embed = self._embed(spec, 1.0 if levels else _BAG_SIZE)
+        return Network(spec, outputs, embed, mix, self.width, levels=levels)
 
     def each(self, spec: PieceSpec, outputs: int) -> nn.Module:
         """A network that answers for each piece, all pieces in sight."""
@@ -139,13 +147,13 @@ class Body:
         if spec.chunk and (self.kind != "attention" or self.middle is not None):
             raise ValueError("learnt chunks: take body attention, which their boundaries are in")
 
-    def _embed(self, spec: PieceSpec) -> nn.Module:
+    def _embed(self, spec: PieceSpec, size: float = 1.0) -> nn.Module:
         if self.kind == "inside":
             return EmbedInside(spec, self.width, self.depth, self.heads)
         if self.kind == "conv":
             return EmbedConv(spec, self.width)
         if spec.vocabulary is not None:
-            return EmbedIds(spec, self.width)
+            return EmbedIds(spec, self.width, size)
         return nn.Sequential(nn.Flatten(2), nn.Linear(spec.units, self.width))
 
     def _mix(self, spec: PieceSpec, *, causal: bool) -> nn.Module:
@@ -167,23 +175,3 @@ class Body:
             if callable(reset):
                 reset()
         return middle
-
-
-def as_model(value: object, width: int = 64) -> Model:
-    """The body from its name, a module for the middle, a function ``(spec, outputs)``, or None."""
-    if value is None:
-        return Body(width=width)
-    if isinstance(value, str):
-        return Body(value, width=width)
-    if isinstance(value, nn.Module):
-        found = getattr(value, "width", None) or getattr(value, "input_size", None)
-        if found is None:
-            first = next((m for m in value.modules() if isinstance(m, nn.Linear)), None)
-            found = 64 if first is None else first.in_features
-        return Body(width=int(found), middle=value)
-    if callable(value):
-        return value
-    raise TypeError(
-        f"model: got {type(value).__name__}; it takes one of {', '.join(KINDS)}, an nn.Module "
-        "from (batch, n, width) to the same, or a function (spec, outputs) -> nn.Module"
-    )

@@ -154,3 +154,26 @@ def ladder(
     if sorted(set(amounts)) != amounts:
         raise ValueError(f"budgets: got {', '.join(map(str, given))}; give them rising")
     return given[-1], tuple(amount / amounts[-1] for amount in amounts)
+
+
+def rung_places(budgets: Sequence[str]) -> list[float]:
+    """Where the rungs of a ladder lie between its first, 0, and its last, 1, on a log axis.
+
+    Parameters
+    ----------
+    budgets
+        As a report writes them, of one kind, rising.
+
+    Returns
+    -------
+    list of float
+        One a rung; 0.5 for the only one.
+
+    Examples
+    --------
+    >>> [round(place, 3) for place in rung_places(["1 GFLOP", "2 GFLOP", "16 GFLOP"])]
+    [0.0, 0.25, 1.0]
+    """
+    logs = [math.log(Budget.of(budget).amount) for budget in budgets]
+    room = logs[-1] - logs[0]
+    return [(value - logs[0]) / room if room else 0.5 for value in logs]

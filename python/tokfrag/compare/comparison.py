@@ -74,8 +74,8 @@ def compare(
     budgets
         The rungs themselves, rising and of one kind, in place of ``budget``.
     model
-        The body: a name, a module that mixes pieces (``(batch, n, width)`` to the same), or a
-        function ``(spec, outputs) -> nn.Module``; the same for every cut.
+        The body: a name, a module that mixes pieces (``(batch, n, width)`` to the same), a
+        function ``(spec, outputs) -> nn.Module``, or a :class:`FrozenBody`; the same for every cut.
     seeds
         How many trainings a cut gets, or the seeds themselves.
     recipe
@@ -119,8 +119,8 @@ def compare(
     require("torch", purpose="the comparison")
     import torch
 
-    from tokfrag.compare.body import as_model
     from tokfrag.compare.devices import as_device
+    from tokfrag.compare.models import as_model
     from tokfrag.compare.runner import Setting
 
     place = as_device(device)

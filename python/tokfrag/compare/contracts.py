@@ -114,9 +114,11 @@ class PieceSpec:
     ``n`` pieces, each of ``shape``: ``()`` for a token, ``(units,)`` for a window of tokens,
     ``(channels, *size)`` for a fragment of values. ``vocabulary`` is None for values; else ids lie
     below it and the id ``vocabulary`` itself means "nothing here". ``fresh`` is how many of a
-    piece's units no earlier piece of the same sample holds, for windows over a sequence. Where
-    ``chunk`` is above 1, the network itself joins pieces, about so many at a time. ``branches`` are
-    the shapes of several cuts whose pieces stand in one row of numbers, one after the other.
+    piece's units no earlier piece of the same sample holds, for windows over a sequence. ``adds``
+    says that a piece's units are several names of one thing, such as a token and its pair with the
+    one before, so that their vectors add up; else they stand side by side. Where ``chunk`` is above
+    1, the network itself joins pieces, about so many at a time. ``branches`` are the shapes of
+    several cuts whose pieces stand in one row of numbers, one after the other.
     """
 
     n: int
@@ -126,6 +128,7 @@ class PieceSpec:
     fresh: int = 1
     padded: bool = False
     chunk: int = 0
+    adds: bool = False
     branches: tuple[PieceSpec, ...] = ()
 
     @property
@@ -322,10 +325,10 @@ class AsksPieces(Protocol):
 
 @runtime_checkable
 class AdaptsCuts(Protocol):
-    """A task that every cut must be prepared for, such as samples of two parts."""
+    """A task or a model that every cut must be prepared for, such as samples of two parts."""
 
     def adapt(self, cut: Cut) -> Cut:
-        """The cut as this task needs it, under the same name."""
+        """The cut as it is needed, under the same name."""
 
 
 @dataclass(frozen=True)

@@ -77,20 +77,26 @@ class Blocks(nn.Module):
 
 
 class EmbedIds(nn.Module):
-    """A table look-up; a window of ids is the looked-up units side by side, mapped to a piece."""
+    """A table look-up; a window of ids is the looked-up units side by side, mapped to a piece.
 
-    def __init__(self, spec: PieceSpec, width: int):
+    Units that are names of one thing add up. ``size`` is the length of the vectors to begin with.
+    """
+
+    def __init__(self, spec: PieceSpec, width: int, size: float = 1.0):
         super().__init__()
         assert spec.vocabulary is not None
-        unit = width if spec.units == 1 else max(8, width // 4)
+        self.adds = spec.adds
+        unit = width if spec.units == 1 or spec.adds else max(8, width // 4)
         self.table = nn.Embedding(spec.vocabulary + 1, unit)
-        # The table is the head of a text's network too, so vectors of length one to begin with.
-        nn.init.normal_(self.table.weight, std=unit**-0.5)
-        self.join = nn.Identity() if spec.units == 1 else nn.Linear(spec.units * unit, width)
+        nn.init.normal_(self.table.weight, std=size * unit**-0.5)
+        beside = spec.units > 1 and not spec.adds
+        self.join = nn.Linear(spec.units * unit, width) if beside else nn.Identity()
 
     def forward(self, ids: Tensor) -> Tensor:
         """``(batch, n)`` or ``(batch, n, units)`` ids to ``(batch, n, width)``."""
-        found = self.table(ids)
+        found: Tensor = self.table(ids)
+        if self.adds:
+            return found.sum(-2)
         joined: Tensor = self.join(found.flatten(2))
         return joined
 

@@ -143,7 +143,7 @@ def merge_seconds(network: nn.Module, n: int, items: int) -> tuple[float, int]:
     # Side by side is how the pieces lie already.
     if not isinstance(network, Network) or not isinstance(join, Join) or join.merge == "concat":
         return 0.0, 0
-    x = torch.randn(items, n, network.norm.normalized_shape[0], device=network.norm.weight.device)
+    x = torch.randn(items, n, network.width, device=next(network.parameters()).device)
     best = math.inf
     with torch.no_grad():
         for _ in range(3):

@@ -22,6 +22,16 @@ class Metric:
         """Whether ``a`` is strictly better than ``b``."""
         return a > b if self.higher_is_better else a < b
 
+    def perfect(self, score: float) -> bool:
+        """Whether no score is better: all of a share, no error at all.
+
+        >>> ACCURACY.perfect(1.0), MSE.perfect(0.0), MSE.perfect(1.0)
+        (True, True, False)
+        """
+        if self.higher_is_better:
+            return self.unit == "%" and score >= 1
+        return score <= 0
+
     def noise_unit(self, mean: float) -> float:
         """What the noise between trainings grows with: rows of one unit are about equally noisy.
 

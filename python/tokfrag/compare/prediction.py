@@ -65,7 +65,7 @@ def _item(network: nn.Module, inputs: Tensor) -> Prediction | None:
 
 def _attention(network: Network, inputs: Tensor) -> tuple[float, str]:
     """The training FLOPs of the scores and of what they weigh, and the formula's name."""
-    n, width = inputs.shape[1], network.norm.normalized_shape[0]
+    n, width = inputs.shape[1], network.width
     if isinstance(network.mix, Blocks):
         return network.mix.depth * 12.0 * n**2 * width, "attention over all pieces"
     if isinstance(network.embed, EmbedInside):
@@ -90,13 +90,13 @@ def _dense(network: DenseNetwork, inputs: Tensor) -> tuple[float, float]:
 
 
 def _network(network: Network, inputs: Tensor) -> tuple[float, float]:
-    width: int = network.norm.normalized_shape[0]
+    width = network.width
     n, units = inputs.shape[1], math.prod(inputs.shape[2:])
     embed = network.embed
     flops = numbers = 0.0
     if isinstance(embed, EmbedIds):
         unit = embed.table.embedding_dim
-        if units > 1:
+        if isinstance(embed.join, nn.Linear):
             flops += 3 * 2 * n * units * unit * width
         numbers += n * (units * unit * (units > 1) + width)
     elif isinstance(embed, EmbedInside):

@@ -259,6 +259,8 @@ class Row:
     def passed(self, rung: int = -1) -> int:
         """How many of its own floors the row has left behind at a rung, in their order.
 
+        What makes no mistake has left behind a floor that makes none either.
+
         Parameters
         ----------
         rung
@@ -274,7 +276,8 @@ class Row:
             return 0
         count = 0
         for floor in self.floors:
-            if not self.metric.better(found.mean, floor.score):
+            level = self.metric.perfect(floor.score) and self.metric.perfect(found.mean)
+            if not (level or self.metric.better(found.mean, floor.score)):
                 break
             count += 1
         return count

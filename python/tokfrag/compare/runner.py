@@ -16,6 +16,7 @@ from tokfrag.compare.batches import Part
 from tokfrag.compare.body import Network
 from tokfrag.compare.budget import FEWEST_STEPS, Budget
 from tokfrag.compare.contracts import (
+    AdaptsCuts,
     Cut,
     FittedCut,
     Floor,
@@ -112,6 +113,12 @@ def prepare(cut: Cut, setting: Setting) -> Prepared:
         Where the cut does not fit the data, or the gate refuses it.
     """
     parts, problem = setting.parts, setting.problem
+    model: object = setting.model
+    # Where pieces are what is predicted, they must stay what they are.
+    if isinstance(model, AdaptsCuts) and not setting.causal:
+        if isinstance(problem, HasSeams):
+            raise ValueError("model: frozen features give one answer a sample, not one a position")
+        cut = model.adapt(cut)
     begin = perf_counter()
     fitted = cut.fit(parts.learn)
     fit_seconds = perf_counter() - begin

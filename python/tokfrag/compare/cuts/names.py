@@ -10,6 +10,7 @@ from typing import Any
 
 from tokfrag.compare.contracts import Cut, check_merge
 from tokfrag.compare.cuts.arrays import Patches, Quantised
+from tokfrag.compare.cuts.features import FrozenFeatures, is_features
 from tokfrag.compare.cuts.fused import Fused
 from tokfrag.compare.cuts.items import Items
 from tokfrag.compare.cuts.learned import LearnedChunks
@@ -62,8 +63,9 @@ def parse_cut(text: str) -> Cut:
     patches that begin where a small byte model is surprised; ``hnet:4``: chunks that the network
     learns to make. ``tokenizer.json``, ``x.tiktoken``, ``hf:FOLDER``: a tokenizer on disk.
     ``mulaw:256/20``, ``mel:40``: sounds. ``items``, ``items:4/2``, ``hashes:64``: histories.
-    ``smiles``, ``atoms:1``: molecules. ``one++other``: both in one network. ``@concat``, ``@mean``,
-    ``@attention``: how the network joins the pieces.
+    ``smiles``, ``atoms:1``: molecules. ``one++other``: both in one network.
+    ``features:FILE.py:NAME``, ``features:FILE.pt2``: what a network that is not trained answers.
+    ``@concat``, ``@mean``, ``@attention``: how the network joins the pieces.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ def parse_cut(text: str) -> Cut:
         return Fused(tuple(parse_cut(part) for part in text.split("++")))
     if "+pairs" in text:
         return WithPairs(parse_cut(text.replace("+pairs", "", 1)))
+    if is_features(text):
+        return FrozenFeatures.read(text)
     if is_tokenizer_file(text):
         return TokenizerFile.read(text)
     match = _FORM.fullmatch(text)
@@ -114,7 +118,8 @@ def as_cut(value: Any) -> Cut:
     ----------
     value
         A short name (see :func:`parse_cut`), a path, a size in positions or one an axis, a
-        ``FragmentGrid``, an object with ``encode``, or one with the members of :class:`Cut`.
+        ``FragmentGrid``, an object with ``encode``, one with the members of :class:`Cut`, or a
+        network (a module, or a function of a batch), whose answers are frozen features.
 
     Returns
     -------
@@ -146,11 +151,15 @@ def as_cut(value: Any) -> Cut:
         return Patches(tuple(value))
     if hasattr(value, "origins") and hasattr(value, "size"):
         return Patches.of_grid(value)
+    if callable(value) and hasattr(value, "state_dict"):
+        return FrozenFeatures(value)
     if callable(getattr(value, "encode", None)):
         return TokenizerCut(value)
+    if callable(value):
+        return FrozenFeatures(value)
     raise TypeError(
         f"cut: got {type(value).__name__}; it takes a short name, a size, a FragmentGrid, an "
-        "object with .encode, or an object with .name, .family and .fit"
+        "object with .encode, a network, or an object with .name, .family and .fit"
     )
 
 

@@ -144,7 +144,7 @@ class WithPairs:
         decode = inner.decode
         return replace(
             inner,
-            spec=replace(spec, shape=(2,), vocabulary=nothing),
+            spec=replace(spec, shape=(2,), vocabulary=nothing, adds=True),
             cut=cut,
             decode=None if decode is None else lambda values: decode(values[:, 1]),
         )

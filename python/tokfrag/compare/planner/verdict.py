@@ -44,9 +44,9 @@ class Verdict:
     @property
     def text(self) -> str:
         """One sentence."""
-        if not self.now:
+        if not self.now and not self.later:
             return f"at {self.budget}: not settled"
-        found = f"at {self.budget}: {_or(self.now)}"
+        found = f"at {self.budget}: {_or(self.now) if self.now else 'not settled'}"
         if not self.later:
             return f"{found}; at {self.later_budget}: not settled ({self.silence})"
         found += f"; at {self.later_budget}: {_or(self.later)}"
@@ -87,7 +87,8 @@ def verdict(outcome: Outcome, *, further: float = FURTHER) -> Verdict:
     now = tuple(row.name for row in outcome.ties()) or (
         (outcome.ahead.name,) if outcome.ahead is not None else ()
     )
-    known = [row for row in outcome.ranked if _is_known(row)]
+    # A row of too few steps may not be named best, but that it falls, and how fast, is seen.
+    known = [row for row in outcome.cuts if row.finished and _is_known(row)]
     if len(outcome.budgets) < _RUNGS or len(known) < 2:
         why = f"fewer than two rows have {_RUNGS} rungs past their own floor"
         return Verdict(now, (), budget, later_budget, silence=why)
@@ -124,6 +125,8 @@ def _or(names: tuple[str, ...]) -> str:
 
 def _is_known(row: Row) -> bool:
     rungs = len(row.finished[0].rungs)
+    if row.honesty.lossy:
+        return False
     return rungs >= _RUNGS and all(row.begun(rungs - 1 - i) for i in range(_RUNGS))
 
 
@@ -184,7 +187,7 @@ def _sum(bend: NDArray[np.float64], steps: float) -> NDArray[np.float64]:
 
 def _crossing(outcome: Outcome, now: str, later: str, further: float) -> str | None:
     """The budget at which the line of the row to take later passes that of the row to take now."""
-    rows = {row.name: row for row in outcome.ranked}
+    rows = {row.name: row for row in outcome.cuts}
     if not (_is_known(rows[now]) and _is_known(rows[later])):
         return None
     ratio = _ratio(outcome)

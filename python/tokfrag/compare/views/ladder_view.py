@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tokfrag.compare.budget import rung_places
 from tokfrag.compare.outcome import Outcome
 from tokfrag.compare.row import Row
 from tokfrag.compare.views.plot import GREY, colours
@@ -33,7 +34,7 @@ def ladder_svg(outcome: Outcome) -> str:
         return ""
     shades = colours(outcome)
     ticks = ticks_of(*_range(lines, outcome))
-    place = _places(len(outcome.budgets), ticks)
+    place = _places(rung_places(outcome.budgets), ticks)
     parts = [_axes(outcome, ticks, place)]
     for line in lines:
         for floor in line.row.floors[:1]:
@@ -111,11 +112,13 @@ def ticks_of(low: float, high: float) -> list[float]:
 _Place = Callable[[float, float], tuple[float, float]]
 
 
-def _places(rungs: int, ticks: Sequence[float]) -> _Place:
+def _places(rungs: Sequence[float], ticks: Sequence[float]) -> _Place:
     inner_width, inner_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def place(rung: float, height: float) -> tuple[float, float]:
-        share = rung / (rungs - 1) if rungs > 1 else 0.5
+        before = min(int(rung), len(rungs) - 1)
+        after = min(before + 1, len(rungs) - 1)
+        share = rungs[before] + (rung - before) * (rungs[after] - rungs[before])
         up = (height - ticks[0]) / (ticks[-1] - ticks[0])
         x = _LEFT + 14 + share * (inner_width - 28)
         return round(x, 1), round(_TOP + (1 - min(1.0, max(0.0, up))) * inner_height, 1)
@@ -142,7 +145,7 @@ def _axes(outcome: Outcome, ticks: Sequence[float], place: _Place) -> str:
         )
     parts.append(
         f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 8}" text-anchor="middle" '
-        'class="quiet">what one training may spend</text>'
+        'class="quiet">what one training may spend (log scale)</text>'
     )
     return "".join(parts)
 

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from tokfrag.compare.budget import rung_places
 from tokfrag.compare.extras import require
 from tokfrag.compare.outcome import Outcome
 from tokfrag.compare.row import Row
@@ -69,6 +70,7 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
     """Quality at each rung, one line a cut; floors dotted, what is untrained grey and hollow."""
     metric = outcome.metric
     shades = colours(outcome)
+    places = rung_places(outcome.budgets)
     ends: list[tuple[float, str, str]] = []
     for row in outcome.cuts:
         if not row.finished:
@@ -77,11 +79,11 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
         heights = [f.mean * metric.scale for f in found if f is not None]
         halves = [(f.half or 0.0) * metric.scale for f in found if f is not None]
         shade = shades[row.name]
-        axes.errorbar(range(len(heights)), heights, yerr=halves, color=shade, capsize=2, lw=1.6)
-        for place, height in enumerate(heights):
-            untrained = not row.begun(place)
+        axes.errorbar(places[: len(heights)], heights, yerr=halves, color=shade, capsize=2, lw=1.6)
+        for rung, height in enumerate(heights):
+            untrained = not row.begun(rung)
             axes.plot(
-                place,
+                places[rung],
                 height,
                 "o",
                 color=GREY if untrained else shade,
@@ -91,11 +93,10 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
         ends.append((heights[-1], row.name, shade))
         if row.floors:
             axes.axhline(row.floors[0].score * metric.scale, color=shade, ls=":", lw=0.8, alpha=0.7)
-    _name_the_ends(axes, ends, len(outcome.budgets) - 1)
-    axes.set_xticks(range(len(outcome.budgets)), outcome.budgets, fontsize=8)
+    _name_the_ends(axes, ends, places[-1])
+    axes.set_xticks(places, outcome.budgets, fontsize=8)
     # The names at the ends of the lines need a quarter of the width.
-    steps = max(1, len(outcome.budgets) - 1)
-    axes.set_xlim(-0.08 * steps, len(outcome.budgets) - 1 + 0.28 * steps)
+    axes.set_xlim(places[0] - 0.08, places[-1] + 0.28)
     direction = "higher is better" if metric.higher_is_better else "lower is better"
     unit = f" in {metric.unit}" if metric.unit else ""
     axes.set_ylabel(f"{metric.name}{unit} ({direction})", fontsize=8)
@@ -111,7 +112,7 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
         axes.set_ylim(max(low, -2), min(high, 108))
 
 
-def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: int) -> None:
+def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: float) -> None:
     """Each line's name at its end, pushed apart where they would cover each other."""
     if not ends:
         return
@@ -123,7 +124,7 @@ def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: int) ->
         height = max(wanted, height + step)
         axes.annotate(
             name,
-            (place + 0.03 * max(1, place), height),
+            (place + 0.03, height),
             color=shade,
             fontsize=8,
             va="center",
