@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -54,6 +55,7 @@ def _texts(pyarrow: Any, rows: Any, first: int, column: str, path: str, skips: S
 def _parquet(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
     parquet = needed("pyarrow.parquet", source.path)
     with ExitStack() as stack:
+        helper = stack.enter_context(ThreadPoolExecutor(1))
         # Arrow reads local files itself, without Python between.
         given = stack.enter_context(opened(source.path)) if is_url(source.path) else source.path
         file = stack.enter_context(parquet.ParquetFile(given))
@@ -68,16 +70,25 @@ def _parquet(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
             if source.whole or source.begin <= begin < source.end:
                 size = _column_bytes(group, column, place)
                 done = first
-                for batch in file.iter_batches(
+                batches = file.iter_batches(
                     min(_MOST_ROWS, max(1, group.num_rows * _BATCH // max(1, size))),
                     row_groups=[number],
                     columns=[column],
                     use_threads=False,
-                ):
+                )
+                for batch in _ahead(batches, helper):
                     position = source.bytes * (done + len(batch)) // total
                     yield batch.column(0), done, min(position, source.bytes)
                     done += len(batch)
             first += group.num_rows
+
+
+def _ahead(batches: Iterator[Any], helper: ThreadPoolExecutor) -> Iterator[Any]:
+    """The same batches, each unpacked while the one before is in use: Arrow lets go of the GIL."""
+    coming = helper.submit(next, batches, None)
+    while (batch := coming.result()) is not None:
+        coming = helper.submit(next, batches, None)
+        yield batch
 
 
 def _column_bytes(group: Any, column: str, place: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -34,18 +35,24 @@ class Marks(Protocol):
 class ShardWriter:
     """Writes a shard, batch by batch; made by :func:`shard_writer`.
 
+    A batch is hashed and written by a helper while the next is encoded: both let go of the GIL.
+
     Parameters
     ----------
     file
         Takes the ids.
+    helper
+        A pool of one thread.
     name : str
         Of the shard.
     dtype : str
         Of the ids.
     """
 
-    def __init__(self, file: IO[bytes], name: str, dtype: str) -> None:
+    def __init__(self, file: IO[bytes], helper: ThreadPoolExecutor, name: str, dtype: str) -> None:
         self._bare = file
+        self._helper = helper
+        self._begun: Future[None] | None = None
         self._digest = hashlib.sha256()
         self._name = name
         self._dtype = dtype
@@ -54,16 +61,28 @@ class ShardWriter:
 
     def write(self, ids: NDArray[np.uint32], ends: NDArray[np.int64]) -> None:
         """Add ids, and where documents end among them."""
-        HashedFile(self._bare, self._digest).write(ids.astype(self._dtype).data)
+        self.settle()  # one batch at a time waits for the disk
+        self._begun = self._helper.submit(self._write, ids)
         self._ends.append(ends + self.tokens)
         self.tokens += len(ids)
 
+    def _write(self, ids: NDArray[np.uint32]) -> None:
+        HashedFile(self._bare, self._digest).write(ids.astype(self._dtype).data)
+
+    def settle(self) -> None:
+        """Wait for the helper; raise what it has raised."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.result()
+
     def mark(self) -> tuple[Any, int, int, int]:
         """Where it stands, for :meth:`back_to`."""
+        self.settle()
         return self._digest.copy(), self._bare.tell(), self.tokens, len(self._ends)
 
     def back_to(self, mark: tuple[Any, int, int, int]) -> None:
         """Take back what came after."""
+        self.settle()
         self._digest, place, self.tokens, count = mark
         self._bare.seek(place)
         self._bare.truncate()
@@ -88,8 +107,10 @@ class ShardWriter:
 @contextmanager
 def shard_writer(folder: Path, name: str, dtype: str) -> Iterator[ShardWriter]:
     """Open the files of a shard, which take their names only when whole."""
-    with whole_file(folder / f"{name}.bin") as file:
-        yield ShardWriter(file, name, dtype)
+    with whole_file(folder / f"{name}.bin") as file, ThreadPoolExecutor(1) as helper:
+        writer = ShardWriter(file, helper, name, dtype)
+        yield writer
+        writer.settle()
 
 
 def encode_source(
