@@ -30,7 +30,7 @@ from tokfrag.scale import (
     join_corpus,
     parts,
 )
-from tokfrag.scale.plan import CorpusPlan
+from tokfrag.scale.plan import CorpusPlan, sealed
 from tokfrag.tokens.shards import index
 
 FIRE = 60.0  # seconds after which a test under fire has failed
@@ -276,8 +276,9 @@ def test_other_things_in_the_folder_are_refused(
 def test_no_record_leads_out_of_the_folder(paths: list[Path], tmp_path: Path) -> None:
     out = encode_corpus(tokenizer(), paths[-2:], tmp_path / "out", workers=1, **OPTIONS)
     record = json.loads((out / "000000.json").read_text())
+    del record["seal"]
     for name in ("../000000", "/etc/passwd"):
-        (out / "000000.json").write_text(json.dumps({**record, "name": name}))
+        (out / "000000.json").write_bytes(sealed({**record, "name": name}))
         with pytest.raises(ValueError, match="is not the record of part 000000"):
             join_corpus(out)
 

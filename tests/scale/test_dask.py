@@ -111,14 +111,16 @@ def test_the_scheduler_killed_and_the_call_made_again(
     assert sums(out) == sums(serial)
 
 
-def test_a_worker_killed_in_a_block(client: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("borders", ["recompute", "exchange"])
+def test_a_worker_killed_in_a_block(client: Any, tmp_path: Path, borders: str) -> None:
     zarr = pytest.importorskip("zarr")
     grid = FragmentGrid((64, 64, 64), size=16, stride=12, edge="shift")
     x = volume_cases.volume(grid.shape)
     zarr.create_array(tmp_path / "src", data=x, chunks=(16, 16, 16))
     (tmp_path / "log").mkdir()
     model = volume_cases.KilledInABlock(str(tmp_path / "log"), times=2)
-    options = {"block": (32, 32, 32), "batch_size": 8, "progress": False}
+    options: dict[str, Any] = {"block": (32, 32, 32), "batch_size": 8, "progress": False}
+    options["borders"] = borders
     engine = DaskEngine(client=client)
     map_volume(model, tmp_path / "src", tmp_path / "dst", grid, engine=engine, **options)
     assert (tmp_path / "log" / "killed-1").exists()

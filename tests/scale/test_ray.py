@@ -83,14 +83,16 @@ def test_map_batches(cluster: None) -> None:
     assert [list(row["ids"]) for row in sorted(rows, key=lambda row: row["n"])] == wanted
 
 
-def test_a_worker_killed_in_a_block(cluster: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("borders", ["recompute", "exchange"])
+def test_a_worker_killed_in_a_block(cluster: None, tmp_path: Path, borders: str) -> None:
     zarr = pytest.importorskip("zarr")
     grid = FragmentGrid((64, 64, 64), size=16, stride=12, edge="shift")
     x = volume_cases.volume(grid.shape)
     zarr.create_array(tmp_path / "src", data=x, chunks=(16, 16, 16))
     (tmp_path / "log").mkdir()
     model = volume_cases.KilledInABlock(str(tmp_path / "log"), times=2)
-    options = {"block": (32, 32, 32), "batch_size": 8, "progress": False}
+    options: dict[str, Any] = {"block": (32, 32, 32), "batch_size": 8, "progress": False}
+    options["borders"] = borders
     map_volume(model, tmp_path / "src", tmp_path / "dst", grid, engine="ray", **options)
     assert (tmp_path / "log" / "killed-1").exists()
     expected = volume_cases.whole(volume_cases.smoothed, x, grid)

@@ -199,23 +199,26 @@ from test_volumes import GRID
 from tokfrag.scale import LocalEngine, map_volume
 model = cases.KilledInABlock(sys.argv[4], 0, float(sys.argv[5]))
 map_volume(model, sys.argv[2], sys.argv[3], GRID, engine=LocalEngine(1), name="m",
-           window="uniform", **cases.OPTIONS)
+           window="uniform", borders=sys.argv[6], **cases.OPTIONS)
 """
 
 
-def driver(src: Path, dst: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
+def driver(
+    src: Path, dst: Path, log: Path, seconds: float, borders: str
+) -> subprocess.Popen[bytes]:
     log.mkdir()
-    places = [json.dumps(sys.path), str(src), str(dst), str(log), str(seconds)]
+    places = [json.dumps(sys.path), str(src), str(dst), str(log), str(seconds), borders]
     return subprocess.Popen([sys.executable, "-c", DRIVER, *places], stderr=subprocess.PIPE)
 
 
-def test_the_driver_killed_and_called_again_and_two_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("borders", ["recompute", "exchange"])
+def test_the_driver_killed_and_called_again_and_two_at_once(tmp_path: Path, borders: str) -> None:
     src = image(tmp_path / "src", cases.volume(GRID.shape), 3, "zyx")
     options = {"name": "m", "window": "uniform", **cases.OPTIONS}
     none = cases.KilledInABlock(str(tmp_path), times=0)
     map_volume(none, src, tmp_path / "serial", GRID, workers=1, **options)
     records = records_folder(str(tmp_path / "dst"))
-    process = driver(src, tmp_path / "dst", tmp_path / "log", 0.02)
+    process = driver(src, tmp_path / "dst", tmp_path / "log", 0.02, borders)
     stop = time.monotonic() + FIRE
     while len(list(records.glob("0*.json"))) < 2:
         assert process.poll() is None, process.communicate()[1].decode()
@@ -223,13 +226,15 @@ def test_the_driver_killed_and_called_again_and_two_at_once(tmp_path: Path) -> N
         time.sleep(0.01)
     process.kill()
     process.communicate(timeout=FIRE)
-    both = [driver(src, tmp_path / "dst", tmp_path / f"log{n}", 0.0) for n in range(2)]
+    both = [driver(src, tmp_path / "dst", tmp_path / f"log{n}", 0.0, borders) for n in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=FIRE)
         assert process.returncode == 0, errors.decode()
     assert cases.files(tmp_path / "dst") == cases.files(tmp_path / "serial")
+    options["borders"] = borders
     made = map_volume(none, src, tmp_path / "dst", GRID, workers=1, **options)
     assert made.again == made.blocks
+    assert not list(records.glob("*.np*"))
 
 
 def test_goes_on_and_refuses_what_is_another_plan(tmp_path: Path) -> None:

@@ -209,6 +209,23 @@ def test_batches_go_on_where_they_were(taken: int, seed: int, tmp_path_factory: 
     assert taken == 0 or again.state_dict()["step"] >= 1
 
 
+def test_every_document_of_several_shards(tmp_path: Path) -> None:
+    tok = Tokenizer([bytes([b]) for b in range(256)], pattern="gpt2")
+    files = []
+    for number in range(5):
+        files.append(tmp_path / f"{number}.jsonl")
+        rows = [json.dumps({"text": "ab" * (row % 4) + str(number)}) for row in range(number)]
+        files[-1].write_text("".join(f"{row}\n" for row in rows))
+    shards = TokenShards(tok.encode_files(files, tmp_path / "out", shard_bytes=20))
+    ends = shards.document_ends
+    begins = [0, *ends.tolist()]
+    made = [shards.document(number).tolist() for number in range(len(ends))]
+    assert made == [shards[a:b].tolist() for a, b in zip(begins, ends, strict=False)]
+    assert shards.document(-1).tolist() == made[-1]
+    with pytest.raises(IndexError):
+        shards.document(len(ends))
+
+
 def test_a_state_of_something_else_is_refused(bare: Path, tmp_path: Path) -> None:
     shards = TokenShards(bare)
     next(shards.batches(4, 10, seed=3))
@@ -216,7 +233,7 @@ def test_a_state_of_something_else_is_refused(bare: Path, tmp_path: Path) -> Non
     np.arange(999, dtype=np.uint16).tofile(tmp_path / "other.bin")
     with pytest.raises(ValueError, match="state: of 1000 tokens, these are 999"):
         TokenShards(tmp_path / "other.bin").load_state_dict(state)
-    with pytest.raises(ValueError, match="state: version None"):
+    with pytest.raises(ValueError, match="state: has no 'version'"):
         shards.load_state_dict({})
     for arguments, message in (
         ((4, 11, 3), "state: length 10, these batches have 11"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tokfrag._files import remove_partial_files, whole_file
-from tokfrag.scale.plan import PlanHead, part_name
-from tokfrag.tokens.formats.json_place import parse_json
+from tokfrag.scale.plan import PlanHead, part_name, sealed, unsealed
 from tokfrag.tokens.shards.index import Shard, ShardIndex, shard_digest
 
 _CHECKERS = 4  # threads that read shards and hash them
@@ -53,7 +51,7 @@ def is_done(folder: Path, plan_hash: str, number: int) -> bool:
         data = path.read_bytes()
     except FileNotFoundError:
         return False
-    root = parse_json(data, str(path))
+    root = unsealed(data, str(path))
     if root.get("plan", str, "") != plan_hash:
         raise root.refusal("is the record of another plan")
     return True
@@ -64,13 +62,13 @@ def write_record(folder: Path, plan_hash: str, number: int, shard: Shard) -> Non
     facts = asdict(shard)
     del facts["sources"]  # the plan names them
     with whole_file(record_path(folder, number)) as file:
-        file.write(json.dumps({"plan": plan_hash, **facts}).encode())
+        file.write(sealed({"plan": plan_hash, **facts}))
 
 
 def read_record(folder: Path, plan_hash: str, number: int) -> Shard:
     """The shard of a part that is done; ValueError names what is wrong with its record."""
     path = record_path(folder, number)
-    root = parse_json(path.read_bytes(), str(path))
+    root = unsealed(path.read_bytes(), str(path))
     if root.get("plan", str, "") != plan_hash:
         raise root.refusal("is the record of another plan")
     if root.get("name", str) != part_name(number):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._files import whole_file
-from tokfrag.tokens.formats.json_place import parse_json
+from tokfrag.tokens.formats.json_place import Place, parse_json
 from tokfrag.tokens.shards.index import INDEX
 from tokfrag.tokens.shards.sources import (
     Paths,
@@ -220,7 +220,7 @@ class PlanHead:
     @classmethod
     def read(cls, folder: Path) -> PlanHead:
         """Read it; ValueError names what is wrong with it."""
-        root = parse_json((folder / PLAN).read_bytes(), str(folder / PLAN))
+        root = unsealed((folder / PLAN).read_bytes(), str(folder / PLAN))
         if root.get("format", str, "") != _FORMAT or root.get("version", int, 0) != 1:
             raise root.refusal(f"is no {_FORMAT} of version 1")
         return cls(root.get("hash", str), root.get("parts", int), root.at("settings").take(dict))
@@ -230,7 +230,23 @@ def write_head(folder: Path, plan_hash: str, parts: int, settings: Settings) -> 
     """Write ``plan.json``."""
     head = {"format": _FORMAT, "version": 1, "hash": plan_hash, "parts": parts}
     with whole_file(folder / PLAN) as file:
-        file.write(json.dumps({**head, "settings": settings}, indent=1).encode())
+        file.write(sealed({**head, "settings": settings}))
+
+
+def sealed(facts: dict[str, Any]) -> bytes:
+    """JSON of facts with their SHA-256 as a last member, so that no damage is taken for another."""
+    seal = hashlib.sha256(_json(facts)).hexdigest()
+    return json.dumps({**facts, "seal": seal}, indent=1).encode("ascii")
+
+
+def unsealed(data: bytes, source: str) -> Place:
+    """The facts; ValueError if they are not those that were sealed."""
+    root = parse_json(data, source)
+    facts = dict(root.take(dict))
+    seal = facts.pop("seal", None)
+    if seal != hashlib.sha256(_json(facts)).hexdigest():
+        raise root.refusal("is damaged: it is not what was written")
+    return Place(facts, source)
 
 
 def settings_hash(settings: Settings) -> str:
@@ -260,6 +276,8 @@ __all__ = [
     "CorpusPlan",
     "PlanHead",
     "part_name",
+    "sealed",
     "settings_hash",
+    "unsealed",
     "write_head",
 ]

@@ -6,11 +6,13 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag import _arrays
 from tokfrag.scale.volume_images import ImageMetadata
 
 #: One slice an axis.
@@ -130,7 +132,7 @@ def writer_lengths(array: Any, layout: Layout) -> tuple[int, ...]:
 
 def create_npy(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """A file of zeros that takes its name when it is whole."""
-    temporary = f"{path}.{os.getpid()}.partial"
+    temporary = f"{path}.{os.getpid()}-{token_hex(4)}.partial"
     try:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         array.flush()
@@ -172,6 +174,22 @@ def write_block(array: Any, place: Region, values: NDArray[Any]) -> str:
     return digest(values)
 
 
+def write_result(
+    array: Any, layout: Layout, entry: int, block: Region, result: NDArray[Any] | None
+) -> tuple[str, int]:
+    """Write the result at a block, zeros if there is none: its SHA-256, and its bytes."""
+    place = layout.place(entry, block)
+    spans = [at.indices(n) for at, n in zip(place, array.shape, strict=True)]
+    shape = tuple(end - begin for begin, end, _ in spans)
+    dtype = np.dtype(array.dtype)
+    if result is None:
+        values = np.zeros(shape, dtype)
+    else:
+        narrow = dtype.kind in "iu" and result.dtype != dtype
+        values = (_arrays.narrowed(result, dtype) if narrow else result).reshape(shape)
+    return write_block(array, place, values), values.nbytes
+
+
 def digest(values: NDArray[Any]) -> str:
     """The SHA-256 of values that lie side by side."""
     return hashlib.sha256(values.data).hexdigest()
@@ -198,5 +216,6 @@ __all__ = [
     "open_volume",
     "synchronise",
     "write_block",
+    "write_result",
     "writer_lengths",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -172,54 +172,88 @@ def block_result(
     The bits are those of all windows together: each position sums the same numbers in the same
     order.
     """
-    lengths = tuple(at.stop - at.start for at in block)
     found = merging.part(block)
     if found is None:
         return None, 0
+    part, _ = found
+    numbers = window_numbers(merging.grid, part.windows)
+    batches = outputs_of(model, held(part.windows), merging, numbers, channels, call)
+    return merged(batches, merging, block, found, call.reduce_slab), len(numbers)
+
+
+def window_numbers(grid: FragmentGrid, windows: tuple[slice, ...]) -> NDArray[np.int64]:
+    """The numbers of windows, a run along each axis, ascending."""
+    mesh = np.ix_(*(np.arange(run.start, run.stop) for run in windows))
+    numbers: NDArray[np.int64] = np.ravel_multi_index(mesh, grid.counts).reshape(-1)
+    return numbers
+
+
+def outputs_of(
+    model: Callable[..., Any],
+    x: Any,
+    merging: Merging,
+    numbers: NDArray[np.int64],
+    channels: int,
+    call: Call,
+) -> Iterator[Any]:
+    """What the model makes of these windows, batch by batch, on the host."""
+    feeder = Feeder(model, x, merging.grid, call._replace(chosen=numbers))
+    done = 0
+    while done < len(numbers):
+        count = min(feeder.batch_size, len(numbers) - done)
+        with feeder.no_gradients():
+            outputs = feeder.outputs(model, done, count)
+        if outputs is None:
+            continue  # smaller batches next time
+        if _arrays.is_tensor(outputs):
+            outputs = outputs.detach().cpu()
+        check_output(outputs, merging.outputs.size, count, channels)
+        done += count
+        yield outputs
+        del outputs  # its memory is the next batch's
+
+
+def merged(
+    batches: Iterable[Any],
+    merging: Merging,
+    region: Region,
+    found: tuple[Part, Region],
+    reduce_slab: Callable[[Any], Any] | None,
+) -> NDArray[Any] | None:
+    """The result at a region, ``(channels, *region)``, of the outputs of all that reach it.
+
+    `found` is what ``merging.part(region)`` gives. None if there are no outputs.
+    """
     part, reached = found
-    x = held(part.windows)
-    grid = merging.grid
-    mesh = np.ix_(*(np.arange(run.start, run.stop) for run in part.windows))
-    chosen = np.ravel_multi_index(mesh, grid.counts).reshape(-1)
-    call = call._replace(chosen=chosen)
-    feeder = Feeder(model, x, grid, call)
+    lengths = tuple(at.stop - at.start for at in region)
     stitcher: Stitcher | None = None
     result: NDArray[Any] | None = None
     done = 0
-    with feeder.no_gradients():
-        while done < len(chosen):
-            count = min(feeder.batch_size, len(chosen) - done)
-            outputs = feeder.outputs(model, done, count)
-            if outputs is None:
-                continue  # smaller batches next time
-            if _arrays.is_tensor(outputs):
-                outputs = outputs.detach().cpu()
-            check_output(outputs, merging.outputs.size, count, channels)
-            if stitcher is None:
-                stitcher = merging.stitcher(part, outputs)
-            for finished in _finished(stitcher, outputs, done):
-                slab = _on_host(stitcher.take(finished))
-                wanted = part.wanted[0]
-                begin, end = max(finished.start, wanted.start), min(finished.stop, wanted.stop)
-                if begin >= end:
-                    continue
-                rows = slice(begin - finished.start, end - finished.start)
-                inside = (slice(None), rows, *part.wanted[1:])
-                own = slab[inside]
-                if call.reduce_slab is not None:
-                    own = _on_host(call.reduce_slab(own[None]))[0]
-                if result is None:
-                    result = np.zeros((own.shape[0], *lengths), own.dtype)
-                first = reached[0].start + begin - wanted.start
-                place = (slice(None), slice(first, first + end - begin), *reached[1:])
-                if own.shape[1:] != result[place].shape[1:]:
-                    raise ValueError(
-                        f"reduce_slab: got shape {own.shape} back, takes its positions"
-                    )
-                result[place] = own
-            done += count
-            del outputs
-    return result, len(chosen)
+    for outputs in batches:
+        if stitcher is None:
+            stitcher = merging.stitcher(part, outputs)
+        for finished in _finished(stitcher, outputs, done):
+            slab = stitcher.take(finished)
+            wanted = part.wanted[0]
+            begin, end = max(finished.start, wanted.start), min(finished.stop, wanted.stop)
+            if begin >= end:
+                continue
+            rows = slice(begin - finished.start, end - finished.start)
+            inside = (slice(None), rows, *part.wanted[1:])
+            own = slab[inside]
+            if reduce_slab is not None:
+                own = reduce_slab(own[None])[0]
+            own = _on_host(own)
+            if result is None:
+                result = np.zeros((own.shape[0], *lengths), own.dtype)
+            first = reached[0].start + begin - wanted.start
+            place = (slice(None), slice(first, first + end - begin), *reached[1:])
+            if own.shape[1:] != result[place].shape[1:]:
+                raise ValueError(f"reduce_slab: got shape {own.shape} back, takes its positions")
+            result[place] = own
+        done += len(outputs)
+        del outputs
+    return result
 
 
 def _finished(stitcher: Stitcher, outputs: Any, first: int) -> Iterator[slice]:
@@ -243,7 +277,9 @@ def check_output(output: Any, size: tuple[int, ...], count: int, channels: int) 
 
 
 def _on_host(values: Any) -> NDArray[Any]:
-    array: NDArray[Any] = values.cpu().numpy() if _arrays.is_tensor(values) else np.asarray(values)
+    if _arrays.is_tensor(values):
+        values = values.detach().cpu().numpy()
+    array: NDArray[Any] = np.asarray(values)
     return array
 
 
@@ -333,4 +369,14 @@ def _count(run: slice) -> int:
     return int(run.stop - run.start)
 
 
-__all__ = ["Blocks", "HeldVolume", "Merging", "block_result", "check_output", "chosen_lengths"]
+__all__ = [
+    "Blocks",
+    "HeldVolume",
+    "Merging",
+    "block_result",
+    "check_output",
+    "chosen_lengths",
+    "merged",
+    "outputs_of",
+    "window_numbers",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +13,13 @@ from tokfrag._files import remove_partial_files
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.streams.sliding import Call
 from tokfrag.scale.engines import Engine
-from tokfrag.scale.parts import PartDone, missing_parts, record_path
+from tokfrag.scale.parts import PartDone, is_done, missing_parts, record_path
 from tokfrag.scale.plan import PlanHead
 from tokfrag.scale.progress import parts_bar
 from tokfrag.scale.volume_arrays import absolute
 from tokfrag.scale.volume_blocks import Blocks, chosen_lengths
+from tokfrag.scale.volume_borders import Borders
+from tokfrag.scale.volume_costs import BorderMode, border_mode, handed_bytes
 from tokfrag.scale.volume_planning import (
     Probe,
     Source,
@@ -58,6 +60,10 @@ class VolumeMap:
         `run` over `windows`, from the plan alone: 1 where no window reaches two blocks.
     seconds
         That workers have spent on the blocks, together.
+    borders
+        "recompute" or "exchange".
+    handed, handed_predicted
+        Bytes that blocks left for each other, and how many the plan said.
     """
 
     path: str
@@ -67,6 +73,9 @@ class VolumeMap:
     run: int
     predicted: float
     seconds: float
+    borders: BorderMode
+    handed: int
+    handed_predicted: int
 
     @property
     def measured(self) -> float:
@@ -74,10 +83,14 @@ class VolumeMap:
         return self.run / max(self.windows, 1)
 
     def __str__(self) -> str:
+        handed = ""
+        if self.borders == "exchange":
+            own, said = self.handed / 1e6, self.handed_predicted / 1e6
+            handed = f"{own:.1f} MB handed on ({said:.1f} predicted), "
         return (
             f"{self.path}: {self.blocks} blocks, {self.again} of them there before;"
             f" {self.run} windows run for {self.windows}, {self.measured:.3f}x"
-            f" ({self.predicted:.3f}x predicted), {self.seconds:.1f} s of workers"
+            f" ({self.predicted:.3f}x predicted), {handed}{self.seconds:.1f} s of workers"
         )
 
 
@@ -99,6 +112,8 @@ class Job:
         The numbers of the parts that were not done in the beginning.
     predicted
         How many windows all blocks run.
+    borders, handed
+        How they get what reaches several, and the bytes that they leave for each other.
     """
 
     source: Source
@@ -111,6 +126,8 @@ class Job:
     plan: str
     missing: list[int]
     predicted: int
+    borders: BorderMode
+    handed: int
 
     @classmethod
     def prepare(
@@ -130,6 +147,7 @@ class Job:
         name: str,
         resume: bool,
         rounds: int = 1,
+        borders: str = "recompute",
         least_share: float | None = None,
     ) -> Job:
         """Check everything, write the plan, and make what is to be written to."""
@@ -144,8 +162,13 @@ class Job:
         )
         blocks = Blocks(probe.merging.space, lengths, entries)
         coarse = target.coarse_blocks(entries)
+        folder = records_folder(target.path)
+        shared = Borders(probe.merging, blocks)
+        mode = border_mode(borders, folder, shared, probe, model, source, call)
+        rounds = 2 if mode == "exchange" else rounds
         settings = {
             "kind": "volume",
+            "borders": mode,
             "rounds": rounds,
             "src": source.identity,
             "grid": repr(grid),
@@ -161,26 +184,49 @@ class Job:
             "block": list(lengths),
         }
         parts = rounds * len(blocks) + sum(map(len, coarse))
-        folder = records_folder(target.path)
         plan = begin_plan(folder, parts, settings, resume=resume)
         if not target.is_there():
             forget_blocks(folder)
         target.make()
         missing = list(missing_parts(folder, PlanHead(plan, parts, {})))
-        predicted = blocks.windows(probe.merging)
-        return cls(source, probe, target, blocks, coarse, rounds, folder, plan, missing, predicted)
+        predicted, handed = blocks.windows(probe.merging), 0
+        if mode == "exchange":
+            predicted, handed = probe.merging.grid.n * entries, handed_bytes(shared, probe)
+        return cls(
+            source,
+            probe,
+            target,
+            blocks,
+            coarse,
+            rounds,
+            folder,
+            plan,
+            missing,
+            predicted,
+            mode,
+            handed,
+        )
 
-    def with_lost_files(self, path: Callable[[Path, int], Path]) -> Job:
-        """The same, where blocks of a later round that are missing do the first again too.
+    def with_lost_files(
+        self,
+        paths: Callable[[Path, int], Sequence[Path]],
+        readers: Callable[[int], Iterable[int]],
+    ) -> Job:
+        """The same, where the first round is done again of blocks whose files are needed and gone.
 
-        `path`: of the file that the first round leaves for a block; those are gone when all was
-        done.
+        `paths` are of the files that the first round leaves of a block, `readers` the blocks that
+        need them in the second. When all was done they are gone.
         """
         each, missing = len(self.blocks), set(self.missing)
         for number in range(each):
-            if number + each in missing and not path(self.folder, number).exists():
-                record_path(self.folder, number).unlink(missing_ok=True)
-                missing.add(number)
+            needed = [reader + each for reader in readers(number) if reader + each in missing]
+            if not needed or all(path.exists() for path in paths(self.folder, number)):
+                continue
+            # Another call may have finished since: it removes files after the records are there.
+            if all(is_done(self.folder, self.plan, reader) for reader in needed):
+                continue
+            record_path(self.folder, number).unlink(missing_ok=True)
+            missing.add(number)
         return replace(self, missing=sorted(missing))
 
     @property
@@ -189,9 +235,11 @@ class Job:
         return self.probe.merging.grid.n * self.blocks.entries
 
     def bar(self, what: str, show: bool) -> AbstractContextManager[Callable[[PartDone], object]]:
-        """A bar over all parts, which says what recomputing costs."""
+        """A bar over all parts, which says what borders cost."""
         parts = self.rounds * len(self.blocks) + sum(map(len, self.coarse))
         title = f"{what}, {self.predicted / self.windows:.2f}x windows"
+        if self.handed:
+            title += f", {self.handed / 1e6:.3g} MB handed on"
         return parts_bar(parts, parts - len(self.missing), title, show)
 
     def run(
@@ -235,6 +283,9 @@ class Job:
             sum(record.windows for record in records),
             self.predicted / self.windows,
             sum(record.seconds for record in records),
+            self.borders,
+            sum(record.handed for record in records),
+            self.handed,
         )
 
 

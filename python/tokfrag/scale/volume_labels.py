@@ -259,7 +259,7 @@ def label_volume(
         raise ValueError("model: takes labels of one channel, of the size of the fragments")
     shared = (job.probe.merging, job.blocks)
     places = (str(job.folder), job.plan)
-    job = job.with_lost_files(labels_path)
+    job = job.with_lost_files(lambda at, number: [labels_path(at, number)], lambda own: [own])
     find = FindInstances(
         model, job.source.path, level, job.source.layout, *shared, call, *places, least_share
     )

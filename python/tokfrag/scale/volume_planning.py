@@ -22,6 +22,7 @@ from tokfrag.fragments.streams.stitching import Part, lost_positions
 from tokfrag.fragments.windows import ALL_REDUCES, Window
 from tokfrag.scale.volume_arrays import Layout, image_of, is_npy, open_volume
 from tokfrag.scale.volume_blocks import HeldVolume, Merging
+from tokfrag.scale.volume_handing import OutputKind
 from tokfrag.scale.volume_images import ImageMetadata
 
 
@@ -117,16 +118,21 @@ class Probe:
     ----------
     merging
         How outputs become the result.
-    channels
-        Of an output.
+    output
+        What the outputs are.
     result_channels, dtype
         Of the result.
     """
 
     merging: Merging
-    channels: int
+    output: OutputKind
     result_channels: int
     dtype: np.dtype[Any]
+
+    @property
+    def channels(self) -> int:
+        """Of an output."""
+        return self.output.channels
 
     @classmethod
     def of(cls, model: Callable[..., Any], source: Source, grid: FragmentGrid, call: Call) -> Probe:
@@ -155,7 +161,7 @@ class Probe:
         check_whole(merging)
         # An argument that does not fit is named before any block is done.
         merging.stitcher(Part(merging.outputs, corner, corner), _on_host(output)[:, :1])
-        return cls(merging, shape[1], *_result_kind(output, call.reduce_slab, reduce))
+        return cls(merging, OutputKind.of(output), *_result_kind(output, call.reduce_slab, reduce))
 
 
 def check_whole(merging: Merging) -> None:

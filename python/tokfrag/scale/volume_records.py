@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,15 @@ from typing import Any
 
 from tokfrag._files import whole_file
 from tokfrag.scale.parts import is_done, record_path
-from tokfrag.scale.plan import PLAN, PlanHead, part_name, settings_hash, write_head
-from tokfrag.tokens.formats.json_place import parse_json
+from tokfrag.scale.plan import (
+    PLAN,
+    PlanHead,
+    part_name,
+    sealed,
+    settings_hash,
+    unsealed,
+    write_head,
+)
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,14 @@ class BlockRecord:
         From reading to the disk.
     sha256
         Of what was written; empty for coarser levels.
+    handed
+        Bytes that it has left for other blocks.
     """
 
     windows: int
     seconds: float
     sha256: str
+    handed: int
 
 
 def records_folder(dst: str) -> Path:
@@ -70,7 +79,7 @@ def begin_plan(folder: Path, parts: int, settings: dict[str, Any], *, resume: bo
 
 def forget_blocks(folder: Path) -> None:
     """Remove the records of blocks that are gone."""
-    for path in [*folder.glob("*.json"), *folder.glob("*.npz")]:
+    for path in [*folder.glob("*.json"), *folder.glob("*.np[yz]")]:
         if path.name != PLAN:
             path.unlink(missing_ok=True)
 
@@ -86,24 +95,34 @@ def unless_done(folder: Path, plan: str, number: int) -> Iterator[None]:
 
 
 def write_block_record(
-    folder: Path, plan: str, number: int, *, windows: int, seconds: float, sha256: str = ""
+    folder: Path,
+    plan: str,
+    number: int,
+    *,
+    windows: int,
+    seconds: float,
+    sha256: str = "",
+    handed: int = 0,
 ) -> None:
     """Say that a part is done: the last thing that is written of it."""
     facts = {"plan": plan, "name": part_name(number), "windows": windows, "sha256": sha256}
     with unless_done(folder, plan, number), whole_file(record_path(folder, number)) as file:
-        file.write(json.dumps({**facts, "seconds": seconds}).encode())
+        file.write(sealed({**facts, "seconds": seconds, "handed": handed}))
 
 
 def read_block_record(folder: Path, plan: str, number: int) -> BlockRecord:
     """What a record says; ValueError names what is wrong with it."""
     path = record_path(folder, number)
-    root = parse_json(path.read_bytes(), str(path))
+    root = unsealed(path.read_bytes(), str(path))
     if root.get("plan", str, "") != plan:
         raise root.refusal("is the record of another plan")
     if root.get("name", str) != part_name(number):
         raise root.refusal(f"is not the record of part {part_name(number)}")
     return BlockRecord(
-        root.get("windows", int), root.get("seconds", float), root.get("sha256", str)
+        root.get("windows", int),
+        root.get("seconds", float),
+        root.get("sha256", str),
+        root.get("handed", int, 0),
     )
 
 

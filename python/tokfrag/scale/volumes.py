@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tokfrag import _arrays
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.planning.plan import Candidate, FragmentPlan
 from tokfrag.fragments.streams.sliding import Call
@@ -19,8 +18,11 @@ from tokfrag.fragments.windows import Reduce, Window
 from tokfrag.scale.engines import Engine, engine_of
 from tokfrag.scale.parts import PartDone, is_done
 from tokfrag.scale.plan import PlanHead
-from tokfrag.scale.volume_arrays import Layout, absolute, digest, open_volume, write_block
+from tokfrag.scale.volume_arrays import Layout, absolute, digest, open_volume, write_result
 from tokfrag.scale.volume_blocks import Blocks, HeldVolume, Merging, block_result
+from tokfrag.scale.volume_borders import Borders
+from tokfrag.scale.volume_exchange import HandedFiles, MergeBorders, RunWindows
+from tokfrag.scale.volume_handing import handed_paths
 from tokfrag.scale.volume_jobs import Job, VolumeMap, VolumePart
 from tokfrag.scale.volume_planning import grid_of
 from tokfrag.scale.volume_pyramids import Coarsening
@@ -74,16 +76,7 @@ class MapBlock:
         result, windows = block_result(
             self.model, held, self.merging, block, self.channels, self.call
         )
-        place = self.dst_layout.place(entry, block)
-        spans = [at.indices(n) for at, n in zip(place, target.shape, strict=True)]
-        shape = tuple(end - begin for begin, end, _ in spans)
-        dtype = np.dtype(target.dtype)
-        if result is None:
-            values = np.zeros(shape, dtype)
-        else:
-            narrow = dtype.kind in "iu" and result.dtype != dtype
-            values = (_arrays.narrowed(result, dtype) if narrow else result).reshape(shape)
-        written = write_block(target, place, values)
+        written, size = write_result(target, self.dst_layout, entry, block, result)
         write_block_record(
             folder,
             self.plan,
@@ -92,7 +85,7 @@ class MapBlock:
             seconds=monotonic() - began,
             sha256=written,
         )
-        return PartDone(part.number, values.nbytes, 0)
+        return PartDone(part.number, size, 0)
 
 
 def map_volume(
@@ -116,6 +109,7 @@ def map_volume(
     chunks: Sequence[int] | None = None,
     pyramid: Coarsening | None = None,
     memory_limit: int = 1 << 28,
+    borders: Literal["recompute", "exchange", "auto"] = "recompute",
     name: str = "",
     resume: bool = True,
     progress: bool = True,
@@ -123,8 +117,9 @@ def map_volume(
     """Run a model on every fragment of a volume on disk, block by block, each by one worker.
 
     The result has the bits of ``map_fragments(model, src, grid, out=dst)`` in one process, if the
-    model gives a fragment the same outputs in any batch. Nothing is sent between workers: windows
-    that reach several blocks are run for each, and the plan says beforehand how many.
+    model gives a fragment the same outputs in any batch. Windows that reach several blocks are run
+    for each, or run once and their outputs handed on through files; either way the plan says
+    beforehand what that costs.
 
     Parameters
     ----------
@@ -164,6 +159,11 @@ def map_volume(
         How coarser levels are made: means for floats and the first position for integers.
     memory_limit : int
         Bytes that a block may take, about, besides the model.
+    borders : "recompute", "exchange" or "auto"
+        Windows that reach several blocks: run for each; or run once in a first round that leaves
+        their outputs in ``dst.blocks``, from which a second merges (they are hashed, and removed as
+        soon as no block needs them); or whichever costs less by a measured call of the model and
+        the measured speed of that folder. A call that goes on keeps to what was begun.
     name : str
         Of the model: blocks that a model of another name has made are not gone on with. Weights of
         an ``nn.Module`` are told apart without.
@@ -214,9 +214,21 @@ def map_volume(
         chunks=chunks,
         pyramid=pyramid,
         memory_limit=memory_limit,
+        borders=borders,
         name=name,
         resume=resume,
     )
+    if job.borders == "exchange":
+        _exchange(model, job, call, level, chosen, progress)
+    else:
+        _recompute(model, job, call, level, chosen, progress)
+    return job.finished(os.fspath(dst))
+
+
+def _recompute(
+    model: Callable[..., Any], job: Job, call: Call, level: int, chosen: Engine, progress: bool
+) -> None:
+    """One round: every block runs all windows that reach it."""
     work = MapBlock(
         model,
         job.source.path,
@@ -234,7 +246,27 @@ def map_volume(
     with job.bar("mapping", progress) as advance:
         job.run(chosen, work, 0, advance)
         job.coarsen(chosen, advance)
-    return job.finished(os.fspath(dst))
+
+
+def _exchange(
+    model: Callable[..., Any], job: Job, call: Call, level: int, chosen: Engine, progress: bool
+) -> None:
+    """Two rounds: every block runs its own windows, then takes what others have left for it."""
+    borders = Borders(job.probe.merging, job.blocks)
+    kind, places = job.probe.output, (str(job.folder), job.plan)
+    job = job.with_lost_files(handed_paths, borders.readers)
+    first = RunWindows(
+        model, job.source.path, level, job.source.layout, borders, kind, call, *places
+    )
+    second = MergeBorders(
+        job.target.path, job.target.layout, call.reduce_slab, borders, kind, *places
+    )
+    files = HandedFiles(job, borders)
+    with job.bar("mapping", progress) as advance:
+        job.run(chosen, first, 0, advance)
+        job.run(chosen, second, 1, files.after(advance))
+        files.forget()
+        job.coarsen(chosen, advance)
 
 
 def verify_volume(dst: str | os.PathLike[str]) -> int:

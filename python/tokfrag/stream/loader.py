@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokfrag.stream.packed import Packed
 from tokfrag.stream.packing import METHODS, Method
-from tokfrag.stream.planning import Planner, State
+from tokfrag.stream.planning import Planner
 from tokfrag.stream.sources import ImageSource, Tokens
 from tokfrag.stream.workers import Recipe, made_by_processes, made_by_threads, made_here
 
@@ -206,23 +206,16 @@ class PackedLoader:
         Raises
         ------
         ValueError
-            The state is of another loader: names what differs.
+            The state is of another loader, or damaged: names what differs.
         """
+        if not isinstance(state, dict):
+            raise ValueError(f"state: got {type(state).__name__}, takes a dict")
         if state.get("version") != _STATE_VERSION:
             raise ValueError(f"state: version {state.get('version')!r}, takes {_STATE_VERSION}")
         for name, value in self._facts().items():
             if state.get(name) != value:
                 raise ValueError(f"state: {name} is {state.get(name)!r}, this loader has {value!r}")
-        lost, lost_here = ((int(a), int(b)) for a, b in (state["lost"], state["lost_here"]))
-        self._state = State(
-            int(state["epoch"]),
-            int(state["drawn"]),
-            tuple(int(n) for n in state["counts"]),
-            tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in state["carried"]),
-            int(state["given"]),
-            lost,
-            lost_here,
-        )
+        self._state = self._planner.checked_state(state)
 
     def _facts(self) -> dict[str, Any]:
         shares = self._planner.shares

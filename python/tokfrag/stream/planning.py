@@ -39,6 +39,21 @@ class State:
     lost_here: tuple[int, int] = (0, 0)
 
 
+def _integers(state: dict[str, Any], name: str, width: int | None) -> tuple[int, ...]:
+    """A member of a state: integers from 0 on, so many of them; ValueError for all else."""
+    if name not in state:
+        raise ValueError(f"state: has no {name!r}")
+    return _checked_integers(state[name], name, width)
+
+
+def _checked_integers(value: Any, name: str, width: int | None) -> tuple[int, ...]:
+    fits = isinstance(value, (list, tuple)) and (width is None or len(value) == width)
+    if not fits or not all(type(n) is int and 0 <= n < 1 << 63 for n in value):
+        many = "" if width is None else f"{width} "
+        raise ValueError(f"state: {name} is {value!r}, takes {many}integers from 0 on")
+    return tuple(value)
+
+
 @dataclass
 class Planner:
     """The rows of each batch, in order, of one rank; see :class:`PackedLoader` for the fields."""
@@ -65,6 +80,31 @@ class Planner:
         """Give the state at an epoch's beginning; `lost` is what was left out before."""
         counts = () if self.shares is None else (0,) * len(self.sizes)
         return State(epoch, counts=counts, lost=lost, lost_here=lost)
+
+    def checked_state(self, state: dict[str, Any]) -> State:
+        """A state that was saved; ValueError if it is none of these sources."""
+        for name in ("epoch", "drawn", "given"):
+            _checked_integers([state.get(name)], name, 1)
+        carried = state.get("carried")
+        if not isinstance(carried, (list, tuple)):
+            raise ValueError(f"state: carried is {carried!r}, takes a list of items")
+        items = []
+        for item in carried:
+            source, document, first, last = _checked_integers(item, "carried", 4)
+            if source >= len(self.sizes) or document >= self.sizes[source] or first > last:
+                raise ValueError(f"state: carried holds {item!r}, which these sources do not")
+            items.append((source, document, first, last))
+        counts = _integers(state, "counts", 0 if self.shares is None else len(self.sizes))
+        lost, lost_here = (_integers(state, name, 2) for name in ("lost", "lost_here"))
+        return State(
+            state["epoch"],
+            state["drawn"],
+            counts,
+            tuple(items),
+            state["given"],
+            (lost[0], lost[1]),
+            (lost_here[0], lost_here[1]),
+        )
 
     def batches(self, state: State) -> Iterator[tuple[Rows, State]]:
         """Give each batch from a state on, and the state after it."""

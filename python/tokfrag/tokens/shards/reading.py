@@ -11,10 +11,12 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag.tokens.formats.json_place import Place
 from tokfrag.tokens.shards.index import ShardIndex, shard_digest
 
 _CHECKED_ENDS = 1 << 20
 _STATE_VERSION = 1
+_FACTS = ("tokens", "length", "seed", "windows a step")  # of batches, which a state repeats
 
 
 class TokenShards:
@@ -64,6 +66,7 @@ class TokenShards:
             self._parts = [_mapped(self._path, self._dtype)]
             self._ends: list[NDArray[np.int64]] = []
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
+        self._documents = np.cumsum([0, *(len(ends) for ends in self._ends)])
         self._state: dict[str, Any] = {"version": _STATE_VERSION}  # of the batches taken last
         self._resumed: dict[str, Any] | None = None  # where the next batches begin
 
@@ -159,9 +162,15 @@ class TokenShards:
         (tokens,) array, uint16 or uint32
             With its end-of-text token; a view of the file where the document lies in one shard.
         """
-        ends = self.document_ends
-        place = range(len(ends))[number]
-        return self._between(int(ends[place - 1]) if place else 0, int(ends[place]))
+        if self._index is None:
+            raise ValueError(f"{self._path}: a file of bare ids does not say where documents end")
+        place = range(int(self._documents[-1]))[number]
+        return self._between(self._end_of(place - 1) if place else 0, self._end_of(place))
+
+    def _end_of(self, place: int) -> int:
+        """Where a document ends."""
+        part = int(np.searchsorted(self._documents, place, "right")) - 1
+        return int(self._ends[part][place - int(self._documents[part])] + self._starts[part])
 
     @property
     def skipped(self) -> tuple[int, list[str]]:
@@ -253,12 +262,8 @@ class TokenShards:
         whole = batch * world_size * length + 1
         if len(self) < whole:
             raise ValueError(f"batch: the first takes {whole} tokens, there are {len(self)}")
-        facts = {
-            "tokens": len(self),
-            "length": length,
-            "seed": seed,
-            "windows a step": batch * world_size,
-        }
+        values = map(int, (len(self), length, seed, batch * world_size))
+        facts = dict(zip(_FACTS, values, strict=True))
         epoch, step = self._begin(facts)
         return self._deal(facts, batch, epochs, rank, epoch, step)
 
@@ -288,12 +293,20 @@ class TokenShards:
         ValueError
             The state is none, or of other tokens.
         """
-        if state.get("version") != _STATE_VERSION:
-            raise ValueError(f"state: version {state.get('version')!r}, takes {_STATE_VERSION}")
-        if state.get("tokens", len(self)) != len(self):
-            raise ValueError(f"state: of {state['tokens']} tokens, these are {len(self)}")
+        root = Place(state, "state")
+        version = root.get("version", int)
+        if version != _STATE_VERSION:
+            raise ValueError(f"state: version {version}, takes {_STATE_VERSION}")
+        begun = set(state) != {"version"}
+        if begun:
+            root.only("version", *_FACTS, "epoch", "step")
+            for name in (*_FACTS, "epoch", "step"):
+                if root.get(name, int) < 0:
+                    raise root.at(name).refusal(f"got {state[name]}, takes 0 or more")
+            if state["tokens"] != len(self):
+                raise ValueError(f"state: of {state['tokens']} tokens, these are {len(self)}")
         self._state = dict(state)
-        self._resumed = dict(state) if "epoch" in state else None
+        self._resumed = dict(state) if begun else None
 
     def _begin(self, facts: dict[str, int]) -> tuple[int, int]:
         """The epoch and the step in it with which batches of these arguments begin."""
@@ -304,7 +317,7 @@ class TokenShards:
             if state.get(name) != value:
                 self._resumed = state
                 raise ValueError(f"state: {name} {state.get(name)!r}, these batches have {value}")
-        return int(state["epoch"]), int(state["step"])
+        return state["epoch"], state["step"]
 
     def _deal(
         self,
