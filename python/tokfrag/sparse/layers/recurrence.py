@@ -1,12 +1,12 @@
-"""The recurrences of LSTM and GRU layers with a sparse recurrent product.
+"""The recurrence of LSTM layers with a sparse recurrent product.
 
-One autograd node for all steps of an LSTM: the gradient of the recurrent values is then one sampled
+One autograd node for all steps: the gradient of the recurrent values is then one sampled
 product over every step and input, instead of one a step.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,17 +34,16 @@ def recurrence(
     the steps of each sequence, where they differ: the cell state is then its last step's.
     ``projection (size, hidden)`` makes the output of a step from what the gates let through.
     """
-    composed = torch.compiler.is_compiling() or not operators.direct(inputs, values)
-    if composed or ends is not None or projection is not None:
+    if torch.compiler.is_compiling() or not operators.direct(inputs, values):
         return _compose(inputs, h, c, values, local, runs, kernel, ends, projection)
-    tensors = (inputs, h, c, values)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    tensors = (inputs, h, c, values, projection)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         y, c = _Recurrence.apply(  # type: ignore[no-untyped-call]
-            inputs, h, c, values, local, runs, kernel
+            inputs, h, c, values, projection, ends, local, runs, kernel
         )
         return y, c
-    outputs, cells, _ = _forward(inputs, h, c, values, local, runs, kernel, training=False)
-    return outputs[1:], cells[-1]
+    steps = _forward(inputs, h, c, values, projection, local, runs, kernel, training=False)
+    return steps.outputs[1:], _last(steps.cells, ends)
 
 
 def _compose(
@@ -73,30 +72,20 @@ def _compose(
     return y, c
 
 
-def gated_recurrence(
-    inputs: Tensor,
-    h: Tensor,
-    values: Tensor,
-    bias: Tensor | None,
-    local: Tensor,
-    runs: Tensor,
-    kernel: str,
-) -> Tensor:
-    """Outputs of every step of a GRU, gates in the order r, z, n.
+class _Steps(NamedTuple):
+    """What all steps made: the first states stand before the outputs and the cells."""
 
-    ``inputs (steps, batch, 3 hidden)`` are the input products with biases; ``bias (3 hidden,)``
-    belongs to the recurrent product, which the reset gate scales.
-    """
-    outputs = []
-    for gates in inputs.unbind():
-        product = operators.linear(h, values, bias, local, runs, h.shape[-1], kernel)
-        r, z, n = gates.chunk(3, dim=-1)
-        hidden_r, hidden_z, hidden_n = product.chunk(3, dim=-1)
-        r, z = torch.sigmoid(r + hidden_r), torch.sigmoid(z + hidden_z)
-        n = torch.tanh(n + r * hidden_n)
-        h = n + z * (h - n)
-        outputs.append(h)
-    return torch.stack(outputs) if outputs else h.new_zeros((0, *h.shape))
+    outputs: Tensor  # (steps + 1, batch, size)
+    cells: Tensor  # (steps + 1, batch, hidden)
+    gates: Tensor  # of every step in training, else a place to work in
+    opened: Tensor  # what the output gate let through, where it is then projected
+
+
+def _last(cells: Tensor, ends: Tensor | None) -> Tensor:
+    """The cell state after each sequence's last step, not a view."""
+    if ends is None:
+        return cells[-1].clone()
+    return cells[ends, torch.arange(len(ends), device=ends.device)]
 
 
 def _forward(
@@ -104,20 +93,24 @@ def _forward(
     h: Tensor,
     c: Tensor,
     values: Tensor,
+    projection: Tensor | None,
     local: Tensor,
     runs: Tensor,
     kernel: str,
     *,
     training: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs and cell states, the first ones before them; and the gates, if ``training``."""
-    steps, batch, hidden = len(inputs), *h.shape
-    outputs, cells = inputs.new_empty((2, steps + 1, batch, hidden)).unbind()
+) -> _Steps:
+    steps, batch, hidden = len(inputs), *c.shape
+    outputs = inputs.new_empty((steps + 1, *h.shape))
+    cells = inputs.new_empty((steps + 1, batch, hidden))
     outputs[0], cells[0] = h, c
     gates = torch.empty_like(inputs) if training else torch.empty_like(inputs[:1])
+    opened = outputs[1:]
+    if projection is not None:
+        opened = inputs.new_empty((steps if training else min(steps, 1), batch, hidden))
     for step in range(steps):
         product = products.multiply(
-            outputs[step], values, None, local, runs, hidden, False, kernel, keep=not training
+            outputs[step], values, None, local, runs, h.shape[-1], False, kernel, keep=not training
         )
         gate = gates[step if training else 0]
         torch.add(inputs[step], product, out=gate)
@@ -126,8 +119,11 @@ def _forward(
         gate[:, 3 * hidden :].sigmoid_()
         i, f, g, o = gate.chunk(4, dim=-1)
         torch.mul(f, cells[step], out=cells[step + 1]).addcmul_(i, g)
-        torch.tanh(cells[step + 1], out=outputs[step + 1]).mul_(o)
-    return outputs, cells, gates
+        through = opened[step if training or projection is None else 0]
+        torch.tanh(cells[step + 1], out=through).mul_(o)
+        if projection is not None:
+            torch.mm(through, projection.t(), out=outputs[step + 1])
+    return _Steps(outputs, cells, gates, opened)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -138,33 +134,42 @@ class _Recurrence(torch.autograd.Function):
         h: Tensor,
         c: Tensor,
         values: Tensor,
+        projection: Tensor | None,
+        ends: Tensor | None,
         local: Tensor,
         runs: Tensor,
         kernel: str,
     ) -> tuple[Tensor, Tensor]:
-        outputs, cells, gates = _forward(inputs, h, c, values, local, runs, kernel, training=True)
+        made = _forward(inputs, h, c, values, projection, local, runs, kernel, training=True)
         ctx.kernel = kernel
-        ctx.save_for_backward(inputs, h, c, values, local, runs, outputs, cells, gates)
-        return outputs[1:], cells[-1].clone()
+        ctx.save_for_backward(inputs, h, c, values, projection, ends, local, runs, *made)
+        return made.outputs[1:], _last(made.cells, ends)
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, h, c, values, local, runs, outputs, cells, gates = ctx.saved_tensors
+        inputs, h, c, values, projection, ends, local, runs, *kept = ctx.saved_tensors
+        outputs, cells, gates, opened = kept
         if torch.is_grad_enabled():  # gradients of gradients come from the definition
-            wanted = [t for t in (inputs, h, c, values) if t.requires_grad]
-            made = _compose(inputs, h, c, values, local, runs, ctx.kernel)
+            tensors = (inputs, h, c, values, projection)
+            wanted = [t for t in tensors if t is not None and t.requires_grad]
+            made = _compose(inputs, h, c, values, local, runs, ctx.kernel, ends, projection)
             grads = iter(torch.autograd.grad(made, wanted, (grad_y, grad_c), create_graph=True))
-            four = [next(grads) if t.requires_grad else None for t in (inputs, h, c, values)]
-            return (*four, None, None, None)
+            five = [next(grads) if t is not None and t.requires_grad else None for t in tensors]
+            return (*five, None, None, None, None)
         aten = torch.ops.aten
-        hidden = h.shape[-1]
         grad_gates = torch.empty_like(gates)
+        grad_projected = torch.empty_like(grad_y) if projection is not None else grad_y
         grad_h = torch.zeros_like(h)
-        cell = grad_c
+        cell = grad_c if ends is None else torch.zeros_like(grad_c)
         for step in reversed(range(len(inputs))):
             i, f, g, o = gates[step].chunk(4, dim=-1)
             grad_i, grad_f, grad_g, grad_o = grad_gates[step].chunk(4, dim=-1)
             grad_h = grad_h + grad_y[step]
+            if projection is not None:
+                grad_projected[step] = grad_h
+                grad_h = grad_h @ projection
+            if ends is not None:  # the cell state of these sequences was handed out here
+                cell = torch.where((ends == step + 1)[:, None], cell + grad_c, cell)
             squashed = torch.tanh(cells[step + 1])
             aten.sigmoid_backward.grad_input(grad_h * squashed, o, grad_input=grad_o)
             cell = aten.tanh_backward(grad_h * o, squashed).add_(cell)
@@ -173,12 +178,13 @@ class _Recurrence(torch.autograd.Function):
             aten.tanh_backward.grad_input(cell * i, g, grad_input=grad_g)
             cell = cell * f
             grad_h = products.multiply(
-                grad_gates[step], values, None, local, runs, hidden, True, ctx.kernel
+                grad_gates[step], values, None, local, runs, h.shape[-1], True, ctx.kernel
             )
-        grad_values = None
+        grad_values = grad_projection = None
         if ctx.needs_input_grad[3]:
-            before = outputs[:-1].reshape(-1, hidden)
-            grad_values = products.sample(
-                grad_gates.view(-1, 4 * hidden), before, local, runs, ctx.kernel
-            )
-        return grad_gates, grad_h, cell, grad_values, None, None, None
+            before = outputs[:-1].reshape(-1, h.shape[-1])
+            lines = grad_gates.view(-1, gates.shape[-1])
+            grad_values = products.sample(lines, before, local, runs, ctx.kernel)
+        if ctx.needs_input_grad[4]:
+            grad_projection = grad_projected.flatten(0, 1).t() @ opened.flatten(0, 1)
+        return grad_gates, grad_h, cell, grad_values, grad_projection, None, None, None, None

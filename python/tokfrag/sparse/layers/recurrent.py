@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tokfrag.sparse.layers.gated_recurrence import gated_recurrence
 from tokfrag.sparse.layers.linear import SparseLinear
-from tokfrag.sparse.layers.recurrence import gated_recurrence, recurrence
+from tokfrag.sparse.layers.recurrence import recurrence
 from tokfrag.sparse.layers.recurrent_base import SparseRecurrent
 
 State = tuple[Tensor, Tensor]
@@ -28,8 +29,8 @@ def _at_end(y: Tensor, first: Tensor, ends: Tensor | None) -> Tensor:
 class SparseLSTM(SparseRecurrent):
     """An LSTM with sparse weights, torch's equations and gate order (i, f, g, o).
 
-    It takes what ``torch.nn.LSTM`` takes, packed sequences and ``hx=`` too. Without projection and
-    of plain tensors, all steps of a layer are one autograd node.
+    It takes what ``torch.nn.LSTM`` takes, packed sequences and ``hx=`` too. All steps of a layer in
+    one direction are one autograd node.
 
     Parameters
     ----------
@@ -162,7 +163,8 @@ class SparseLSTM(SparseRecurrent):
 class SparseGRU(SparseRecurrent):
     """A GRU with sparse weights, torch's equations and gate order (r, z, n).
 
-    It takes what ``torch.nn.GRU`` takes, packed sequences and ``hx=`` too.
+    It takes what ``torch.nn.GRU`` takes, packed sequences and ``hx=`` too. All steps of a layer in
+    one direction are one autograd node.
 
     Parameters
     ----------
