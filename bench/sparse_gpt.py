@@ -2,9 +2,10 @@
 
     python bench/sparse_gpt.py [--width 256] [--depth 2] [--steps 250] [--sparsity 0.5 0.75 0.9]
 
-Trains a GPT on bytes of Python's own library, prunes copies of it in one shot, trains others sparse
-from the start, and prints for each: bits per byte on held-out modules, bytes of the checkpoint,
-bytes read at once (32 windows) and generated one by one, per second of processor time. One thread.
+Trains a GPT on bytes of Python's own library, prunes copies of it in one shot, freezes one of them
+(floats and codes of eight bits under bitmaps), trains others sparse from the start, and prints for
+each: bits per byte on held-out modules, bytes of the checkpoint, bytes read at once (32 windows)
+and generated one by one, per second of processor time. One thread.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tokfrag.sparse import SparseLinear, SparseTraining, sparsify
+from tokfrag.sparse import SparseLinear, SparseTraining, freeze, sparsify
 
 LENGTH, BATCH = 128, 16
 METHODS = ("magnitude", "wanda", "sparsegpt", "cd", "admm")
@@ -191,6 +192,10 @@ def main() -> None:
             pruned = copy.deepcopy(dense)
             sparsify(pruned, calibration, sparsity=sparsity, method=method, replace=True)
             row(f"{sparsity:.0%} {method}", pruned, held)
+        for values in ("float32", "int8"):  # of the last, "admm"
+            frozen = copy.deepcopy(pruned)
+            freeze(frozen, values=values)
+            row(f"{sparsity:.0%} {METHODS[-1]}, frozen {values}", frozen, held)
         for method, first in (("rigl", sparsity), ("magnitude", 0.0)):
             model = sparse_twin(fresh, first)
 
