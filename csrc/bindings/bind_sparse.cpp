@@ -5,6 +5,7 @@
 
 #include "bindings/bindings.hpp"
 #include "core/checksum.hpp"
+#include "sparse/bitmap.hpp"
 #include "sparse/descent.hpp"
 #include "sparse/descent_kernel.hpp"
 #include "sparse/layout.hpp"
@@ -17,6 +18,7 @@ namespace tokfrag {
 namespace {
 
 using sparse::Batch;
+using sparse::Bitmap;
 using sparse::Element;
 using sparse::Layout;
 using sparse::Pattern;
@@ -170,6 +172,39 @@ void bind_sparse(py::module_& parent) {
           },
           py::arg("element"), py::arg("local"), py::arg("runs"), py::arg("grad"), py::arg("batch"),
           py::arg("x"), py::arg("values"), py::arg("threads"), release());
+
+  module.attr("WORD_COLUMNS") = sparse::kWordColumns;
+  module.def(
+      "encode_bitmap",
+      [](Address mask, std::int64_t rows, std::int64_t columns, Address bitmap) {
+        return sparse::encode_bitmap(bytes(mask), rows, columns, out<std::uint64_t>(bitmap));
+      },
+      py::arg("mask"), py::arg("rows"), py::arg("columns"), py::arg("bitmap"), release());
+  py::class_<Bitmap>(module, "Bitmap")
+      .def(py::init([](Address bitmap, std::int64_t rows, std::int64_t columns) {
+             return std::make_unique<Bitmap>(in<std::uint64_t>(bitmap), rows, columns);
+           }),
+           py::arg("bitmap"), py::arg("rows"), py::arg("columns"), release())
+      .def_property_readonly("nnz", &Bitmap::nnz)
+      .def(
+          "multiply",
+          [](const Bitmap& self, int element, Address bitmap, Address x, std::int64_t batch,
+             Address values, Address bias, Address y, int threads) {
+            self.multiply(static_cast<Element>(element), in<std::uint64_t>(bitmap), in(x), batch,
+                          in(values), in(bias), out(y), threads);
+          },
+          py::arg("element"), py::arg("bitmap"), py::arg("x"), py::arg("batch"), py::arg("values"),
+          py::arg("bias"), py::arg("y"), py::arg("threads"), release())
+      .def(
+          "multiply_codes",
+          [](const Bitmap& self, Address bitmap, Address x, std::int64_t batch, Address codes,
+             Address scales, std::int64_t group_words, Address bias, Address y, int threads) {
+            self.multiply_codes(in<std::uint64_t>(bitmap), in<float>(x), batch,
+                                in<std::int8_t>(codes), in<float>(scales), group_words,
+                                in<float>(bias), out<float>(y), threads);
+          },
+          py::arg("bitmap"), py::arg("x"), py::arg("batch"), py::arg("codes"), py::arg("scales"),
+          py::arg("group_words"), py::arg("bias"), py::arg("y"), py::arg("threads"), release());
 
   module.attr("DESCENT_BLOCK") = sparse::kDescentBlock;
   module.def(

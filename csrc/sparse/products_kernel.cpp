@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "sparse/expand_table.hpp"
 #include "sparse/lane_sums.hpp"
 
 namespace tokfrag::TOKFRAG_ISA {
@@ -280,20 +281,6 @@ void multiply_masked(const float* x_address, std::int64_t width, const void* val
   }
 }
 #elif defined(__AVX2__)
-// For each byte of a mask: which of eight consecutive values each kept column takes; 0x80: none.
-struct ExpandTable {
-  std::uint8_t source[256][8];
-  constexpr ExpandTable() : source() {
-    for (int mask = 0; mask < 256; ++mask) {
-      std::uint8_t next = 0;
-      for (int bit = 0; bit < 8; ++bit) {
-        source[mask][bit] = (mask >> bit & 1) != 0 ? next++ : std::uint8_t{0x80};
-      }
-    }
-  }
-};
-constexpr ExpandTable kExpand{};
-
 TOKFRAG_INLINE __m256 load_values(const float* from) { return _mm256_loadu_ps(from); }
 TOKFRAG_INLINE __m256 load_values(const Half* from) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
@@ -320,7 +307,7 @@ void multiply_masked(const float* x_address, std::int64_t width, const void* val
     for (int k = 0; k < 16; ++k) {
       const auto kept = static_cast<std::uint8_t>(masks[2 * i + k / 8] >> (8 * (k % 8)));
       const __m256i source = _mm256_cvtepu8_epi32(
-          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kExpand.source[kept])));
+          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(sparse::kExpand.source[kept])));
       const __m256 none = _mm256_castsi256_ps(_mm256_cmpgt_epi32(source, _mm256_set1_epi32(7)));
       const __m256 expanded =
           _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(load_values(next), source));

@@ -99,3 +99,35 @@ class Pattern:
         values: int,
         threads: int,
     ) -> None: ...
+
+WORD_COLUMNS: int
+
+def encode_bitmap(mask: int, rows: int, columns: int, bitmap: int) -> int: ...
+
+class Bitmap:
+    def __init__(self, bitmap: int, rows: int, columns: int) -> None: ...
+    @property
+    def nnz(self) -> int: ...
+    def multiply(
+        self,
+        element: int,
+        bitmap: int,
+        x: int,
+        batch: int,
+        values: int,
+        bias: int,
+        y: int,
+        threads: int,
+    ) -> None: ...
+    def multiply_codes(
+        self,
+        bitmap: int,
+        x: int,
+        batch: int,
+        codes: int,
+        scales: int,
+        group_words: int,
+        bias: int,
+        y: int,
+        threads: int,
+    ) -> None: ...

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     )
     from tokfrag.sparse.layers.embedding import SparseEmbedding as SparseEmbedding
     from tokfrag.sparse.layers.embedding_bag import SparseEmbeddingBag as SparseEmbeddingBag
+    from tokfrag.sparse.layers.frozen import FrozenSparseLinear as FrozenSparseLinear
     from tokfrag.sparse.layers.linear import SparseLinear as SparseLinear
     from tokfrag.sparse.layers.recurrent import SparseGRU as SparseGRU, SparseLSTM as SparseLSTM
+    from tokfrag.sparse.pruning.freezing import FrozenReport as FrozenReport, freeze as freeze
     from tokfrag.sparse.pruning.regrowth import regrow as regrow
     from tokfrag.sparse.pruning.report import (
         LayerReport as LayerReport,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from tokfrag.sparse.pruning.sparsify import sparsify as sparsify
 
 _HOME = {
+    "FrozenReport": "pruning.freezing",
+    "FrozenSparseLinear": "layers.frozen",
     "GramLasso": "lasso",
     "GramLassoCV": "lasso_path",
     "SparseConv1d": "layers.convolution",
@@ -47,6 +51,7 @@ _HOME = {
     "LayerReport": "pruning.report",
     "ModuleReport": "pruning.report",
     "SparsityReport": "pruning.report",
+    "freeze": "pruning.freezing",
     "regrow": "pruning.regrowth",
     "sparsify": "pruning.sparsify",
 }

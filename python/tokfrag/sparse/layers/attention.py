@@ -222,6 +222,7 @@ class SparseMultiheadAttention(nn.Module):
         -------
         torch.nn.MultiheadAttention
         """
+        like = self.q_proj.dense_weight()
         dense = nn.MultiheadAttention(
             self.embed_dim,
             self.num_heads,
@@ -230,8 +231,8 @@ class SparseMultiheadAttention(nn.Module):
             kdim=self.kdim,
             vdim=self.vdim,
             batch_first=self.batch_first,
-            device=self.q_proj.values.device,
-            dtype=self.q_proj.values.dtype,
+            device=like.device,
+            dtype=like.dtype,
         )
         with torch.no_grad():
             for part, (weight, bias) in dense_projections(dense).items():

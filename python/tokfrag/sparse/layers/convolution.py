@@ -136,7 +136,7 @@ class SparseConvolution(nn.Module):
         -------
         torch.nn.Conv1d or torch.nn.Conv2d
         """
-        values, bias = self.product.values, self.product.bias
+        weight, bias = self.product.dense_weight().detach(), self.product.bias
         dense = self._DENSE(
             self.in_channels,
             self.out_channels,
@@ -146,10 +146,10 @@ class SparseConvolution(nn.Module):
             self.dilation,  # type: ignore[arg-type]
             bias=bias is not None,
             padding_mode=self.padding_mode,
-            device=values.device,
-            dtype=values.dtype,
+            device=weight.device,
+            dtype=weight.dtype,
         )
-        dense.weight.data.copy_(self.product.dense_weight().detach().view_as(dense.weight))
+        dense.weight.data.copy_(weight.view_as(dense.weight))
         if bias is not None and dense.bias is not None:
             dense.bias.data.copy_(bias.detach())
         return dense

@@ -14,7 +14,8 @@ class Pruned:
     """Mask and weights of a site, and how well they do.
 
     ``shift`` is what the bias takes up; errors are None for ``method="sgd"``, which has no layer
-    problem; ``remark`` says what was done otherwise than asked.
+    problem; ``error_stored`` is what is left after values were rounded to what is stored;
+    ``remark`` says what was done otherwise than asked.
     """
 
     site: Site
@@ -25,3 +26,4 @@ class Pruned:
     error_after: float | None = None
     seconds: float = 0.0
     remark: str = ""
+    error_stored: float | None = None

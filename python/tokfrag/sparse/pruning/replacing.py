@@ -15,7 +15,8 @@ from tokfrag.sparse.layers.recurrent import SparseGRU, SparseLSTM
 from tokfrag.sparse.pruning.pruned import Pruned
 from tokfrag.sparse.pruning.sites import Site, is_turned_linear, paths_of
 
-_HOOKS = (
+#: What holds the hooks of a module.
+HOOKS = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
@@ -72,7 +73,7 @@ def prepare(model: nn.Module, plan: Sequence[Pruned]) -> dict[str, nn.Module]:
         module = model.get_submodule(path)
         fresh = sparse_form(module, items)
         fresh.train(module.training)
-        for name in _HOOKS:  # the very dictionaries, so that handles still remove from them
+        for name in HOOKS:  # the very dictionaries, so that handles still remove from them
             setattr(fresh, name, getattr(module, name))
         prepared[path] = fresh
     return prepared
@@ -113,6 +114,16 @@ def _freeze(layer: SparseLinear, dense: nn.Module) -> None:
     bias = getattr(dense, "bias", None)
     if layer.bias is not None and isinstance(bias, Tensor):
         layer.bias.requires_grad_(bias.requires_grad)
+
+
+def frozen_product(prepared: dict[str, nn.Module], site: Site) -> nn.Module | None:
+    """The product of a prepared module that holds a site's matrix, if the module has one alone."""
+    module = prepared.get(site.path)
+    if isinstance(module, SparseMultiheadAttention):
+        return module.get_submodule(f"{site.part}_proj")
+    if isinstance(module, (SparseConv1d, SparseConv2d)):
+        return module.product
+    return module
 
 
 def products_of(module: nn.Module, site: Site) -> list[SparseLinear]:

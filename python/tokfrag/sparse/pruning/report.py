@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from tokfrag.sparse.layers.frozen import FrozenSparseLinear
 from tokfrag.sparse.pruning.pruned import Pruned
 
 
@@ -31,6 +32,10 @@ class LayerReport:
     seconds : float
     remark : str
         Such as why another target was taken.
+    values : str
+        The dtype values are stored in, where ``sparsify(values=...)`` froze the layer.
+    error_stored : float or None
+        ``error_after`` with values rounded to that dtype.
     """
 
     path: str
@@ -42,6 +47,8 @@ class LayerReport:
     bytes_sparse: int
     seconds: float
     remark: str = ""
+    values: str = ""
+    error_stored: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,12 @@ class SparsityReport:
                 f"{errors[1]:>9} {layer.bytes_dense / 1e3:>9.1f} {layer.bytes_sparse / 1e3:>9.1f} "
                 f"{layer.seconds:>6.2f}"
             )
-            lines.append(f"{line}  {layer.remark}".rstrip())
+            stored = ""
+            if layer.values:
+                error = "" if layer.error_stored is None else f" {layer.error_stored:.2e}"
+                stored = f"as {layer.values}{error}"
+            remarks = "; ".join(filter(None, (stored, layer.remark)))
+            lines.append(f"{line}  {remarks}".rstrip())
         for row in dense:
             lines.append(f"{row.path:<{width}} {row.weights:>13} {'dense':>8}  {row.reason}")
         lines.append(
@@ -151,14 +163,17 @@ class SparsityReport:
         return self.table()
 
 
-def layer_report(model: nn.Module, item: Pruned) -> LayerReport:
-    """The row of one pruned matrix."""
+def layer_report(model: nn.Module, item: Pruned, frozen: nn.Module | None = None) -> LayerReport:
+    """The row of one pruned matrix, and of the ``frozen`` layer that holds it now, if any."""
     site, mask = item.site, item.mask
     size = model.get_parameter(site.keys[0]).element_size()
     rows, columns = mask.shape
     kept = int(mask.sum())
     # A value and a byte each, and two bytes for each row of each column chunk.
     chunks = sum(-(-width // 128) for width in site.widths)
+    stored, values = kept * (size + 1) + 2 * rows * chunks, ""
+    if isinstance(frozen, FrozenSparseLinear):
+        stored, values = frozen.nbytes, str(frozen.values.dtype).removeprefix("torch.")
     return LayerReport(
         site.name,
         (rows, columns),
@@ -166,9 +181,11 @@ def layer_report(model: nn.Module, item: Pruned) -> LayerReport:
         item.error_before,
         item.error_after,
         mask.numel() * size,
-        kept * (size + 1) + 2 * rows * chunks,
+        stored,
         item.seconds,
         item.remark,
+        values,
+        item.error_stored,
     )
 
 

@@ -10,13 +10,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from tokfrag._progress import progress_bar
+from tokfrag.sparse.layers.frozen import GROUP, check_group, check_values
 from tokfrag.sparse.layers.stored import check_mask
 from tokfrag.sparse.pruning import budget, sgd
 from tokfrag.sparse.pruning.calibration import calls_of, evaluation
+from tokfrag.sparse.pruning.freezing import freeze_within, is_freezable, round_to
 from tokfrag.sparse.pruning.problems import layer_problem
 from tokfrag.sparse.pruning.pruned import Pruned
 from tokfrag.sparse.pruning.refit import solve
-from tokfrag.sparse.pruning.replacing import commit, prepare
+from tokfrag.sparse.pruning.replacing import commit, frozen_product, prepare
 from tokfrag.sparse.pruning.report import (
     SparsityReport,
     layer_report,
@@ -44,6 +46,8 @@ def sparsify(
     skip: Sequence[str] = (),
     refit: bool | None = None,
     replace: bool = False,
+    values: str | None = None,
+    group: int = GROUP,
     loss: Callable[[nn.Module, Any], Tensor] | None = None,
     steps: int = 200,
     learning_rate: float = 1e-3,
@@ -99,6 +103,12 @@ def sparsify(
     replace : bool
         Whether layers become sparse ones (``SparseLinear`` and so on), under every path that leads
         to them, with their mode and hooks, frozen where they were; else zeros stay in place.
+    values : str, optional
+        With ``replace``: the layers are frozen with values of this dtype, as :func:`freeze` does it
+        (``"int8"``: codes with a scale for each ``group`` columns). Weights are rounded as they are
+        found, so that later layers repair that too. Recurrent layers keep theirs.
+    group : int
+        See ``values``.
     loss : callable, optional
         ``loss(model, batch)``, a scalar. For ``"sgd"``, by default the distance to the dense
         model's outputs; ``objective="taylor"`` needs one, and batches with what it asks for.
@@ -137,6 +147,7 @@ def sparsify(
     begin = time.perf_counter()
     shape = _check(model, method, target, structure, sparsity, steps, learning_rate)
     _check_objective(objective, method, loss)
+    _check_values(values, group, replace)
     sites, reasons, remarks = find_sites(model, skip)
     _check_structure(sites, shape, structure)
     given = _site_masks(sites, model, masks)
@@ -199,19 +210,32 @@ def sparsify(
                 mask, weight, error = solve(
                     problem, method, wanted[site.name], shape, given.get(site.name), refit
                 )
-                shift = problem.shift(weight)
                 after = problem.error(weight)
-                if own is not None:  # back from the scale of the problem's rows
-                    weight = weight / own.roots[:, None]
-                    shift = None if shift is None else shift / own.roots
+                roots = None if own is None else own.roots[:, None]  # of the problem's rows
+                error_stored = None
+                if values is not None and is_freezable(model.get_submodule(site.path)):
+                    exact = weight if roots is None else weight / roots
+                    rounded = round_to(exact, mask, values, group)
+                    weight = rounded if roots is None else rounded * roots
+                    error_stored = problem.error(weight)
+                shift = problem.shift(weight)
+                if roots is not None:
+                    weight = weight / roots
+                    shift = None if shift is None else shift / roots[:, 0]
                 site.assign(pruned, weight, shift)
                 seconds = time.perf_counter() - started
-                plan.append(Pruned(site, mask, weight, shift, error, after, seconds, remark))
+                found = Pruned(
+                    site, mask, weight, shift, error, after, seconds, remark, error_stored
+                )
+                plan.append(found)
                 advance(1)
-    layers = tuple(layer_report(model, item) for item in plan)
+    prepared = prepare(model, plan) if replace else {}
+    if values is not None:
+        prepared = {path: freeze_within(m, values, group) for path, m in prepared.items()}
+    layers = tuple(layer_report(model, item, frozen_product(prepared, item.site)) for item in plan)
     kept = masks_of(model, plan)
     rows = module_reports(model, plan, kept, reasons, remarks)
-    commit(model, plan, prepare(model, plan) if replace else {})
+    commit(model, plan, prepared)
     return SparsityReport(method, layers, kept, time.perf_counter() - begin, rows)
 
 
@@ -241,6 +265,15 @@ def _check(
         if parameter.device.type != "cpu":
             raise ValueError(f"{key}: got a parameter on {parameter.device}, takes cpu")
     return parse(structure)
+
+
+def _check_values(values: str | None, group: int, replace: bool) -> None:
+    if values is None:
+        return
+    check_values(values)
+    check_group(group)
+    if not replace:
+        raise ValueError(f"values: got {values!r} with replace=False, takes replace=True")
 
 
 def _check_objective(
