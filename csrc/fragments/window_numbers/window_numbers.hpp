@@ -16,8 +16,8 @@
 //                there is one
 //   kQuantile    linear between the two nearest of the sorted values
 //   kValue       y[first]
-// All arithmetic is in double. What is not finite spoils only the windows that hold it, and has the
-// bits of another machine, or of another number of threads.
+// All arithmetic is in double. What is not finite spoils only the windows that hold it, and the
+// bits are the same on any machine and any number of threads.
 #pragma once
 
 #include <cstdint>
