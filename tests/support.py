@@ -90,10 +90,14 @@ def compile_emulated_cuda(folder: Path) -> None:
 
 
 def load_emulated_cuda(folder: Path) -> ModuleType:
-    """``tokfrag._cuda`` as :func:`compile_emulated_cuda` left it."""
+    """``tokfrag._cuda`` as :func:`compile_emulated_cuda` left it.
+
+    Its name is another one: submodules are found by name, so that the true module, imported later,
+    would write its functions into those of the emulated one.
+    """
     target = str(emulated_path(folder))
-    loader = ExtensionFileLoader("tokfrag._cuda", target)
-    spec = spec_from_file_location("tokfrag._cuda", target, loader=loader)
+    loader = ExtensionFileLoader("emulated._cuda", target)
+    spec = spec_from_file_location("emulated._cuda", target, loader=loader)
     assert spec is not None
     made = module_from_spec(spec)
     loader.exec_module(made)

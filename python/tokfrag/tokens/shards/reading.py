@@ -161,6 +161,13 @@ class TokenShards:
         -------
         (tokens,) array, uint16 or uint32
             With its end-of-text token; a view of the file where the document lies in one shard.
+
+        Raises
+        ------
+        ValueError
+            Of a file of bare ids, which does not say where documents end.
+        IndexError
+            If there is no document of that number.
         """
         if self._index is None:
             raise ValueError(f"{self._path}: a file of bare ids does not say where documents end")
