@@ -489,20 +489,3 @@ def test_the_function_behind_encode() -> None:
             encode(*wrong)
     with pytest.raises(ValueError, match="allowed"):
         encode("a", b"xx")
-
-
-def test_descriptions_with_merges_are_compared_and_hashed():
-    pairs = [(b"a", b"b"), (b"ab", b"c")]
-    tokens = [bytes([byte]) for byte in range(256)] + [b"ab", b"abc", b"bc"]
-
-    def described(merges):
-        return Tokenizer(tokens, pattern="gpt2", merges=merges).specification.model
-
-    one, same, shorter, none = (described(m) for m in (pairs, pairs, pairs[:1], None))
-    assert one == same
-    assert hash(one) == hash(same)
-    assert one != shorter
-    assert one != none
-    assert none == described(None)
-    assert one != "a string"
-    assert len({one, same, shorter, none}) == 3
