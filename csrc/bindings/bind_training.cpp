@@ -64,11 +64,10 @@ void add_texts(PieceCounter& counter, const py::object& texts, std::size_t first
   counter.add_texts(held.utf8());
 }
 
-void add_lines(PieceCounter& counter, const py::bytes& block) {
-  const auto view = static_cast<std::string_view>(block);
+void add_lines(PieceCounter& counter, const py::object& block) {
+  const HeldBytes held(block);
   const ReleaseGil nogil;
-  counter.add_lines(
-      {reinterpret_cast<const std::uint8_t*>(view.data()), static_cast<std::int64_t>(view.size())});
+  counter.add_lines({held.data(), held.size()});
 }
 
 int family_of(const std::string& pattern) {
@@ -92,12 +91,15 @@ std::unique_ptr<WordTable> unpack(const py::bytes& packed) {
 }
 
 std::unique_ptr<Trainer> make_trainer(const std::vector<py::bytes>& tokens, std::int64_t vocab_size,
-                                      std::int64_t min_frequency, std::int64_t max_token_length) {
+                                      std::int64_t min_frequency, std::int64_t max_token_length,
+                                      int threads) {
   std::vector<std::string> spellings;
   spellings.reserve(tokens.size());
   for (const py::bytes& token : tokens) spellings.emplace_back(token);
-  return std::make_unique<Trainer>(std::move(spellings),
-                                   TrainerOptions{vocab_size, min_frequency, max_token_length});
+  auto trainer = std::make_unique<Trainer>(
+      std::move(spellings), TrainerOptions{vocab_size, min_frequency, max_token_length});
+  trainer->set_threads(threads);
+  return trainer;
 }
 
 // Every word as the ids of its bytes.
@@ -303,7 +305,7 @@ void bind_training(py::module_& module) {
 
   py::class_<Trainer>(training, "Trainer")
       .def(py::init(&make_trainer), py::arg("tokens"), py::arg("vocab_size"),
-           py::arg("min_frequency"), py::arg("max_token_length"))
+           py::arg("min_frequency"), py::arg("max_token_length"), py::arg("threads"))
       .def("add_counts", &add_counts, py::arg("table"), py::arg("byte_ids"))
       .def("add_runs", &add_runs, py::arg("runs"), py::arg("byte_ids"))
       .def("add_encoded_counts", &add_encoded_counts, py::arg("table"), py::arg("byte_ids"),

@@ -227,6 +227,26 @@ def test_counts_beyond_32_bits() -> None:
     assert train_vocabulary(fits, 257).tokens[256] == b"xy"
 
 
+@pytest.mark.parametrize(("words", "longest"), [(1500, 12), (250, 200)])
+def test_threads_change_nothing(words: int, longest: int) -> None:
+    """Merges of many places are shared out, those of long words where a word ends."""
+    random = np.random.default_rng(longest)
+    counts = WordCounts(None)
+    for length in random.integers(2, longest, words):
+        word = random.choice(np.frombuffer(b"abcdab", np.uint8), length).tobytes()
+        counts.add_counts({word: int(length) % 7 + 1})
+    alone = train_vocabulary(counts, 256 + 60, threads=1)
+    assert alone.curve is not None
+    for threads in (2, 7):
+        shared = train_vocabulary(counts, 256 + 60, threads=threads)
+        assert shared.curve is not None
+        np.testing.assert_array_equal(shared.merges, alone.merges)
+        np.testing.assert_array_equal(shared.curve.token_counts, alone.curve.token_counts)
+    _, merges, token_counts = twin(counts, 256 + 10, [])
+    assert [tuple(merge) for merge in alone.merges[:10].tolist()] == merges
+    assert alone.curve.token_counts[:11].tolist() == token_counts
+
+
 def test_curve() -> None:
     counts = WordCounts("gpt2")
     counts.add(["low lower lowest slow"])

@@ -108,7 +108,7 @@ def test_blocks_of_a_file_end_at_lines(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_bytes(b"".join(b"line %d of many\n" % i for i in range(5000)) + b"x" * 3000)
     whole = WordCounts()
     whole.add_files(path)
-    monkeypatch.setattr("tokfrag.tokens.training.text_blocks._BATCH_BYTES", 997)
+    monkeypatch.setattr("tokfrag.tokens.training.text_blocks._BLOCK_BYTES", 997)
     blocks = WordCounts()
     blocks.add_files(path)
     assert blocks.items() == whole.items()

@@ -7,24 +7,15 @@
 
 #include "core/checked.hpp"
 #include "core/interrupt.hpp"
+#include "core/parallel.hpp"
 
 namespace tokfrag {
 
 namespace {
 
-constexpr std::uint32_t kNone = 0xffffffffu;
-// A place with this bit is a node of a long word, without it the first cell of a short one.
-constexpr std::uint32_t kLong = 0x80000000u;
-constexpr std::size_t kHeader = 3;
-constexpr std::size_t kSmallVocabulary = 1024;
 constexpr std::size_t kAhead = 12;        // how far merges prefetch
 constexpr std::size_t kPollEvery = 4096;  // places between polls for Ctrl-C
-
-std::int64_t count_of(const std::uint32_t* word) {
-  std::int64_t count;
-  std::memcpy(&count, word + 1, sizeof count);
-  return count;
-}
+constexpr std::size_t kPartPlaces = 128;  // the fewest that are worth a thread: about 8 us
 
 }  // namespace
 
@@ -42,6 +33,18 @@ void Trainer::Side::note(std::uint32_t symbol, std::int64_t count, std::uint32_t
   hits.push_back({symbol, place});
 }
 
+void Trainer::Side::absorb(Side& later) {
+  for (const std::uint32_t symbol : later.touched) {
+    Neighbour& theirs = later.by_symbol[symbol];
+    Neighbour& ours = by_symbol[symbol];
+    if (ours.n_places == 0) touched.push_back(symbol);
+    ours.count += theirs.count;
+    ours.n_places += theirs.n_places;
+    theirs = {};
+  }
+  later.touched.clear();
+}
+
 void Trainer::Side::clear() {
   for (const std::uint32_t symbol : touched) by_symbol[symbol] = {};
   touched.clear();
@@ -49,12 +52,14 @@ void Trainer::Side::clear() {
 }
 
 Trainer::Trainer(std::vector<std::string> tokens, const TrainerOptions& options)
-    : options_(options), tokens_(std::move(tokens)) {
+    : options_(options), tokens_(std::move(tokens)), parts_(1) {
   ids_.reserve(static_cast<std::size_t>(options.vocab_size));
   for (std::size_t id = 0; id < tokens_.size(); ++id) {
     if (!tokens_[id].empty()) ids_.emplace(tokens_[id], static_cast<std::uint32_t>(id));
   }
 }
+
+void Trainer::set_threads(int threads) { threads_ = threads > 0 ? threads : default_threads(); }
 
 void Trainer::reserve(std::int64_t words, std::int64_t symbols) {
   cells_.reserve(cells_.size() + static_cast<std::size_t>(words) * kHeader +
@@ -69,6 +74,7 @@ void Trainer::add_word(const std::uint32_t* symbols, std::int64_t length, std::i
     if (cells_.size() + kHeader + n >= kLong) {
       throw std::length_error("the distinct words hold more than 2^31 symbols");
     }
+    if (n_short_words_++ % kMark == 0) marks_.push_back(static_cast<std::uint32_t>(cells_.size()));
     cells_.push_back(static_cast<std::uint32_t>(n));
     cells_.resize(cells_.size() + 2);
     std::memcpy(&cells_[cells_.size() - 2], &count, sizeof count);
@@ -90,65 +96,6 @@ void Trainer::add_word(const std::uint32_t* symbols, std::int64_t length, std::i
   long_words_.push_back({begin, end, count});
 }
 
-// Calls visit(left, right, place, count) for each adjacent position, in the order of places.
-template <class Visit>
-void Trainer::for_each_pair(Visit visit) {
-  std::size_t words = 0;
-  for (std::size_t at = 0; at < cells_.size(); at += kHeader + cells_[at]) {
-    if (++words % kPollEvery == 0) poll_interrupt();
-    const std::uint32_t* symbols = &cells_[at + kHeader];
-    const std::int64_t count = count_of(&cells_[at]);
-    for (std::size_t i = 0; i + 1 < cells_[at]; ++i) {
-      visit(symbols[i], symbols[i + 1], static_cast<std::uint32_t>(at), count);
-    }
-  }
-  for (const LongWord& word : long_words_) {
-    for (std::uint32_t node = word.begin; node + 1 < word.end; ++node) {
-      if (node % kPollEvery == 0) poll_interrupt();
-      visit(symbol_[node], symbol_[node + 1], node | kLong, word.count);
-    }
-  }
-}
-
-void Trainer::index_pairs() {
-  // Two walks over all positions: a square of the few symbols there are at first is faster than the
-  // hash table.
-  const std::size_t side = tokens_.size() <= kSmallVocabulary ? tokens_.size() : 0;
-  std::vector<std::uint32_t> square(side * side, kNone);
-  std::vector<std::uint32_t> last;
-  const auto number_of = [&](std::uint32_t left, std::uint32_t right) {
-    if (side == 0) return pairs_.find_or_add(left, right);
-    std::uint32_t& number = square[left * side + right];
-    if (number == kNone) number = pairs_.find_or_add(left, right);
-    return number;
-  };
-  for_each_pair(
-      [&](std::uint32_t left, std::uint32_t right, std::uint32_t place, std::int64_t count) {
-        const std::uint32_t number = number_of(left, right);
-        if (number == last.size()) last.push_back(kNone);
-        PairRecord& record = pairs_[number];
-        record.count += count;
-        record.n_places += last[number] != place;
-        last[number] = place;
-      });
-  queue_.reserve(pairs_.size());
-  for (std::uint32_t number = 0; number < pairs_.size(); ++number) {
-    PairRecord& record = pairs_[number];
-    record.places = arena_.take(record.n_places);
-    record.n_places = 0;
-    last[number] = kNone;
-    queue_.push_back({record.count, record.left, record.right, number});
-  }
-  for_each_pair([&](std::uint32_t left, std::uint32_t right, std::uint32_t place, std::int64_t) {
-    const std::uint32_t number = number_of(left, right);
-    if (last[number] == place) return;
-    PairRecord& record = pairs_[number];
-    record.places[record.n_places++] = place;
-    last[number] = place;
-  });
-  std::make_heap(queue_.begin(), queue_.end());
-}
-
 bool Trainer::run(std::int64_t merges) {
   if (!started_) {
     started_ = true;
@@ -160,17 +107,15 @@ bool Trainer::run(std::int64_t merges) {
     poll_interrupt();
     if (static_cast<std::int64_t>(tokens_.size()) >= options_.vocab_size) return false;
     // Counts in the queue are those of the time of their push, and only ever too high.
+    if (queue_.empty()) return false;
+    Candidate best = queue_.pop();
     for (;;) {
-      if (queue_.empty()) return false;
-      std::pop_heap(queue_.begin(), queue_.end());
-      Candidate& best = queue_.back();
       const std::int64_t count = pairs_[pairs_[best.record].owner].count;
       if (count == best.count) break;
       best.count = count;
-      std::push_heap(queue_.begin(), queue_.end());
+      queue_.push(best);
+      best = queue_.pop();
     }
-    const Candidate best = queue_.back();
-    queue_.pop_back();
     if (best.count < least) {
       queue_.clear();
       return false;
@@ -192,49 +137,100 @@ std::uint32_t Trainer::intern(std::uint32_t left, std::uint32_t right) {
 
 void Trainer::apply(std::uint32_t record, std::uint32_t id) {
   const PairRecord merged = pairs_[record];
-  before_.by_symbol.resize(tokens_.size());
-  after_.by_symbol.resize(tokens_.size());
-  current_word_ = 0;
-  for (std::size_t i = 0; i < merged.n_places; ++i) {
-    if (i % kPollEvery == kPollEvery - 1) poll_interrupt();
-    if (i + kAhead < merged.n_places) {
-      const std::uint32_t ahead = merged.places[i + kAhead];
-      if ((ahead & kLong) != 0) {
-        __builtin_prefetch(&symbol_[ahead & ~kLong]);
-      } else {
-        __builtin_prefetch(&cells_[ahead]);
-      }
-    }
-    const std::uint32_t place = merged.places[i];
-    if ((place & kLong) != 0) {
-      merge_linked(place & ~kLong, merged.left, merged.right, id);
-    } else {
-      merge_short(place, merged.left, merged.right, id);
-    }
-  }
-  for (const std::uint32_t symbol : before_.touched) {
+  merge_places(merged, id);
+  const Side& before = parts_[0].before;
+  const Side& after = parts_[0].after;
+  for (const std::uint32_t symbol : before.touched) {
     pairs_.prefetch(symbol, id);
     pairs_.prefetch(symbol, merged.left);
   }
-  for (const std::uint32_t symbol : after_.touched) {
+  for (const std::uint32_t symbol : after.touched) {
     pairs_.prefetch(id, symbol);
     pairs_.prefetch(merged.right, symbol);
   }
-  register_pairs(before_, true, id);
-  register_pairs(after_, false, id);
-  discount_pairs(before_, true, merged.left);
-  discount_pairs(after_, false, merged.right);
-  push_candidates(before_);
-  push_candidates(after_);
-  before_.clear();
-  after_.clear();
+  fresh_.clear();
+  register_pairs(&Part::before, true, id);
+  register_pairs(&Part::after, false, id);
+  discount_pairs(before, true, merged.left);
+  discount_pairs(after, false, merged.right);
+  push_candidates();
+  for (Part& part : parts_) {
+    part.before.clear();
+    part.after.clear();
+  }
   arena_.give_back(merged.places, merged.n_places);
   pairs_[record].places = nullptr;
   pairs_[record].n_places = 0;
 }
 
-void Trainer::merge_short(std::uint32_t place, std::uint32_t left, std::uint32_t right,
-                          std::uint32_t id) {
+// Merges in every word; the changes are summed in the first part, but hits stay in their own.
+void Trainer::merge_places(const PairRecord& merged, std::uint32_t id) {
+  const Rule rule{merged.left, merged.right, id};
+  const std::size_t most =
+      std::clamp<std::size_t>(merged.n_places / kPartPlaces, 1, static_cast<std::size_t>(threads_));
+  const bool shared = most > 1 && pace_.share();
+  const std::size_t n_parts = shared ? most : 1;
+  if (parts_.size() < n_parts) parts_.resize(n_parts);
+  const std::uint32_t* begin = merged.places;
+  for (std::size_t i = 0; i < n_parts; ++i) {
+    Part& part = parts_[i];
+    part.before.by_symbol.resize(tokens_.size());
+    part.after.by_symbol.resize(tokens_.size());
+    part.begin = begin;
+    part.end = end_of_word(
+        merged, std::max<std::size_t>(merged.n_places * (i + 1) / n_parts, begin - merged.places));
+    begin = part.end;
+  }
+  const auto work = [&] {
+    parallel_for(static_cast<std::int64_t>(n_parts), 1, static_cast<int>(n_parts),
+                 [&](std::int64_t first, std::int64_t last, int) {
+                   for (std::int64_t i = first; i < last; ++i) {
+                     merge_part(rule, parts_[static_cast<std::size_t>(i)]);
+                   }
+                 });
+  };
+  if (most == 1) {
+    merge_part(rule, parts_[0]);
+  } else {
+    pace_.timed(shared, merged.n_places, work);
+  }
+  for (std::size_t i = 0; i < n_parts; ++i) {
+    total_ -= parts_[i].removed;
+    parts_[i].removed = 0;
+    if (i == 0) continue;
+    parts_[0].before.absorb(parts_[i].before);
+    parts_[0].after.absorb(parts_[i].after);
+  }
+}
+
+// The first place from the given one on that lies in another word than the place before it: parts
+// that end there write to no common word. A short word has one place.
+const std::uint32_t* Trainer::end_of_word(const PairRecord& merged, std::size_t at) const {
+  const std::uint32_t* const end = merged.places + merged.n_places;
+  const std::uint32_t* const place = merged.places + at;
+  if (place == merged.places || place == end || (place[-1] & kLong) == 0) return place;
+  return std::lower_bound(place, end, word_of(place[-1] & ~kLong)->end | kLong);
+}
+
+void Trainer::merge_part(const Rule& rule, Part& part) {
+  part.word = long_words_.data();
+  for (const std::uint32_t* place = part.begin; place < part.end; ++place) {
+    if (static_cast<std::size_t>(place - part.begin) % kPollEvery == kPollEvery - 1) {
+      poll_interrupt();
+    }
+    if (static_cast<std::size_t>(part.end - place) > kAhead) {
+      const std::uint32_t ahead = place[kAhead];
+      __builtin_prefetch((ahead & kLong) != 0 ? &symbol_[ahead & ~kLong] : &cells_[ahead]);
+    }
+    if ((*place & kLong) != 0) {
+      merge_linked(*place & ~kLong, rule, part);
+    } else {
+      merge_short(*place, rule, part);
+    }
+  }
+}
+
+void Trainer::merge_short(std::uint32_t place, const Rule& rule, Part& part) {
   std::uint32_t* word = &cells_[place];
   std::uint32_t* symbols = word + kHeader;
   const std::uint32_t length = word[0];
@@ -242,52 +238,48 @@ void Trainer::merge_short(std::uint32_t place, std::uint32_t left, std::uint32_t
   std::uint32_t in = 0;
   std::uint32_t out = 0;
   while (in < length) {
-    if (symbols[in] != left || in + 1 == length || symbols[in + 1] != right) {
+    if (symbols[in] != rule.left || in + 1 == length || symbols[in + 1] != rule.right) {
       symbols[out++] = symbols[in++];
       continue;
     }
-    if (out > 0) before_.note(symbols[out - 1], count, place);
-    if (in + 2 < length) after_.note(symbols[in + 2], count, place);
-    symbols[out++] = id;
+    if (out > 0) part.before.note(symbols[out - 1], count, place);
+    if (in + 2 < length) part.after.note(symbols[in + 2], count, place);
+    symbols[out++] = rule.id;
     in += 2;
   }
-  total_ -= static_cast<std::int64_t>(length - out) * count;
+  part.removed += static_cast<std::int64_t>(length - out) * count;
   word[0] = out;
 }
 
-void Trainer::merge_linked(std::uint32_t node, std::uint32_t left, std::uint32_t right,
-                           std::uint32_t id) {
-  if (symbol_[node] != left) return;
+void Trainer::merge_linked(std::uint32_t node, const Rule& rule, Part& part) {
+  if (symbol_[node] != rule.left) return;
   const std::uint32_t second = next_[node];
-  if (second == kNone || symbol_[second] != right) return;
-  const std::int64_t count = word_of(node).count;
+  if (second == kNone || symbol_[second] != rule.right) return;
+  // Places come in ascending order, so the word is nearly always the last one or the next.
+  if (node < part.word->begin || node >= part.word->end) part.word = word_of(node);
+  const std::int64_t count = part.word->count;
   const std::uint32_t previous = previous_[node];
   const std::uint32_t next = next_[second];
-  symbol_[node] = id;
+  symbol_[node] = rule.id;
   symbol_[second] = kNone;
   next_[node] = next;
-  if (previous != kNone) before_.note(symbol_[previous], count, previous | kLong);
+  if (previous != kNone) part.before.note(symbol_[previous], count, previous | kLong);
   if (next != kNone) {
     previous_[next] = node;
-    after_.note(symbol_[next], count, node | kLong);
+    part.after.note(symbol_[next], count, node | kLong);
   }
-  total_ -= count;
+  part.removed += count;
 }
 
-// Places come in ascending order, so the word is nearly always the last one or the next.
-const Trainer::LongWord& Trainer::word_of(std::uint32_t node) {
-  const LongWord& word = long_words_[current_word_];
-  if (node >= word.begin && node < word.end) return word;
-  const auto found = std::upper_bound(
+const Trainer::LongWord* Trainer::word_of(std::uint32_t node) const {
+  return &*std::upper_bound(
       long_words_.begin(), long_words_.end(), node,
       [](std::uint32_t at, const LongWord& candidate) { return at < candidate.end; });
-  current_word_ = static_cast<std::size_t>(found - long_words_.begin());
-  return *found;
 }
 
 // Adds the pairs (symbol, id), or (id, symbol), that a merge has formed, with their places.
-void Trainer::register_pairs(Side& side, bool new_on_right, std::uint32_t id) {
-  side.records.clear();
+void Trainer::register_pairs(Side Part::*which, bool new_on_right, std::uint32_t id) {
+  Side& side = parts_[0].*which;
   for (const std::uint32_t symbol : side.touched) {
     Neighbour& neighbour = side.by_symbol[symbol];
     const auto length = static_cast<std::int64_t>(tokens_[symbol].size() + tokens_[id].size());
@@ -303,13 +295,15 @@ void Trainer::register_pairs(Side& side, bool new_on_right, std::uint32_t id) {
     record.places = arena_.take(neighbour.n_places);
     // From here on the neighbour's last_place is the record that takes its places.
     neighbour.last_place = number;
-    side.records.push_back(number);
+    fresh_.push_back(number);
   }
-  for (const Hit& hit : side.hits) {
-    const std::uint32_t number = side.by_symbol[hit.symbol].last_place;
-    if (number == kNone) continue;
-    PairRecord& record = pairs_[number];
-    record.places[record.n_places++] = hit.place;
+  for (const Part& part : parts_) {
+    for (const Hit& hit : (part.*which).hits) {
+      const std::uint32_t number = side.by_symbol[hit.symbol].last_place;
+      if (number == kNone) continue;
+      PairRecord& record = pairs_[number];
+      record.places[record.n_places++] = hit.place;
+    }
   }
 }
 
@@ -322,13 +316,12 @@ void Trainer::discount_pairs(const Side& side, bool merged_on_right, std::uint32
   }
 }
 
-void Trainer::push_candidates(const Side& side) {
-  for (const std::uint32_t number : side.records) {
+void Trainer::push_candidates() {
+  for (const std::uint32_t number : fresh_) {
     const PairRecord& record = pairs_[number];
     const std::int64_t count = pairs_[record.owner].count;
     if (count <= 0) continue;
-    queue_.push_back({count, record.left, record.right, number});
-    std::push_heap(queue_.begin(), queue_.end());
+    queue_.push({count, record.left, record.right, number});
   }
 }
 

@@ -7,7 +7,8 @@ namespace tokfrag {
 
 namespace {
 constexpr int kFirstBits = 12;
-}
+constexpr std::uint32_t kMost = 1u << 30;  // half of the slots that 31 bits of hash tell apart
+}  // namespace
 
 PairIndex::PairIndex() : slots_(std::size_t{1} << kFirstBits), shift_(64 - kFirstBits) {}
 
@@ -17,7 +18,7 @@ std::uint32_t PairIndex::find(std::uint32_t left, std::uint32_t right) const {
   for (std::size_t at = key >> shift_;; at = (at + 1) & mask) {
     const std::uint64_t slot = slots_[at];
     if (slot == 0) return kNone;
-    if (slot >> 32 != (key & 0xffffffffu)) continue;
+    if (slot >> 32 != key >> 32) continue;
     const auto number = static_cast<std::uint32_t>(slot) - 1;
     const PairRecord& record = (*this)[number];
     if (record.left == left && record.right == right) return number;
@@ -33,7 +34,7 @@ std::uint32_t PairIndex::find_or_add(std::uint32_t left, std::uint32_t right) {
   std::size_t at = key >> shift_;
   while (slots_[at] != 0) at = (at + 1) & mask;
   const std::uint32_t number = append({left, right, 0, nullptr, 0, size_});
-  slots_[at] = (key & 0xffffffffu) << 32 | (number + 1);
+  slots_[at] = (key >> 32 << 32) | (number + 1);
   ++used_;
   return number;
 }
@@ -44,7 +45,7 @@ std::uint32_t PairIndex::add_alias(std::uint32_t owner) {
 }
 
 std::uint32_t PairIndex::append(const PairRecord& record) {
-  if (size_ == kNone - 1) throw std::length_error("more than 2^32 - 2 distinct pairs");
+  if (size_ == kMost) throw std::length_error("more than 2^30 distinct pairs");
   if (size_ % kBlock == 0) blocks_.emplace_back(new PairRecord[kBlock]);
   const std::uint32_t number = size_++;
   (*this)[number] = record;
@@ -58,8 +59,7 @@ void PairIndex::grow() {
   const std::size_t mask = slots_.size() - 1;
   for (const std::uint64_t slot : old) {
     if (slot == 0) continue;
-    const PairRecord& record = (*this)[static_cast<std::uint32_t>(slot) - 1];
-    std::size_t at = hash(record.left, record.right) >> shift_;
+    std::size_t at = slot >> shift_;
     while (slots_[at] != 0) at = (at + 1) & mask;
     slots_[at] = slot;
   }

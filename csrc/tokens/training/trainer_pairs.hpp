@@ -17,8 +17,8 @@ struct PairRecord {
   std::uint32_t owner;  // the pair's first record: itself, but for a pair met in two merges
 };
 
-// Open-addressed: a slot holds a 32-bit tag and a record number, so that a probe which misses costs
-// one cache line. Records never move.
+// Open-addressed: a slot holds half of the hash and a record number, so that a probe which misses
+// costs one cache line, and growing reads no record. Records never move.
 class PairIndex {
  public:
   static constexpr std::uint32_t kNone = 0xffffffffu;
@@ -52,7 +52,8 @@ class PairIndex {
   std::uint32_t append(const PairRecord& record);
   void grow();
 
-  std::vector<std::uint64_t> slots_;  // tag in the high half, record + 1 in the low; 0: empty
+  // The hash's upper half, which says where a slot belongs, and record + 1; 0: empty.
+  std::vector<std::uint64_t> slots_;
   int shift_;
   std::uint32_t used_ = 0;
   std::uint32_t size_ = 0;

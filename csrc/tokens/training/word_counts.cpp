@@ -11,7 +11,9 @@ namespace tokfrag {
 namespace {
 
 constexpr std::size_t kShortBytes = 15;
-constexpr std::size_t kFirstSlots = 256;
+constexpr int kFirstBits = 8;
+constexpr std::size_t kFirstSlots = std::size_t{1} << kFirstBits;
+constexpr std::int64_t kAtOnce = 32;  // pieces whose slots are asked for before any is read
 constexpr std::uint64_t kPollEvery = 1 << 16;
 
 std::uint64_t mix(std::uint64_t low, std::uint64_t high) {
@@ -51,10 +53,13 @@ std::uint64_t take_number(std::string_view packed, std::size_t& at) {
 
 }  // namespace
 
-WordTable::WordTable() : short_(kFirstSlots), long_(kFirstSlots) {}
+WordTable::WordTable()
+    : short_(kFirstSlots),
+      short_shift_(64 - kFirstBits),
+      long_(kFirstSlots),
+      long_shift_(64 - kFirstBits) {}
 
-void WordTable::add(std::string_view word, std::int64_t count, std::int64_t readable) {
-  if (word.size() > kShortBytes) return add_long(word, count);
+WordTable::ShortKey WordTable::key_of(std::string_view word, std::int64_t readable) {
   std::uint64_t key[2] = {0, 0};
   if (readable >= 16) {
     // Two whole loads, and the bytes past the word masked off.
@@ -65,30 +70,69 @@ void WordTable::add(std::string_view word, std::int64_t count, std::int64_t read
   } else {
     std::memcpy(key, word.data(), word.size());
   }
-  key[1] |= static_cast<std::uint64_t>(word.size()) << 56;
-  ShortSlot& slot = find_short(key[0], key[1]);
+  return {key[0], key[1] | static_cast<std::uint64_t>(word.size()) << 56};
+}
+
+std::uint64_t WordTable::hash_of(ShortKey key) { return mix(key.low, key.high); }
+
+void WordTable::add(std::string_view word, std::int64_t count, std::int64_t readable) {
+  if (word.size() > kShortBytes) return add_long(word, count);
+  const ShortKey key = key_of(word, readable);
+  add_short(key, hash_of(key), count);
+}
+
+void WordTable::add_pieces(std::string_view text, std::int64_t begin, const std::int64_t* ends,
+                           std::int64_t n_ends) {
+  struct Piece {
+    ShortKey key;
+    std::uint64_t hash;
+  };
+  Piece pieces[kAtOnce];
+  for (std::int64_t done = 0; done < n_ends; done += kAtOnce) {
+    const std::int64_t n = std::min(kAtOnce, n_ends - done);
+    std::int64_t n_short = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t end = ends[done + i];
+      const std::string_view word =
+          text.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+      if (word.size() > kShortBytes) {
+        add_long(word, 1);
+      } else {
+        Piece& piece = pieces[n_short++];
+        piece.key = key_of(word, static_cast<std::int64_t>(text.size()) - begin);
+        piece.hash = hash_of(piece.key);
+        __builtin_prefetch(&short_[piece.hash >> short_shift_], 1);
+      }
+      begin = end;
+    }
+    for (std::int64_t i = 0; i < n_short; ++i) add_short(pieces[i].key, pieces[i].hash, 1);
+  }
+}
+
+std::size_t WordTable::find_short(ShortKey key, std::uint64_t hash) const {
+  const std::size_t mask = short_.size() - 1;
+  for (std::size_t at = hash >> short_shift_;; at = (at + 1) & mask) {
+    const ShortSlot& slot = short_[at];
+    if (slot.count == 0 || (slot.low == key.low && slot.high == key.high)) return at;
+  }
+}
+
+void WordTable::add_short(ShortKey key, std::uint64_t hash, std::int64_t count) {
+  ShortSlot& slot = short_[find_short(key, hash)];
   if (slot.count != 0) {
     slot.count = checked_add(slot.count, count);
     return;
   }
   if (count == 0) return;
-  slot = {key[0], key[1], count};
+  slot = {key.low, key.high, count};
   if (static_cast<std::size_t>(++n_short_) * 8 > short_.size() * 5) grow_short();
-}
-
-WordTable::ShortSlot& WordTable::find_short(std::uint64_t low, std::uint64_t high) {
-  const std::size_t mask = short_.size() - 1;
-  for (std::size_t at = mix(low, high) & mask;; at = (at + 1) & mask) {
-    ShortSlot& slot = short_[at];
-    if (slot.count == 0 || (slot.low == low && slot.high == high)) return slot;
-  }
 }
 
 void WordTable::add_long(std::string_view word, std::int64_t count) {
   if (count == 0) return;
   const std::uint64_t hash = hash_bytes(word);
   const std::size_t mask = long_.size() - 1;
-  for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
+  for (std::size_t at = hash >> long_shift_;; at = (at + 1) & mask) {
     LongSlot& slot = long_[at];
     if (slot.count == 0) {
       slot = {hash, arena_.size(), word.size(), count};
@@ -105,18 +149,12 @@ void WordTable::add_long(std::string_view word, std::int64_t count) {
 
 std::int64_t WordTable::count_of(std::string_view word) const {
   if (word.size() <= kShortBytes) {
-    std::uint64_t key[2] = {0, 0};
-    std::memcpy(key, word.data(), word.size());
-    key[1] |= static_cast<std::uint64_t>(word.size()) << 56;
-    const std::size_t mask = short_.size() - 1;
-    for (std::size_t at = mix(key[0], key[1]) & mask;; at = (at + 1) & mask) {
-      const ShortSlot& slot = short_[at];
-      if (slot.count == 0 || (slot.low == key[0] && slot.high == key[1])) return slot.count;
-    }
+    const ShortKey key = key_of(word, static_cast<std::int64_t>(word.size()));
+    return short_[find_short(key, hash_of(key))].count;
   }
   const std::uint64_t hash = hash_bytes(word);
   const std::size_t mask = long_.size() - 1;
-  for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
+  for (std::size_t at = hash >> long_shift_;; at = (at + 1) & mask) {
     const LongSlot& slot = long_[at];
     if (slot.count == 0 || (slot.hash == hash && text_of(slot) == word)) return slot.count;
   }
@@ -132,25 +170,30 @@ void WordTable::reserve(std::size_t short_words, std::size_t long_words, std::si
 void WordTable::grow_short() {
   std::vector<ShortSlot> old(short_.size() * 2);
   old.swap(short_);
+  --short_shift_;
   for (const ShortSlot& slot : old) {
-    if (slot.count != 0) find_short(slot.low, slot.high) = slot;
+    if (slot.count == 0) continue;
+    const ShortKey key{slot.low, slot.high};
+    short_[find_short(key, hash_of(key))] = slot;
   }
 }
 
 void WordTable::grow_long() {
   std::vector<LongSlot> old(long_.size() * 2);
   old.swap(long_);
+  --long_shift_;
   const std::size_t mask = long_.size() - 1;
   for (const LongSlot& slot : old) {
     if (slot.count == 0) continue;
-    std::size_t at = slot.hash & mask;
+    std::size_t at = slot.hash >> long_shift_;
     while (long_[at].count != 0) at = (at + 1) & mask;
     long_[at] = slot;
   }
 }
 
 void WordTable::merge(const WordTable& other) {
-  // All that can fail comes first: sums that are too large, memory, Ctrl-C.
+  // All that can fail comes first: sums that are too large, memory, Ctrl-C. Room is made before
+  // anything is added: what comes in the order of hashes would pile up in a table that must grow.
   std::size_t short_words = 0;
   std::size_t long_words = 0;
   std::size_t bytes = 0;

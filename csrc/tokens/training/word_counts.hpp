@@ -9,9 +9,9 @@
 
 namespace tokfrag {
 
-// Word -> 64-bit count, open-addressed. Words of up to 15 bytes are their own key, held in the
-// slot; longer ones lie in an arena, their slots hold a hash. Throws std::overflow_error where a
-// count exceeds 63 bits.
+// Word -> 64-bit count, open-addressed, in the order of hashes, so that two tables are merged in
+// one walk along both. Words of up to 15 bytes are their own key, held in the slot; longer ones lie
+// in an arena, their slots hold a hash. Throws std::overflow_error where a count exceeds 63 bits.
 class WordTable {
  public:
   struct Word {
@@ -25,6 +25,10 @@ class WordTable {
   void add(std::string_view word, std::int64_t count) {
     add(word, count, static_cast<std::int64_t>(word.size()));
   }
+  // The pieces of `text` that end at `ends`, the first of which begins at `begin`: one more of
+  // each.
+  void add_pieces(std::string_view text, std::int64_t begin, const std::int64_t* ends,
+                  std::int64_t n_ends);
   // All or nothing: where it throws (std::overflow_error, std::bad_alloc, Ctrl-C), no count has
   // changed.
   void merge(const WordTable& other);
@@ -67,14 +71,25 @@ class WordTable {
   std::int64_t count_of(std::string_view word) const;  // 0: not there
   // Room for so many more words, of so many more bytes in the arena.
   void reserve(std::size_t short_words, std::size_t long_words, std::size_t bytes);
-  ShortSlot& find_short(std::uint64_t low, std::uint64_t high);
+  // What a short word is known by.
+  struct ShortKey {
+    std::uint64_t low;
+    std::uint64_t high;
+  };
+  static ShortKey key_of(std::string_view word, std::int64_t readable);
+  static std::uint64_t hash_of(ShortKey key);
+  // The slot of a key, or the empty one where it belongs.
+  std::size_t find_short(ShortKey key, std::uint64_t hash) const;
+  void add_short(ShortKey key, std::uint64_t hash, std::int64_t count);
   void add_long(std::string_view word, std::int64_t count);
   void grow_short();
   void grow_long();
 
   std::vector<ShortSlot> short_;
+  int short_shift_;  // of a hash: what is left is the first slot to look at
   std::int64_t n_short_ = 0;
   std::vector<LongSlot> long_;
+  int long_shift_;
   std::size_t long_words_ = 0;
   std::string arena_;
 };

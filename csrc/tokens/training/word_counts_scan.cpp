@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
@@ -13,30 +14,61 @@ namespace {
 
 constexpr std::int64_t kPart = std::int64_t{1} << 18;  // bytes that a thread takes at a time
 
-void count_text(PatternFamily family, TextView text, WordTable& table) {
-  constexpr std::int64_t kEnds = 1024;
-  std::int64_t ends[kEnds];
-  Scanner scanner(family, text.data, text.size);
-  std::int64_t begin = 0;
-  for (std::int64_t n = scanner.next(ends, kEnds); n != 0; n = scanner.next(ends, kEnds)) {
-    if (n == kEnds) poll_interrupt();
-    for (std::int64_t i = 0; i < n; ++i) {
-      const auto length = static_cast<std::size_t>(ends[i] - begin);
-      table.add({reinterpret_cast<const char*>(text.data + begin), length}, 1, text.size - begin);
-      begin = ends[i];
+// Collects the pieces of texts that lie one behind the other, and counts many at a time.
+class PieceBatch {
+ public:
+  PieceBatch(TextView all, WordTable* table)
+      : all_(reinterpret_cast<const char*>(all.data), static_cast<std::size_t>(all.size)),
+        table_(table) {}
+
+  // The part of the text from `at` on, `size` bytes, is a text of its own.
+  void add(PatternFamily family, std::int64_t at, std::int64_t size) {
+    Scanner scanner(family, reinterpret_cast<const std::uint8_t*>(all_.data()) + at, size);
+    for (;;) {
+      if (kEnds - n_ < Scanner::kMinCapacity) flush();
+      const std::int64_t n = scanner.next(ends_ + n_, kEnds - n_);
+      if (n == 0) return;
+      for (std::int64_t i = n_; i < n_ + n; ++i) ends_[i] += at;
+      n_ += n;
     }
   }
+
+  // To be called at the end.
+  void flush() {
+    if (n_ == 0) return;
+    poll_interrupt();
+    table_->add_pieces(all_, begin_, ends_, n_);
+    begin_ = ends_[n_ - 1];
+    n_ = 0;
+  }
+
+ private:
+  static constexpr std::int64_t kEnds = 1024;
+
+  std::string_view all_;
+  WordTable* table_;
+  std::int64_t begin_ = 0;  // of the first piece not yet counted
+  std::int64_t n_ = 0;
+  std::int64_t ends_[kEnds];
+};
+
+void count_text(PatternFamily family, TextView text, WordTable& table) {
+  PieceBatch batch(text, &table);
+  batch.add(family, 0, text.size);
+  batch.flush();
 }
 
 void count_lines(PatternFamily family, TextView text, WordTable& table) {
-  while (text.size > 0) {
-    const void* newline = std::memchr(text.data, '\n', static_cast<std::size_t>(text.size));
-    const std::int64_t length =
+  PieceBatch batch(text, &table);
+  std::int64_t end = 0;
+  for (std::int64_t begin = 0; begin < text.size; begin = end) {
+    const void* newline =
+        std::memchr(text.data + begin, '\n', static_cast<std::size_t>(text.size - begin));
+    end =
         newline == nullptr ? text.size : static_cast<const std::uint8_t*>(newline) + 1 - text.data;
-    count_text(family, {text.data, length}, table);
-    text.data += length;
-    text.size -= length;
+    batch.add(family, begin, end - begin);
   }
+  batch.flush();
 }
 
 bool is_ascii_letter(std::uint8_t byte) { return (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z'; }

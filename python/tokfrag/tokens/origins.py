@@ -154,7 +154,7 @@ class Origins:
         special_tokens, min_frequency, max_token_length, progress
             As in :func:`tokfrag.tokens.training.byte_pair.train_vocabulary`.
         threads : int, optional
-            For counting words; the result does not depend on it.
+            For counting and merging; the result does not depend on it.
         max_memory : int, optional
             Bytes that counting may hold, about, beside the text it is at; the rest goes to
             temporary files (:class:`WordCounts`). The result does not depend on it.
@@ -186,6 +186,7 @@ class Origins:
             special_tokens=special_tokens,
             min_frequency=min_frequency,
             max_token_length=max_token_length,
+            threads=threads,
             progress=progress,
             keep_counts=False,
         )
@@ -200,6 +201,7 @@ class Origins:
         special_tokens: Sequence[str] = (),
         min_frequency: int = 0,
         max_token_length: int | None = None,
+        threads: SupportsIndex | None = None,
         progress: bool = False,
     ) -> Self:
         """Train from :class:`WordCounts`, however and wherever they were counted.
@@ -208,7 +210,7 @@ class Origins:
         ----------
         counts : WordCounts
             They stay as they are; their pattern becomes the tokenizer's.
-        vocab_size, special_tokens, min_frequency, max_token_length, progress
+        vocab_size, special_tokens, min_frequency, max_token_length, threads, progress
             As in :meth:`train`.
 
         Returns
@@ -229,6 +231,7 @@ class Origins:
             special_tokens=special_tokens,
             min_frequency=min_frequency,
             max_token_length=max_token_length,
+            threads=threads,
             progress=progress,
         )
         return cls._of_vocabulary(vocabulary, counts.pattern, whole_pieces=False)

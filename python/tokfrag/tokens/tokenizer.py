@@ -355,6 +355,7 @@ class Tokenizer(Origins):
             vocab_size,
             min_frequency=min_frequency,
             max_token_length=max_token_length,
+            threads=threads,
             progress=progress,
         )
         return self._of_vocabulary(extended, model.pattern, whole_pieces=model.whole_pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tokfrag._core import training as _native
 from tokfrag._progress import progress_bar
 from tokfrag.tokens import byte_alphabet
-from tokfrag.tokens.arguments import check_count
+from tokfrag.tokens.arguments import check_count, check_threads
 from tokfrag.tokens.training.word_counts import WordCounts
 from tokfrag.tokens.vocabulary import CompressionCurve, Vocabulary
 
@@ -25,6 +26,7 @@ def train_vocabulary(
     special_tokens: Sequence[str] = (),
     min_frequency: int = 0,
     max_token_length: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: bool = False,
     keep_counts: bool = True,
 ) -> Vocabulary:
@@ -49,6 +51,8 @@ def train_vocabulary(
     max_token_length : int, optional
         Merge only to *less* than this many bytes (two single bytes may always merge): so reads the
         parameter there.
+    threads : int, optional
+        That may merge: by default as many as there are processors.
     progress : bool
         Show a progress bar.
     keep_counts : bool
@@ -80,7 +84,12 @@ def train_vocabulary(
     """
     spellings, byte_ids, special_ids = first_tokens(check_special_tokens(special_tokens))
     trainer = _trainer(
-        spellings, "the special tokens and bytes", vocab_size, min_frequency, max_token_length
+        spellings,
+        "the special tokens and bytes",
+        vocab_size,
+        min_frequency,
+        max_token_length,
+        threads,
     )
     n_bytes = counts.give_words(trainer, np.array(byte_ids, np.uint32))
     if not keep_counts:
@@ -95,6 +104,7 @@ def extend_vocabulary(
     *,
     min_frequency: int = 0,
     max_token_length: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: bool = False,
 ) -> Vocabulary:
     """Continue training from a vocabulary: its ids and merges stay, new ones come after them.
@@ -106,7 +116,7 @@ def extend_vocabulary(
     ----------
     vocabulary : Vocabulary
         The beginning: every byte must have a token in it.
-    counts, vocab_size, min_frequency, max_token_length, progress
+    counts, vocab_size, min_frequency, max_token_length, threads, progress
         As in :func:`train_vocabulary`.
 
     Returns
@@ -140,7 +150,12 @@ def extend_vocabulary(
     for token, id in ids.items():
         spellings[id] = token
     trainer = _trainer(
-        spellings, "the vocabulary to begin with", vocab_size, min_frequency, max_token_length
+        spellings,
+        "the vocabulary to begin with",
+        vocab_size,
+        min_frequency,
+        max_token_length,
+        threads,
     )
     byte_ids = np.array([ids[bytes([byte])] for byte in range(256)], np.uint32)
     rules = _native.MergeRules(vocabulary.merges)
@@ -186,6 +201,7 @@ def _trainer(
     vocab_size: int,
     min_frequency: int,
     max_token_length: int | None,
+    threads: SupportsIndex | None,
 ) -> _native.Trainer:
     vocab_size = check_count("vocab_size", vocab_size, 0, 2**32 - 2)
     if vocab_size < len(spellings):
@@ -196,7 +212,7 @@ def _trainer(
     if max_token_length is not None:
         longest = check_count("max_token_length", max_token_length, 1)
     least = check_count("min_frequency", min_frequency, 0)
-    return _native.Trainer(spellings, vocab_size, least, longest)
+    return _native.Trainer(spellings, vocab_size, least, longest, check_threads(threads))
 
 
 def _run(

@@ -15,6 +15,7 @@ Text: TypeAlias = str | bytes
 
 _BATCH_BYTES = 1 << 24  # handed to the threads at a time
 _BATCH_TEXTS = 1 << 15
+_BLOCK_BYTES = 1 << 22  # of a file at a time
 
 
 def batches(texts: Iterable[Text]) -> Iterator[Sequence[Text]]:
@@ -40,27 +41,35 @@ def batches(texts: Iterable[Text]) -> Iterator[Sequence[Text]]:
         yield batch
 
 
-def blocks_of_lines(path: str | os.PathLike[str]) -> Iterator[tuple[bytes, int]]:
-    """Give whole lines, about 16 MB at a time, and how far the file was read for them."""
+def blocks_of_lines(path: str | os.PathLike[str]) -> Iterator[tuple[memoryview, int]]:
+    """Give whole lines, some megabytes at a time, and how far the file was read for them.
+
+    A block is good until the next one is asked for: they share one buffer, whose pages the system
+    gives once.
+    """
     with ExitStack() as stack:
         raw = stack.enter_context(open(path, "rb"))
         packed = os.fspath(path).endswith(".gz")
         file = stack.enter_context(gzip.open(raw)) if packed else raw
-        rest: list[bytes] = []
+        buffer = bytearray(_BLOCK_BYTES)
+        kept = 0  # bytes of a line that has not ended
         at = 0
-        while block := file.read(_BATCH_BYTES):
-            end = block.rfind(b"\n") + 1
+        while True:
+            if kept == len(buffer):
+                buffer = buffer + bytearray(len(buffer))
+            read = file.readinto(memoryview(buffer)[kept:])
+            if not read:
+                break
+            filled = kept + read
+            end = buffer.rfind(b"\n", kept, filled) + 1
             before, at = at, raw.tell()
-            if end == 0:
-                rest.append(block)
-                yield b"", at - before
-                continue
-            yield b"".join([*rest, block[:end]]), at - before
-            rest = [block[end:]]
-        yield b"".join(rest), 0
+            yield memoryview(buffer)[:end], at - before
+            buffer[: filled - end] = buffer[end:filled]
+            kept = filled - end
+        yield memoryview(buffer)[:kept], 0
 
 
-def lines_of(block: bytes) -> list[bytes]:
+def lines_of(block: memoryview) -> list[bytes]:
     """Give the lines, each with its newline; the last may have none."""
-    lines = block.split(b"\n")
+    lines = bytes(block).split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
