@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tokfrag._locks import fork_safe_lock
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.selection import window_numbers
@@ -236,7 +236,7 @@ class _Crops:
             self._parts.append((begins, np.append(begins[1:], length)))
         self._output = like.new_zeros((1, like.shape[1], *self._grid.shape), device="cpu")
         self._added = np.zeros(self._grid.n, np.bool_)
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def add(self, patches: Tensor, which: NDArray[np.int64]) -> None:
         """Write the windows' own parts."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from threading import Lock
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tokfrag._locks import fork_safe_lock
 from tokfrag.tokens import Tokenizer
 from tokfrag.tokens.calling import call, is_alone
 
@@ -29,7 +29,7 @@ _OTHERS = {
 class Patch:
     """What :func:`patch_transformers` gives: call it, or leave its block, to undo the patch."""
 
-    _lock = Lock()
+    _lock = fork_safe_lock()
     _depth = 0
     _restored: dict[str, Any]
 

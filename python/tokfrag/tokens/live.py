@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._core.live import PartIndex, common_ids
+from tokfrag._locks import fork_safe_lock
 from tokfrag.tokens.arguments import check_count
 from tokfrag.tokens.contracts import Ids, Offsets
 from tokfrag.tokens.edit import ID_BYTES, Edit, common_beginning, common_ending
@@ -64,7 +64,7 @@ class LiveTokens:
     ) -> None:
         self._tokenizer = tokenizer
         self._make = LiveParts(tokenizer.text_pipeline, allowed_special, disallowed_special)
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock()
         self._joined: Ids | None = None
         _check_text(text)
         self._parts = self._make.cut(text)
@@ -133,7 +133,7 @@ class LiveTokens:
         other = LiveTokens.__new__(LiveTokens)
         with self._lock:
             other._tokenizer, other._make = self._tokenizer, self._make
-            other._lock = threading.RLock()
+            other._lock = fork_safe_lock()
             other._joined = self._joined
             other._parts, other._ids = self._parts.copy(), self._ids.copy()
             other._index = self._index.copy()

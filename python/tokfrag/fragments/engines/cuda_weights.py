@@ -6,7 +6,6 @@ stride, and what repeats is left out. Arrays of weights are as large as they are
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from tokfrag import _arrays, _device
 from tokfrag._core import sparse as _native
+from tokfrag._locks import fork_safe_lock
 from tokfrag.fragments.axes import EDGES, PAD_MODES
 from tokfrag.fragments.engines import host
 from tokfrag.fragments.grid import FragmentGrid
@@ -85,7 +85,7 @@ class DeviceWeights:
 _HALVES = tuple(map(_arrays.dtype_code, (torch.float16, torch.bfloat16)))
 _kept: OrderedDict[Any, DeviceWeights] = OrderedDict()
 _captured: set[DeviceWeights] = set()
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 def weights_on(merging: Merging, device: torch.device, part: Part | None) -> DeviceWeights:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._core.stitching import Slab
+from tokfrag._locks import fork_safe_lock
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import merge
 from tokfrag.fragments.placing import put_back
@@ -115,7 +115,7 @@ class FragmentMerger:
             self._sums = np.full(shape, empty)
         else:
             self._sums = torch_.full(shape, empty, dtype=torch_.float64, device=device)
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def add(self, fragments: Any, which: Any) -> None:
         """Take in the fragments of some windows.
@@ -234,7 +234,7 @@ class FragmentMerger:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def _values(self, fragments: Any) -> Any:
         """Fragments of a type that kernels know, where the sums are; negated for a minimum."""

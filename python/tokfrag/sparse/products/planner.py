@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tokfrag._core import __version__, active_isa
 from tokfrag._files import whole_file
+from tokfrag._locks import fork_safe_lock
 from tokfrag._machine import cache_folder, processor_name
 
 # Sparse has to be this much faster: a tie would be a loss half of the time.
@@ -27,17 +26,7 @@ _WINNERS = ("sparse", "dense")
 Race = Callable[[str], object]
 
 _winners: dict[str, str] | None = None
-_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    """A child forked while another thread raced would wait for that thread for ever."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_lock = fork_safe_lock()
 
 
 def choose(key: str, race: Race) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import mmap
 import os
 import struct
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from tokfrag._core import training as _native
 from tokfrag._files import whole_file
+from tokfrag._locks import fork_safe_lock
 from tokfrag._progress import progress_bar
 from tokfrag.tokens.arguments import check_count, check_threads, column_or
 from tokfrag.tokens.patterns import native_name
@@ -85,7 +85,7 @@ class WordCounts:
             None if max_memory is None else check_count("max_memory", max_memory, LEAST_MEMORY)
         )
         self._held = _Held(_native.WordTable())
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     @property
     def pattern(self) -> str | None:
