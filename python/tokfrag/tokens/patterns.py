@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 # Every spelling here cuts every text in the same places as the scanner of that name.
 _R50K = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
@@ -96,61 +91,6 @@ def native_name(pattern: str) -> str | None:
     return _NATIVE.get(pattern)
 
 
-class RegexPattern:
-    """Cuts text by a regular expression that has no native scanner (the ``regex`` package's).
-
-    The expression must match every text from end to end, never an empty string; text it does not
-    cover is refused, not lost. A search that runs wild is stopped.
-    """
-
-    def __init__(self, pattern: str) -> None:
-        import regex
-
-        try:
-            # Only its newer rules know intersections of sets.
-            version = regex.V1 if "&&" in pattern else regex.V0
-            self._regex: Any = regex.compile(pattern, version)
-        except regex.error as error:
-            known = ", ".join((*REGEX, *BYTE_PATTERNS))
-            raise ValueError(
-                f"pattern: {pattern!r} is neither a known name ({known}) "
-                f"nor a regular expression: {error}"
-            ) from None
-        if self._regex.fullmatch("") is not None:
-            raise ValueError(f"pattern: {pattern!r} matches the empty string")
-
-    def ends(self, text: str | bytes) -> tuple[bytes, NDArray[np.int64]]:
-        """The text in UTF-8 and where its pieces end there.
-
-        A byte outside well-formed UTF-8 is matched as one lone surrogate.
-        """
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "surrogateescape")
-        else:
-            text = replace_surrogates(text)
-        ends: list[int] = []
-        at = 0
-        try:
-            for match in self._regex.finditer(text, timeout=5.0 + 1e-5 * len(text)):
-                begin, end = match.span()
-                if begin != at or end == begin:
-                    break
-                at = end
-                ends.append(end)
-        except TimeoutError:
-            raise ValueError(
-                f"pattern: {self._regex.pattern!r} takes too long on a text of {len(text)} "
-                f"characters, at character {at}"
-            ) from None
-        if at != len(text):
-            raise ValueError(
-                f"pattern: {self._regex.pattern!r} does not match the text from character {at} on: "
-                f"{text[at : at + 20]!r}"
-            )
-        utf8 = text.encode("utf-8", "surrogateescape")
-        return utf8, _byte_ends(text, np.asarray(ends, dtype=np.int64))
-
-
 def replace_surrogates(text: str) -> str:
     """Pairs of surrogates joined, those alone as U+FFFD."""
     try:
@@ -158,14 +98,3 @@ def replace_surrogates(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def _byte_ends(text: str, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    if text.isascii():
-        return ends
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    lengths = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
-    lengths[(codes >= 0xD800) & (codes < 0xE000)] = 1
-    totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    result: NDArray[np.int64] = totals[ends]
-    return result

@@ -9,8 +9,9 @@ from tokfrag._core import tokens as _native
 from tokfrag.tokens.models.byte_pair import BytePair
 from tokfrag.tokens.models.metaspace import MetaspaceModel
 from tokfrag.tokens.models.wordpiece import WordPiece
-from tokfrag.tokens.patterns import RegexPattern, native_name
+from tokfrag.tokens.patterns import native_name
 from tokfrag.tokens.pipeline import Sought, TextPipeline
+from tokfrag.tokens.regex_pattern import RegexPattern
 
 
 def word_indices(way: TextPipeline, text: str, sought: Sought) -> NDArray[np.int64]:

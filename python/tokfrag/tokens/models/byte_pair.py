@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokfrag._core import tokens as _native
+from tokfrag._core import default_threads, tokens as _native
 from tokfrag._core.spans import TokenExtents
 from tokfrag.tokens import byte_alphabet
 from tokfrag.tokens.arguments import check_threads
 from tokfrag.tokens.contracts import Ids, Joiner, Offsets
 from tokfrag.tokens.models.spelled import Spelled
-from tokfrag.tokens.patterns import RegexPattern, native_name
+from tokfrag.tokens.patterns import native_name
+from tokfrag.tokens.regex_pattern import RegexPattern
+from tokfrag.tokens.sharing import even_parts, in_threads
 from tokfrag.tokens.specification import AddedToken, BpeModel
 
+_ROWS_A_THREAD = 1 << 16  # characters of rows that are worth a thread
 _MOST_IDS = 1 << 24
 
 
@@ -80,7 +84,7 @@ class BytePair:
         self.encode = (
             self.native.encode_function
             if self._regex is None
-            else partial(_encode_by_regex, self.native, self._regex)
+            else partial(_encode_by_regex, self.native, self._regex, default_threads())
         )
 
     @classmethod
@@ -240,7 +244,28 @@ class BytePair:
         """The ids of many texts; where a text begins its document is nothing to bytes."""
         if self._regex is None:
             return self.native.encode_batch(texts, allowed, threads)
-        return _joined([self.encode(text) for text in texts])
+        return self._encode_rows(self._regex, texts, threads or default_threads())
+
+    def _encode_rows(
+        self, pattern: RegexPattern, texts: Sequence[str | bytes], threads: int
+    ) -> tuple[Ids, Offsets]:
+        """The ids of many texts that an expression cuts; long ones are searched on threads."""
+        sizes = [len(text) for text in texts]
+        shares = min(threads, sum(sizes) // _ROWS_A_THREAD)
+        if shares < 2 or max(sizes) * 2 > sum(sizes):
+            return _joined(
+                [_encode_by_regex(self.native, pattern, threads, text) for text in texts]
+            )
+
+        def encode(part: slice, stop: Event) -> list[Ids]:
+            return [
+                self.native.encode_pieces(*pattern.ends(text, 1, stop))
+                for text in texts[part]
+                if not stop.is_set()
+            ]
+
+        parts = in_threads([partial(encode, part) for part in even_parts(sizes, shares)])
+        return _joined([ids for part in parts for ids in part])
 
     def encode_with_dropout(
         self,
@@ -326,21 +351,20 @@ class _Bytes:
         return b""
 
 
-def ends_of(tokens: Sequence[bytes]) -> NDArray[np.int64]:
-    """Where each of several tokens begins, end to end, and where the last ends."""
-    offsets = np.zeros(len(tokens) + 1, np.int64)
-    np.cumsum([len(token) for token in tokens], out=offsets[1:])
-    return offsets
+def ends_of(parts: Sequence[Sized]) -> NDArray[np.int64]:
+    """Where each of several things begins, end to end, and where the last ends."""
+    # A short list is summed sooner in Python than NumPy has begun to.
+    return np.fromiter(accumulate(map(len, parts), initial=0), np.int64, len(parts) + 1)
 
 
 def _joined(parts: list[Ids]) -> tuple[Ids, Offsets]:
-    offsets = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=offsets[1:])
-    return np.concatenate([np.empty(0, np.uint32), *parts]), offsets
+    return np.concatenate([np.empty(0, np.uint32), *parts]), ends_of(parts)
 
 
-def _encode_by_regex(native: _native.Model, regex: RegexPattern, text: str | bytes) -> Ids:
-    return native.encode_pieces(*regex.ends(text))
+def _encode_by_regex(
+    native: _native.Model, regex: RegexPattern, threads: int, text: str | bytes
+) -> Ids:
+    return native.encode_pieces(*regex.ends(text, threads))
 
 
 def _check_added(added: Sequence[AddedToken]) -> None:
