@@ -39,14 +39,14 @@ def encode_batch_with_offsets(
     threads: int | None = None,
 ) -> tuple[TokenBatch, Offsets]:
     """The same for many texts: their ids end to end, and ``(ids, 2)``, in each text from 0 on."""
-    check_texts(texts)
-    if isinstance(way.model, BytePair) and all(way.leaves(text, sought) for text in texts):
+    if isinstance(way.model, BytePair) and way.leaves_all(texts, sought):
         batch = way.encode_batch(texts, sought, threads)
         spans = way.model.spans(batch.ids, batch.offsets, unit, threads)
         if way.values.prefix_space:
             spaced = np.array([way.spaced(text) is not text for text in texts], np.int64)
             spans = _without_space(spans, np.repeat(spaced, batch.lengths)[:, np.newaxis])
         return batch, spans
+    check_texts(texts)
     parts = [encode_with_offsets(way, text, sought, unit) for text in texts]
     bounds = np.cumsum([0, *(len(ids) for ids, _ in parts)])
     batch = TokenBatch(np.concatenate([np.empty(0, np.uint32), *(ids for ids, _ in parts)]), bounds)

@@ -230,8 +230,7 @@ class TextPipeline:
         given = sought.either if self._model_finds else None
         if self._plain:
             return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
-        check_texts(texts)
-        if all(self.leaves(text, sought) for text in texts):
+        if self.leaves_all(texts, sought):
             if self.values.prefix_space:
                 texts = [self.spaced(text) for text in texts]
             return TokenBatch._trusted(*self.model.encode_batch(texts, given, count))
@@ -336,6 +335,13 @@ class TextPipeline:
         if self._model_finds or sought.either is None:
             return True
         return self._finder.first(text, sought.either) < 0
+
+    def leaves_all(self, texts: Sequence[str | bytes], sought: Sought) -> bool:
+        """The same of many texts; those of a pipeline without steps are not even looked at."""
+        if self._plain:
+            return True
+        check_texts(texts)
+        return all(self.leaves(text, sought) for text in texts)
 
     def _written(
         self, texts: Sequence[str | bytes], sought: Sought, threads: int

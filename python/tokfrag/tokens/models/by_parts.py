@@ -57,7 +57,7 @@ class PartsModel:
         The engine of ``values.core``.
     """
 
-    __slots__ = ("_bytes", "_spelled", "_table", "core", "description")
+    __slots__ = ("_bytes", "_spelled", "_steps", "_table", "core", "description")
 
     finds_added = False
 
@@ -65,7 +65,11 @@ class PartsModel:
         self.description = values
         self.core = core
         self._bytes = core.native if isinstance(core, BytePair) else None
-        self._spelled = SpellBytes() in values.cuts
+        self._steps = values.cuts
+        if self._bytes is not None and values.cuts[-1:] == (SpellBytes(),):
+            # Spelled last, bytes would be read back at once.
+            self._steps = values.cuts[:-1]
+        self._spelled = SpellBytes() in self._steps
         pattern = native_cuts(values.cuts) if self._bytes is None else None
         self._table = None if pattern is None else WordTable(pattern)
 
@@ -114,7 +118,11 @@ class PartsModel:
         """Return the ids of one text that begins its document."""
         if self._table is not None:
             return self._table.encode(text, self._encode_word)
-        return self.encode_batch([text], None, 1)[0]
+        row = cut(self._steps, self._read(text))
+        if self._bytes is not None:
+            return self._encode_row(row)
+        pieces: list[str | bytes] = [*row]
+        return self.core.encode_batch(pieces, None, 1)[0]
 
     def encode_batch(
         self,
@@ -126,18 +134,16 @@ class PartsModel:
         """Return the ids of many texts, end to end, and where those of each begin."""
         if self._table is not None:
             return self._table.encode_batch(texts, self._encode_word)
-        steps = self.description.cuts
         rows = [
-            cut(steps, self._read(text), inner is None or not inner[i])
+            cut(self._steps, self._read(text), inner is None or not inner[i])
             for i, text in enumerate(texts)
         ]
         if self._bytes is not None:
-            given = map(self._given, rows)
-            parts = [self._bytes.encode_pieces(b"".join(row), ends_of(row)[1:]) for row in given]
-            return np.concatenate([np.empty(0, np.uint32), *parts]), _ends(map(len, parts))
+            parts = [self._encode_row(row) for row in rows]
+            return np.concatenate([np.empty(0, np.uint32), *parts]), ends_of(parts)
         pieces: list[str | bytes] = [piece for row in rows for piece in row]
         ids, offsets = self.core.encode_batch(pieces, None, threads)
-        return ids, offsets[_ends(map(len, rows))]
+        return ids, offsets[ends_of(rows)]
 
     def encode_with_dropout(
         self,
@@ -152,13 +158,13 @@ class PartsModel:
             return self.core.encode_with_dropout(texts, streams, probability, seed, threads)
         parts: list[Ids] = []
         for text, stream in zip(texts, streams.tolist(), strict=True):
-            row = self._given(cut(self.description.cuts, self._read(text)))
+            row = self._given(cut(self._steps, self._read(text)))
             parts.append(
                 self._bytes.encode_pieces_with_dropout(
                     b"".join(row), ends_of(row)[1:], stream, probability, seed
                 )
             )
-        return np.concatenate([np.empty(0, np.uint32), *parts]), _ends(map(len, parts))
+        return np.concatenate([np.empty(0, np.uint32), *parts]), ends_of(parts)
 
     def encode_spans(
         self,
@@ -175,7 +181,7 @@ class PartsModel:
         starts = np.concatenate([[0], np.cumsum(np.array(sizes, np.int64))])
         found: list[Ids] = [np.empty(0, np.uint32)]
         spans: list[Offsets] = [np.empty((0, 2), np.int64)]
-        for piece, places in cut_aligned(self.description.cuts, read, sources, not inner):
+        for piece, places in cut_aligned(self._steps, read, sources, not inner):
             (given,) = self._given([piece])
             ids, within = self.core.encode_spans(given)
             # Byte -> character of the piece -> characters of the text -> bytes of it.
@@ -201,6 +207,12 @@ class PartsModel:
             return well_formed(text)
         return text.decode("utf-8", "replace" if self._bytes is None else "surrogateescape")
 
+    def _encode_row(self, pieces: list[str]) -> Ids:
+        """The ids of the pieces of a text, of a byte-pair model."""
+        assert self._bytes is not None
+        given = self._given(pieces)
+        return self._bytes.encode_pieces(b"".join(given), ends_of(given)[1:])
+
     def _given(self, pieces: list[str]) -> list[bytes]:
         """Pieces as the core takes them."""
         if self._bytes is not None and self._spelled:
@@ -214,11 +226,6 @@ def _characters(piece: str, given: bytes) -> NDArray[np.int64]:
         return np.arange(len(piece))
     sizes = [len(char.encode("utf-8", "surrogateescape")) for char in piece]
     return np.repeat(np.arange(len(piece)), sizes)
-
-
-def _ends(sizes: Any) -> Offsets:
-    """Where each of several things begins, end to end, and where the last ends."""
-    return np.concatenate([[0], np.cumsum(np.fromiter(sizes, np.int64))])
 
 
 __all__ = ["PartsModel", "PartsValues"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tokfrag.tokens import byte_alphabet
 from tokfrag.tokens.contracts import Ids, Joiner, Offsets
+from tokfrag.tokens.models.byte_pair import ends_of
 from tokfrag.tokens.models.piece_decoding import PieceDecoding
 from tokfrag.tokens.models.text_steps import well_formed
 from tokfrag.tokens.models.word_decoding import ByteLevelDecoding, TokenDecoding, TokenJoiner
@@ -131,9 +132,7 @@ class WordModel:
     ) -> tuple[Ids, Offsets]:
         """Return the ids of many words, end to end, and where those of each begin."""
         rows = [self._spans(text) for text in texts]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        return np.array([id for row in rows for id, _, _ in row], np.uint32), offsets
+        return np.array([id for row in rows for id, _, _ in row], np.uint32), ends_of(rows)
 
     def encode_spans(
         self,
