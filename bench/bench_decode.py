@@ -12,14 +12,14 @@ from bench_encode import corpus_text, expected_ids, unpacked
 from peers import describe, need
 
 
-def decoder(library: str, path: Path) -> Any:
+def decoder(peer: str, path: Path) -> Any:
     """A function from a uint32 array to bytes."""
-    need(library)
-    if library == "tokfrag":
+    need(peer)
+    if peer == "tokfrag":
         from tokfrag import Tokenizer
 
         return Tokenizer.from_tiktoken(path, pattern="cl100k").decode_bytes
-    if library == "gigatoken":
+    if peer == "gigatoken":
         import gigatoken
 
         return gigatoken.Tokenizer.from_tiktoken(path).decode
@@ -36,13 +36,13 @@ def decoder(library: str, path: Path) -> Any:
     ).decode_bytes
 
 
-@pytest.mark.parametrize("library", ["tokfrag", "gigatoken", "tiktoken"])
+@pytest.mark.parametrize("peer", ["tokfrag", "gigatoken", "tiktoken"])
 @pytest.mark.parametrize("corpus", ["english", "chinese_pure"])
-def bench_decode(benchmark: Any, tmp_path: Path, corpus: str, library: str) -> None:
+def bench_decode(benchmark: Any, tmp_path: Path, corpus: str, peer: str) -> None:
     benchmark.group = f"decode cl100k {corpus}, from an array"
     path = unpacked("cl100k", tmp_path)
     ids = expected_ids("cl100k", corpus, path)
-    decode = decoder(library, path)
+    decode = decoder(peer, path)
     assert bytes(decode(ids)) == corpus_text(corpus).encode()
-    describe(benchmark, library, bytes=len(corpus_text(corpus).encode()), tokens=len(ids))
+    describe(benchmark, peer, bytes=len(corpus_text(corpus).encode()), tokens=len(ids))
     benchmark.pedantic(decode, args=(ids,), rounds=5)

@@ -27,7 +27,7 @@ FILES = {
     "cl100k": "cl100k_base.tiktoken.gz",
     "o200k": "o200k_base.tiktoken.gz",
 }
-LIBRARIES = ("tokfrag", "gigatoken", "fastokens", "toktok", "tiktoken")
+PEERS = ("tokfrag", "gigatoken", "fastokens", "toktok", "tiktoken")
 SLICE = 2_000_000  # bytes of each corpus
 
 
@@ -41,25 +41,25 @@ def unpacked(family: str, folder: Path) -> Path:
     return path
 
 
-def encoder(library: str, family: str, path: Path) -> Any:
+def encoder(peer: str, family: str, path: Path) -> Any:
     """A function from str to an array (or list) of ids."""
-    need(library)
-    if library == "tokfrag":
+    need(peer)
+    if peer == "tokfrag":
         from tokfrag import Tokenizer
 
         return Tokenizer.from_tiktoken(path, pattern=family).encode
-    if library == "gigatoken":
+    if peer == "gigatoken":
         import gigatoken
 
         return gigatoken.Tokenizer.from_tiktoken(path).encode
-    if library == "fastokens":
+    if peer == "fastokens":
         import fastokens
 
         if family not in ("cl100k", "o200k"):
             pytest.skip(f"fastokens has no preset for {family}")
         tok = fastokens._native.Tokenizer.from_tiktoken(str(path), encoding=path.stem)
         return lambda text: np.frombuffer(tok.encode_batch_flat([text])[0], np.uint32)
-    if library == "toktok":
+    if peer == "toktok":
         import toktok
 
         if family == "gpt2":
@@ -94,24 +94,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("vocabularies")
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("corpus", CORPORA)
 @pytest.mark.parametrize("family", FILES)
-def bench_warm(benchmark: Any, folder: Path, family: str, corpus: str, library: str) -> None:
+def bench_warm(benchmark: Any, folder: Path, family: str, corpus: str, peer: str) -> None:
     benchmark.group = f"encode {family} {corpus}, warm, one text"
     path = unpacked(family, folder)
-    encode, text = encoder(library, family, path), corpus_text(corpus)
+    encode, text = encoder(peer, family, path), corpus_text(corpus)
     ids = encode(text)
     np.testing.assert_array_equal(np.asarray(ids), expected_ids(family, corpus, path))
-    describe(benchmark, library, bytes=len(text.encode()), tokens=len(ids))
+    describe(benchmark, peer, bytes=len(text.encode()), tokens=len(ids))
     benchmark.pedantic(encode, args=(text,), rounds=3)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("corpus", CORPORA)
-def bench_cold(benchmark: Any, folder: Path, corpus: str, library: str) -> None:
+def bench_cold(benchmark: Any, folder: Path, corpus: str, peer: str) -> None:
     """The first call in a fresh process, timed there; the round is the whole process."""
-    need(library)
+    need(peer)
     benchmark.group = f"encode cl100k {corpus}, cold (extra_info: seconds of the call)"
     path = unpacked("cl100k", folder)
     code = f"""
@@ -119,7 +119,7 @@ def bench_cold(benchmark: Any, folder: Path, corpus: str, library: str) -> None:
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         from bench_encode import corpus_text, encoder
-        encode, text = encoder({library!r}, "cl100k", Path({str(path)!r})), corpus_text({corpus!r})
+        encode, text = encoder({peer!r}, "cl100k", Path({str(path)!r})), corpus_text({corpus!r})
         encode("word")
         begin = time.process_time()
         encode(text)
@@ -138,17 +138,17 @@ def bench_cold(benchmark: Any, folder: Path, corpus: str, library: str) -> None:
         seconds.append(float(out.stdout))
 
     benchmark.pedantic(call, rounds=1)
-    describe(benchmark, library, bytes=len(corpus_text(corpus).encode()))
+    describe(benchmark, peer, bytes=len(corpus_text(corpus).encode()))
     benchmark.extra_info["seconds"] = min(seconds)
 
 
-@pytest.mark.parametrize("library", ["tokfrag", "gigatoken", "toktok", "tiktoken"])
+@pytest.mark.parametrize("peer", ["tokfrag", "gigatoken", "toktok", "tiktoken"])
 @pytest.mark.parametrize("characters", [12, 60, 1000])
-def bench_latency(benchmark: Any, folder: Path, characters: int, library: str) -> None:
+def bench_latency(benchmark: Any, folder: Path, characters: int, peer: str) -> None:
     benchmark.group = f"encode cl100k, one call on {characters} characters"
-    encode = encoder(library, "cl100k", unpacked("cl100k", folder))
+    encode = encoder(peer, "cl100k", unpacked("cl100k", folder))
     text = corpus_text("english")[5000 : 5000 + characters]
-    describe(benchmark, library, bytes=len(text.encode()))
+    describe(benchmark, peer, bytes=len(text.encode()))
     benchmark(encode, text)
 
 

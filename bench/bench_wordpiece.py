@@ -6,12 +6,11 @@ TOKFRAG_DATA=... pytest bench/bench_wordpiece.py
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from peers import data_folder, describe
 from tokfrag import Tokenizer
 
 CORPORA = ["english", "code", "multilingual", "chinese"]
@@ -19,8 +18,8 @@ BYTES = 1_000_000
 
 
 @pytest.fixture(scope="module", params=CORPORA)
-def rows(request: pytest.FixtureRequest, data: Path) -> list[str]:
-    text = (data / f"{request.param}.txt").read_bytes()[:BYTES].decode("utf-8", "ignore")
+def rows(request: pytest.FixtureRequest) -> list[str]:
+    text = (data_folder() / f"{request.param}.txt").read_bytes()[:BYTES].decode("utf-8", "ignore")
     return [row for row in text.split("\n") if row]
 
 
@@ -71,8 +70,8 @@ PEERS = {
 
 @pytest.mark.benchmark(group="wordpiece")
 @pytest.mark.parametrize("peer", PEERS)
-def test_encode(benchmark: Any, data: Path, rows: list[str], peer: str) -> None:
-    path = str(data / "vocab" / "bert-base-uncased-vocab.txt")
+def test_encode(benchmark: Any, rows: list[str], peer: str) -> None:
+    path = str(data_folder() / "vocab" / "bert-base-uncased-vocab.txt")
     call, lists = PEERS[peer](path, rows)
     expected_call, expected_lists = hugging_face(path, rows)
     expected = expected_lists(expected_call())
@@ -80,10 +79,11 @@ def test_encode(benchmark: Any, data: Path, rows: list[str], peer: str) -> None:
     wrong = sum(a != b for a, b in zip(found, expected, strict=True))
     if peer == "tokfrag":
         assert wrong == 0
-    benchmark.extra_info.update(
+    describe(
+        benchmark,
+        peer,
         bytes=sum(len(row.encode()) for row in rows),
         rows=len(rows),
         wrong_rows=wrong,
-        version=version(peer),
     )
     benchmark.pedantic(call, rounds=5, warmup_rounds=1)
