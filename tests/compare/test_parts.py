@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from tokfrag.compare import Samples, Split
-from tokfrag.compare.parts import SHINGLE, in_parts, shared_share
+from tokfrag.compare.parts import SHINGLE, in_parts, rehearsed, shared_share
 from tokfrag.compare.tasks.text import TextTask
 
 
@@ -86,3 +88,51 @@ def test_values_that_are_not_finite_are_refused(what: str, part: str) -> None:
 def test_data_with_nothing_to_judge_are_refused() -> None:
     with pytest.raises(ValueError, match="got 2 samples to learn from, none to be judged on"):
         in_parts(Split(Samples([b"a", b"b"]), Samples([])))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=2, max_size=12),
+    order=st.randoms(use_true_random=False),
+)
+def test_groups_are_on_one_side_of_learning_and_choosing(
+    sizes: list[int], order: random.Random
+) -> None:
+    groups = [number for number, size in enumerate(sizes) for _ in range(size)]
+    order.shuffle(groups)
+    x = np.arange(len(groups), dtype=np.float32).reshape(-1, 1, 1)
+    judge = Samples(-1 - x, np.zeros(len(x)))
+    parts = in_parts(Split(Samples(x, np.zeros(len(x)), np.array(groups)), judge))
+    assert len(parts.learn) + len(parts.choose) == len(groups)
+    assert parts.learn.groups is not None
+    assert parts.choose.groups is not None
+    assert not set(parts.learn.groups.tolist()) & set(parts.choose.groups.tolist())
+    # The last groups, and no more of them than hold a tenth.
+    last = min(parts.choose.groups)
+    assert last > max(parts.learn.groups)
+    assert sum(sizes[last + 1 :]) < max(1, len(groups) // 10)
+
+
+def test_one_group_is_parted_sample_by_sample() -> None:
+    x = np.arange(40, dtype=np.float32).reshape(-1, 1, 1)
+    learn = Samples(x, np.zeros(40), np.zeros(40, np.int64))
+    parts = in_parts(Split(learn, Samples(-1 - x, np.zeros(40))))
+    assert (len(parts.learn), len(parts.choose)) == (36, 4)
+
+
+def test_a_rehearsal_holds_no_sample_of_the_judging_part() -> None:
+    x = np.arange(400, dtype=np.float32).reshape(-1, 1, 1)
+    split = Split(Samples(x[:300], np.zeros(300)), Samples(x[300:], np.zeros(100)))
+    whole = in_parts(split)
+    tried = rehearsed(whole)
+    assert np.array_equal(tried.judge.x, whole.choose.x)
+    held = np.concatenate([tried.learn.x, tried.choose.x, tried.judge.x])
+    assert np.array_equal(np.unique(held), x[:300, 0, 0])
+
+
+def test_texts_that_are_sorted_by_label_are_drawn_and_a_running_text_is_not() -> None:
+    texts = [f"text number {i}".encode() for i in range(100)]
+    judge = Samples([b"another"], np.zeros(1))
+    labelled = in_parts(Split(Samples(texts, np.arange(100) // 50), judge))
+    assert 0 < labelled.choose.y.mean() < 1
+    running = in_parts(Split(Samples(texts), Samples([b"another"])))
+    assert running.choose.x == texts[90:]

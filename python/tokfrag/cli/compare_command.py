@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokfrag.cli.argument_types import above_zero, from_zero, positive
+from tokfrag.cli.argument_types import above_zero, from_zero, given_once, positive, seeds
 from tokfrag.cli.plan_files import check_proposal, follow_plan, read_plan, write_plan
 from tokfrag.cli.report_command import add_outputs, check_outputs
 
@@ -42,6 +42,7 @@ examples:
   tokfrag compare train.tsv --test test.tsv                  an official part to be judged on
   tokfrag compare speed.csv --set graph=links.csv            a network of sensors
   tokfrag compare digits --cuts pixels:16 patch:4/2 --budget 10s --card a.png --json a.json
+  tokfrag compare digits --width 64 --rehearse               try a setting, the judging part unseen
   tokfrag report a.json --price 2.5                          other prices, nothing trained
   tokfrag compare digits --budget "200 GFLOP" --seeds 5      the same table every time
   tokfrag compare text --price 0.1 --piece-price 0.5         a cost from hours and tokens
@@ -58,6 +59,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    given_once(parser)
     parser.add_argument(
         "task",
         metavar="TASK",
@@ -83,7 +85,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="a training's budget (per cut and seed): 10s, 2m, '500 GFLOP', '200 steps'; several "
         "are the rungs of the ladder",
     )
-    parser.add_argument("--seeds", type=positive, help="trainings a cut (default 3)")
+    parser.add_argument(
+        "--seeds", type=seeds, help="trainings a cut (default 3), or the seeds: 7,8,9"
+    )
     parser.add_argument(
         "--propose",
         type=Path,
@@ -109,6 +113,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         type=positive,
         metavar="N",
         help="add seeds where they would tell rows apart, up to so many",
+    )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="judge on the part to choose on, and leave the judging part alone: to try settings",
     )
     parser.add_argument("--device", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
     parser.add_argument("--width", type=positive, help="of the body (default: the task's)")
@@ -225,8 +234,15 @@ def _compared(arguments: argparse.Namespace, task: Task) -> Report:
     budgets = arguments.budget or []
 
     def train(
-        cuts: Sequence[Any] | None, given: Sequence[Budget | str], seeds: int, last: bool
+        cuts: Sequence[Any] | None,
+        given: Sequence[Budget | str],
+        seeds: int | Sequence[int],
+        last: bool,
     ) -> Report:
+        lines = not sys.stderr.isatty()
+        if not last and lines and not arguments.quiet:
+            # Who stays is decided on the part to choose on: judging scores are shown at the end.
+            print(f"race: {len(cuts or ())} cuts at {given[0]}", file=sys.stderr, flush=True)
         return compare(
             task,
             cuts,
@@ -237,11 +253,12 @@ def _compared(arguments: argparse.Namespace, task: Task) -> Report:
             seeds_at_most=arguments.seeds_at_most if last else None,
             second_model=second_body if last else None,
             device=arguments.device,
+            rehearse=arguments.rehearse,
             recipe=recipe,
             threads=arguments.threads or 1,
             price_per_hour=arguments.price,
             price_per_million_pieces=arguments.piece_price,
-            progress=not arguments.quiet,
+            progress=not arguments.quiet and (last or not lines),
             state=arguments.json if last else None,
             resume=arguments.resume and last,
             command=shlex.join(["tokfrag", *sys.argv[1:]]),

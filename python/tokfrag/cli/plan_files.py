@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 #: Options that mean nothing where nothing is trained.
 _IDLE = (
     *("cuts", "race", "body", "second_body", "seeds_at_most", "device", "width", "depth", "batch"),
-    *("rate", "threads", "price", "piece_price", "resume", "json", "html", "card", "plot"),
+    *(
+        "rate",
+        "threads",
+        "rehearse",
+        "price",
+        "piece_price",
+        "resume",
+        "json",
+        "html",
+        "card",
+        "plot",
+    ),
     *("markdown", "full"),
 )
 
@@ -50,6 +61,8 @@ def check_proposal(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--propose: got {str(arguments.propose)!r}; it takes .json")
     if arguments.budget and len(arguments.budget) > 1:
         raise ValueError(f"--propose: got {len(arguments.budget)} budgets; a plan holds one")
+    if isinstance(arguments.seeds, tuple):
+        raise ValueError("--propose: a plan holds how many seeds, not which")
     values = {name: getattr(arguments, name) for name in _IDLE}
     # A price of 0 was said too.
     idle = [name for name, value in values.items() if value is not None and value is not False]

@@ -13,10 +13,10 @@ import numpy as np
 from tokfrag._files import write_new
 from tokfrag._machine import environment
 from tokfrag.compare.budget import Budget, ladder
-from tokfrag.compare.contracts import AdaptsCuts, Cut, Model, Recipe, Split
+from tokfrag.compare.contracts import AdaptsCuts, Cut, Model, Recipe, RunsOn, Split
 from tokfrag.compare.cuts.names import as_cuts
 from tokfrag.compare.extras import require
-from tokfrag.compare.parts import Parts, in_parts
+from tokfrag.compare.parts import Parts, in_parts, rehearsed
 from tokfrag.compare.progress import Progress
 from tokfrag.compare.report import Report
 from tokfrag.compare.resuming import digest, finished_runs
@@ -29,6 +29,9 @@ from tokfrag.compare.tasks import as_task
 if TYPE_CHECKING:
     from tokfrag.compare.runner import Prepared, Setting
 
+_REHEARSED = (
+    "a rehearsal: judged on {} samples of the part to choose on; the judging part was not scored"
+)
 # Choosing a rate or a rung takes no more samples than this.
 _CHOOSE_AT_MOST = 256
 
@@ -46,6 +49,7 @@ def compare(
     seeds_at_most: int | None = None,
     second_model: Any = None,
     device: str | None = None,
+    rehearse: bool = False,
     price_per_hour: float | None = None,
     price_per_million_pieces: float | None = None,
     progress: bool = False,
@@ -91,7 +95,10 @@ def compare(
         Another body that the best two rows are trained with at the end: does their order hold?
     device
         Where networks are trained: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is
-        one.
+        one. Frozen networks are moved there too.
+    rehearse
+        Judge on the part to choose on, and leave the judging part alone: to try settings, as often
+        as you like. What is chosen so is then judged once, without it.
     price_per_hour, price_per_million_pieces
         What an hour of this machine and a million pieces cost; give each row a cost. Without
         either, a row's cost is told as the seconds and the pieces of one training.
@@ -130,6 +137,10 @@ def compare(
     kinds = as_cuts(chosen.default_cuts() if cuts is None else cuts)
     if not kinds:
         raise ValueError("cuts: got none; give one or more")
+    if device is not None:
+        for held in (*kinds, model):
+            if isinstance(held, RunsOn):
+                held.run_on(place)
     if isinstance(chosen, AdaptsCuts):
         kinds = [chosen.adapt(kind) for kind in kinds]
     if budgets is not None and budget is not None:
@@ -144,9 +155,16 @@ def compare(
     second = None if second_model is None else as_model(second_model, how.width)
     prices = Prices(price_per_hour, price_per_million_pieces)
     split, problem = chosen.split(), chosen.problem()
+    parts = in_parts(split)
+    notes = [parts.note, _by_hand(chosen, how, body)]
+    if rehearse:
+        parts = rehearsed(parts)
+        split = Split(parts.learn, parts.judge, parts.choose)
+        notes = [parts.note, _REHEARSED.format(len(parts.judge))]
+    about = f"{chosen.about}; REHEARSED" if rehearse else chosen.about
     key = digest(chosen, limit, rungs, how, model, threads, split)
     metric = problem.metric
-    parts = _thinned(in_parts(split))
+    parts = _thinned(parts)
     session = _Session(
         Setting(parts, problem, body, how, limit, rungs, place),
         rows={cut.name: Row(cut.name, metric, prices=prices) for cut in kinds},
@@ -156,12 +174,12 @@ def compare(
         ],
         blank=Report(
             chosen.name,
-            chosen.about,
+            about,
             metric,
             tuple(str(replace(limit, amount=limit.amount * rung)) for rung in rungs),
             drawn,
             (),
-            remarks=(parts.note,) if parts.note else (),
+            remarks=tuple(note for note in notes if note),
             environment=environment(),
             command=command,
             key=key,
@@ -314,6 +332,27 @@ def _in_short(row: Row) -> str:
         return f"{row.name}: failed, {row.failures[0]}"
     trained = {"no": ", untrained", "a little": ", trained a little"}.get(row.trained, "")
     return f"{row.name}: {row.metric.text(row.quality, row.half_interval)}{trained}"
+
+
+def _by_hand(task: Any, recipe: Recipe, body: Model) -> str | None:
+    """What was set for this comparison, in place of what the task or the search would take."""
+    from tokfrag.compare.body import Body
+    from tokfrag.compare.models import as_model
+
+    usual = getattr(task, "recipe", Recipe())
+    set_here = [
+        name for name in ("batch", "width") if getattr(recipe, name) != getattr(usual, name)
+    ]
+    set_here += [] if recipe.tune or not usual.tune else ["rate"]
+    shipped = as_model(getattr(task, "body", None), recipe.width)
+    if isinstance(body, Body) and isinstance(shipped, Body) and body.middle is None:
+        set_here += [] if (body.kind, body.depth) == (shipped.kind, shipped.depth) else ["body"]
+    if not set_here:
+        return None
+    return (
+        f"set by hand: {', '.join(set_here)}; if that was found by trying it on this judging part, "
+        "its scores are too good (--rehearse tries without looking at it)"
+    )
 
 
 def _body_name(model: Any) -> str:

@@ -331,6 +331,14 @@ class AdaptsCuts(Protocol):
         """The cut as it is needed, under the same name."""
 
 
+@runtime_checkable
+class RunsOn(Protocol):
+    """A cut or a body that holds a network of its own, which is not trained."""
+
+    def run_on(self, device: Any) -> None:
+        """Run it there from now on."""
+
+
 @dataclass(frozen=True)
 class Floor:
     """What the simplest learner reaches on one cut's own pieces, in the problem's metric."""

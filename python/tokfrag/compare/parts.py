@@ -56,8 +56,9 @@ class Parts:
 def in_parts(split: Split) -> Parts:
     """Part a split in three, without near-duplicates between the parts.
 
-    Where the split names no part to choose on, every tenth training sample is it for arrays, drawn
-    once, and the last tenth for texts, whose samples follow each other.
+    Where the split names no part to choose on, every tenth training sample is it, drawn once; of
+    a text that predicts itself, whose samples follow each other, the last tenth. Where samples form
+    groups, whole groups are it, the last ones.
 
     Where more than half of a part would go, nothing does, and the note says so.
 
@@ -72,14 +73,7 @@ def in_parts(split: Split) -> Parts:
     for part in (learn, choose, split.test):
         _check_finite(part)
     if choose is None:
-        held = max(1, len(learn) // _CHOOSE)
-        order = np.arange(len(learn))
-        if isinstance(learn.x, np.ndarray):
-            order = np.random.default_rng(0).permutation(len(learn))
-        if len(order) <= held:
-            raise ValueError(f"data: got {len(order)} samples to learn from; takes 2 or more")
-        choose = learn.take(np.sort(order[-held:]))
-        learn = learn.take(np.sort(order[:-held]))
+        learn, choose = _held_out(learn)
     kept_learn = _apart(learn, [split.test, choose])
     kept_choose = _apart(choose, [split.test])
     removed = len(learn) - len(kept_learn) + len(choose) - len(kept_choose)
@@ -91,6 +85,44 @@ def in_parts(split: Split) -> Parts:
         split.test,
         removed,
     )
+
+
+def rehearsed(parts: Parts) -> Parts:
+    """The same without the judging part: the part to choose on is judged, another is held out.
+
+    So settings can be tried as often as one likes, and the judging part is looked at once, by those
+    that came out of it.
+
+    Parameters
+    ----------
+    parts
+        Of the comparison that is rehearsed.
+
+    Returns
+    -------
+    Parts
+        None of them holds a sample of ``parts.judge``.
+    """
+    return in_parts(Split(parts.learn, parts.choose))
+
+
+def _held_out(learn: Samples) -> tuple[Samples, Samples]:
+    """A part to learn from without a tenth of it, and that tenth."""
+    held = max(1, len(learn) // _CHOOSE)
+    order = np.arange(len(learn))
+    if learn.groups is not None and len(np.unique(learn.groups)) > 1:
+        # Windows that overlap, or clips of one person, on both sides would choose what remembers.
+        order = np.argsort(learn.groups, kind="stable")
+        first = learn.groups[order[-held]]
+        if first == learn.groups[order[0]]:
+            first = learn.groups[order[-1]]
+        held = int(np.count_nonzero(learn.groups >= first))
+    elif isinstance(learn.x, np.ndarray) or learn.y is not None:
+        # Files are often sorted by what is to be told.
+        order = np.random.default_rng(0).permutation(len(learn))
+    if len(order) <= held:
+        raise ValueError(f"data: got {len(order)} samples to learn from; takes 2 or more")
+    return learn.take(np.sort(order[:-held])), learn.take(np.sort(order[-held:]))
 
 
 def _check_finite(part: Samples | None) -> None:

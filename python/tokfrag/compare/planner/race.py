@@ -21,7 +21,7 @@ STAGES = ((1 / 16, 2 / 3), (1 / 4, 1 / 2))
 #: No race ends with fewer rows: a verdict compares.
 FEWEST = 2
 
-Compare = Callable[[Sequence[Any], Budget, int], Report]
+Compare = Callable[[Sequence[Any], Budget, int | Sequence[int]], Report]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class Heat:
 
 
 def race(
-    cuts: Sequence[Any], budget: Budget | float | str, compare: Compare, *, seeds: int = 3
+    cuts: Sequence[Any],
+    budget: Budget | float | str,
+    compare: Compare,
+    *,
+    seeds: int | Sequence[int] = 3,
 ) -> tuple[Report, list[Heat]]:
     """Compare all cuts a little, then the better ones longer, then the best to the end.
 
@@ -54,7 +58,7 @@ def race(
     compare
         Trains cuts under a budget with so many seeds, and gives the outcome.
     seeds
-        Trainings of each cut that reaches the end; the stages before take one.
+        Trainings of each cut that reaches the end, or their seeds; the stages before take one.
 
     Returns
     -------
