@@ -5,21 +5,36 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tokfrag.cli.argument_types import from_zero
+from tokfrag.cli.argument_types import above_zero, from_zero, given_once
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "report",
-        help="print a finished comparison again, at other prices",
+        help="print a finished comparison again, at other prices and in use",
         description="Read the JSON of a comparison and print or draw it again. Nothing is trained: "
-        "the file holds what every training had reached and used at every rung.",
+        "the file holds what every training had reached and used at every rung. With --answers, "
+        "--context or --serve-weight it tells what rows cost in use, and which is best at equal "
+        "cost.",
     )
+    given_once(parser)
     parser.add_argument("report", type=Path, metavar="JSON", help="what compare --json wrote")
     parser.add_argument("--price", type=from_zero, metavar="P", help="what an hour costs")
     parser.add_argument(
         "--piece-price", type=from_zero, metavar="P", help="what a million pieces (tokens) cost"
+    )
+    parser.add_argument(
+        "--answers", type=from_zero, metavar="N", help="samples that are asked about afterwards"
+    )
+    parser.add_argument(
+        "--context", type=above_zero, metavar="TIMES", help="how many times as long they are"
+    )
+    parser.add_argument(
+        "--serve-weight",
+        type=above_zero,
+        metavar="W",
+        help="what an operation of an answer costs, where one of training costs 1",
     )
     add_outputs(parser)
     parser.set_defaults(run=run)
@@ -54,6 +69,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, print and draw."""
+    from tokfrag.compare.replay import Use, replay_text
     from tokfrag.compare.report import Report
     from tokfrag.compare.row import Prices
 
@@ -62,6 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.report, prices=Prices(arguments.price, arguments.piece_price)
     )
     print(report.markdown() if arguments.markdown else report.table(full=arguments.full))
+    use = (arguments.answers, arguments.context, arguments.serve_weight)
+    if any(value is not None for value in use):
+        answers, context, weight = use
+        print("\n" + replay_text(report, Use(answers or 0.0, context or 1.0, weight or 1.0)))
     if arguments.plot is not None:
         report.plot(arguments.plot, force=arguments.force)
     if arguments.card is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokfrag.cli.argument_types import given_once
+
 _EPILOG = """\
 examples:
   tokfrag verify tokenizer.json --data corpus.txt
@@ -24,6 +26,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    given_once(parser)
     parser.add_argument(
         "tokenizer",
         metavar="TOKENIZER",
