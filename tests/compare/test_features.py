@@ -203,6 +203,89 @@ def test_dense_answers_take_no_frozen_features() -> None:
         compare("volume", ["patch:12"], model=FrozenBody(nn.Flatten(2)), budget="2 steps", seeds=1)
 
 
+class Placed(nn.Module):
+    """Tells where it is and where what it is shown is; answers on the processor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.seen: list[tuple[str, str]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append((self.weight.device.type, x.device.type))
+        return torch.zeros(len(x), 3)
+
+
+def test_a_frozen_network_runs_where_it_is_told() -> None:
+    # The device "meta" holds no numbers, but is another one than the processor.
+    early, late = Placed(), Placed()
+    cut = FrozenFeatures(early)
+    cut.run_on(torch.device("meta"))
+    cut.fit(Samples(PICTURES))
+    assert set(early.seen) == {("meta", "meta")}
+    body = FrozenBody(late)
+    body.features.encoder.ask(PICTURES)
+    body.run_on(torch.device("meta"))
+    body.features.over(parse_cut("patch:3")).fit(Samples(PICTURES))
+    assert late.seen[0] == ("cpu", "cpu")
+    assert set(late.seen[1:]) == {("meta", "meta")}
+
+
+def test_a_function_is_shown_tensors_of_the_processor_wherever_rows_are_trained() -> None:
+    seen = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.device.type)
+        return x.flatten(1)
+
+    cut = FrozenFeatures(function)
+    cut.run_on(torch.device("meta"))
+    cut.fit(Samples(PICTURES))
+    assert set(seen) == {"cpu"}
+
+
+def test_exported_and_scripted_files_move(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4)).eval()
+    example = (torch.zeros(3, 1, 6, 6),)
+    exported = torch.export.export(
+        net, example, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
+    )
+    torch.export.save(exported, str(tmp_path / "net.pt2"))
+    encoder = FrozenFeatures.read(f"features:{tmp_path / 'net.pt2'}").encoder
+    before = encoder.ask(PICTURES)
+    encoder.run_on(torch.device("meta"))
+    assert encoder.network(torch.zeros(5, 1, 6, 6, device="meta")).device.type == "meta"
+    again = FrozenFeatures.read(f"features:{tmp_path / 'net.pt2'}")
+    again.run_on(torch.device("cpu"))
+    assert np.array_equal(again.encoder.ask(PICTURES), before)
+
+
+def test_the_device_of_a_comparison_is_that_of_its_frozen_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(FrozenFeatures, "run_on", lambda self, place: told.append(place.type))
+    task = (PICTURES, LABELS)
+    compare(task, [Placed()], budget="2 steps", seeds=1)
+    # Where nobody says, a network stays where its weights are.
+    assert told == []
+    compare(task, [Placed()], budget="2 steps", seeds=1, device="cpu")
+    compare(task, [3], model=FrozenBody(nn.Flatten(2)), budget="2 steps", seeds=1, device="cpu")
+    assert told == ["cpu", "cpu"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_frozen_features_on_a_gpu_are_those_of_the_processor() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    cut = FrozenFeatures(net)
+    here = cut.encoder.ask(PICTURES)
+    row = compare((PICTURES, LABELS), [cut], budget="12 steps", seeds=1, device="cuda").rows[0]
+    assert row.failures == []
+    assert next(net.parameters()).device.type == "cuda"
+    assert np.allclose(cut.encoder.ask(PICTURES), here, atol=1e-2)
+
+
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "net.py"
     file.write_text("def sums(x):\n    return x.flatten(1).cumsum(1)[:, ::4]\n")

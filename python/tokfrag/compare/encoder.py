@@ -36,7 +36,7 @@ class Encoder:
     ----------
     network
         Takes a batch: a tensor, or a list of str for texts; gives ``(batch, width)`` or
-        ``(batch, n, width)``. A module runs where its weights are.
+        ``(batch, n, width)``. A module runs where its weights are, until :meth:`run_on`.
     name
         What messages call it.
     batch
@@ -57,6 +57,19 @@ class Encoder:
         self._kept: dict[bytes, NDArray[np.float32]] = {}
         weight = next(network.parameters(), None) if isinstance(network, nn.Module) else None
         self._device = torch.device("cpu") if weight is None else weight.device
+
+    def run_on(self, device: torch.device) -> None:
+        """Move the network there; a function of a batch stays as it is, and is shown CPU tensors.
+
+        Parameters
+        ----------
+        device
+            Where its weights go, and the batches that it is shown.
+        """
+        move = getattr(self.network, "to", None)
+        if callable(move):
+            move(device)
+            self._device = device
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
         """The same one: nothing in it is trained."""

@@ -99,6 +99,10 @@ class FrozenBody:
         """What reports call it."""
         return self.features.name
 
+    def run_on(self, device: Any) -> None:
+        """Run the network there, see :meth:`FrozenFeatures.run_on`."""
+        self.features.run_on(device)
+
     def adapt(self, cut: Cut) -> Cut:
         """The cut with the network's vectors in the place of its pieces."""
         return self.features.over(cut)

@@ -80,6 +80,7 @@ class FrozenFeatures:
         self._over = over
         self._merge = check_merge(merge)
         self._encoder: Encoder | None = None
+        self._place: Any = None
 
     @classmethod
     def read(cls, text: str) -> FrozenFeatures:
@@ -133,7 +134,21 @@ class FrozenFeatures:
 
         if self._encoder is None:
             self._encoder = Encoder(self._make(), self._name)
+            if self._place is not None:
+                self._encoder.run_on(self._place)
         return self._encoder
+
+    def run_on(self, device: Any) -> None:
+        """Run the network there from now on; a module of yours is moved, and stays there.
+
+        Parameters
+        ----------
+        device : torch.device
+            Such as a GPU. A function of a batch is shown tensors of the CPU all the same.
+        """
+        self._place = device
+        if self._encoder is not None:
+            self._encoder.run_on(device)
 
     def over(self, cut: Cut) -> FrozenFeatures:
         """The same network, shown the pieces of a cut, under that cut's name.
@@ -271,9 +286,7 @@ def load_network(path: Path, name: str = "") -> Any:
 
     try:
         if path.suffix in _EXPORTED:
-            module = torch.export.load(str(path)).module()
-            # It has no modes of training, and refuses to be put into one.
-            return lambda batch: module(batch)
+            return _Exported(torch.export.load(str(path)))
         if path.suffix in _SCRIPTED:
             return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         found = _from_python(path, name)
@@ -282,6 +295,23 @@ def load_network(path: Path, name: str = "") -> Any:
     if not callable(found):
         raise ValueError(f"features: {path}: {name} is a {type(found).__name__}, not a network")
     return found
+
+
+class _Exported:
+    """A network of ``torch.export``, which has no modes of training to be put into."""
+
+    def __init__(self, program: Any):
+        self._program = program
+        self._module = program.module()
+
+    def __call__(self, batch: Any) -> Any:
+        return self._module(batch)
+
+    def to(self, device: Any) -> None:
+        """Devices are written into its graph, not only into its weights."""
+        from torch.export.passes import move_to_device_pass
+
+        self._module = move_to_device_pass(self._program, str(device)).module()
 
 
 def _from_python(path: Path, name: str) -> Any:
