@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from tokfrag.compare.batches import Part  # noqa: E402
 from tokfrag.compare.body import Body  # noqa: E402
 from tokfrag.compare.budget import ladder  # noqa: E402
 from tokfrag.compare.floors import count_bits  # noqa: E402
+from tokfrag.compare.intervals import difference  # noqa: E402
 from tokfrag.compare.measurement import StepFlops, count_flops  # noqa: E402
 from tokfrag.compare.problems import Classify, PredictNext  # noqa: E402
 from tokfrag.compare.runner import embedding_parameters  # noqa: E402
 from tokfrag.compare.step import outputs_of  # noqa: E402
+from tokfrag.compare.tasks.labels import LabelsTask  # noqa: E402
 from tokfrag.compare.tasks.text import TextTask  # noqa: E402
 from tokfrag.compare.training import climb  # noqa: E402
 from tokfrag.compare.tuning import RateSearch  # noqa: E402
@@ -42,6 +45,43 @@ def test_the_default_text_holds_next_to_no_padding() -> None:
     part = Part.of(PredictNext(), fitted.cut(samples.x), samples, fitted)
     assert part.padding(8) < 0.05
     assert part.padding(32) < 0.05
+
+
+def labelled_padding(task: LabelsTask) -> list[float]:
+    """The padding of a task's own cuts, at its own batch."""
+    samples, problem = task.split().train, task.problem()
+    found = []
+    for name in ("bytes", "bpe:1024", "bpe:2048+pairs@mean"):
+        fitted = parse_cut(name).fit(samples)
+        part = Part.of(problem, fitted.cut(samples.x), samples, fitted)
+        found.append(part.padding(task.recipe.batch))
+    return found
+
+
+def test_texts_with_labels_hold_next_to_no_padding(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["a", "film", "of", "quiet", "beauty", "and", "sadly", "no", "plot", "whatsoever"]
+    # Reviews of 1 to 50 words, as in SST-2; most of the longest is empty in a batch at random.
+    lines = [f"{i % 2} {' '.join(rng.choice(words, rng.integers(1, 50)))}" for i in range(2000)]
+    path = tmp_path / "reviews.txt"
+    path.write_text("\n".join(lines))
+    assert max(labelled_padding(LabelsTask(path))) < 0.05
+
+
+def test_bytes_and_characters_of_ascii_are_one_cut_within_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"]
+    texts = [" ".join(rng.choice(words, 8)) for _ in range(300)]
+    recipe = Recipe(batch=8, width=16)
+    rows = compare(texts, ["bytes", "chars"], budget="220 steps", seeds=2, recipe=recipe).rows[:2]
+    scores = [row.scores() for row in rows]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    # Both have learnt: without that, they would be alike for nothing.
+    assert all(score.mean < 3.5 for score in scores if score is not None)
+    apart = difference(scores[1], scores[0], rows=[s for s in scores if s is not None])
+    assert not apart.excludes_zero
+    assert abs(apart.mean) < 0.1
 
 
 def test_batches_are_trimmed_and_cover_every_sample() -> None:
@@ -133,6 +173,19 @@ def test_the_rate_search_widens_at_its_edge_and_prefers_the_lower_for_long() -> 
     assert max(search.tried) == 4
     low = RateSearch(1.0, lambda rate, share: abs(math.log(rate / (2.4 if share < 0.1 else 1))))
     assert low.best() == 1.0
+
+    # Nearly level at a quarter: the whole training is longer still, and prefers the lower.
+    def sloped(by: float, margin: float) -> float:
+        def loss(rate: float, share: float) -> float:
+            return 1 + abs(math.log(rate)) * (by + (share < 0.1))
+
+        return RateSearch(1.0, loss, margin).best()
+
+    assert sloped(0.015, 0.02) == pytest.approx(1 / 2.5)
+    assert sloped(0.03, 0.02) == sloped(0.015, 0.0) == 1.0
+    # The lower fails where it is tried for longer.
+    alone = RateSearch(1.0, lambda r, s: math.inf if s > 0.1 and r < 1 else 1 + abs(math.log(r)))
+    assert alone.best() == 1.0
     failing = RateSearch(1.0, lambda rate, share: math.inf if rate > 0.5 else rate)
     assert failing.best() < 0.5
 

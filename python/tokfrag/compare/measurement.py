@@ -20,7 +20,7 @@ from tokfrag.compare.contracts import FittedCut, HasSeams, Problem, Recipe, Spli
 from tokfrag.compare.facts import StepCost
 from tokfrag.compare.layers import Join
 from tokfrag.compare.prediction import predict_step
-from tokfrag.compare.step import training_step
+from tokfrag.compare.step import optimiser_of, training_step
 
 # Seconds that timing one training step may take.
 _TIMING = 0.1
@@ -134,7 +134,7 @@ def measure_items(network: nn.Module, problem: Problem, part: Part, items: int) 
 def _copy(network: nn.Module, rate: float) -> tuple[nn.Module, torch.optim.Optimizer]:
     copy = deepcopy(network)
     copy.train()
-    return copy, torch.optim.AdamW(copy.parameters(), lr=rate, foreach=True)
+    return copy, optimiser_of(copy, Recipe(rate=rate))
 
 
 def merge_seconds(network: nn.Module, n: int, items: int) -> tuple[float, int]:

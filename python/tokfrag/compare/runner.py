@@ -48,7 +48,7 @@ from tokfrag.compare.roundtrip import round_trip
 from tokfrag.compare.row import Honesty, Run, Rung
 from tokfrag.compare.step import TrainingFailedError, outputs_of
 from tokfrag.compare.training import climb
-from tokfrag.compare.tuning import RateSearch
+from tokfrag.compare.tuning import CLEARLY, RateSearch
 
 #: What one row may raise without ending the others: a cut that does not fit, memory that is short.
 FAILURES = (ValueError, TypeError, IndexError, OSError, ArithmeticError, MemoryError, RuntimeError)
@@ -316,7 +316,8 @@ def tune(prepared: Prepared, setting: Setting, on_progress: Callable[[float], No
         signed = -score if setting.problem.metric.higher_is_better else score
         return signed if math.isfinite(signed) else math.inf
 
-    return RateSearch(recipe.rate, loss).best()
+    coarse = setting.problem.metric.higher_is_better
+    return RateSearch(recipe.rate, loss, 0.0 if coarse else CLEARLY).best()
 
 
 def _expected_steps(prepared: Prepared, budget: Budget) -> float:

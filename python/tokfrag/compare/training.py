@@ -21,7 +21,7 @@ from tokfrag.compare.batches import Part
 from tokfrag.compare.budget import Budget
 from tokfrag.compare.contracts import Problem, Recipe
 from tokfrag.compare.measurement import StepFlops
-from tokfrag.compare.step import TrainingFailedError, training_step
+from tokfrag.compare.step import TrainingFailedError, optimiser_of, training_step
 
 # The share of a rung in which the rate goes down to zero.
 _DECAY = 0.25
@@ -99,9 +99,7 @@ def climb(
     TrainingFailedError
         Where the loss is no longer a number, or a budget does not pay for one step.
     """
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.rate, weight_decay=recipe.decay, foreach=True
-    )
+    optimiser = optimiser_of(network, recipe)
     network.train()
     trunk = Trainee(network, optimiser, Spent(seconds=spent_seconds))
     batch = min(batch, len(part))
