@@ -2,11 +2,13 @@
 
     TOKFRAG_DATA=... python bench/planner_cells.py measure FOLDER [NAME ...]
     python bench/planner_cells.py score FOLDER
+    python bench/planner_cells.py crossings SMALL.json BIG.json [SMALL.json BIG.json ...]
 
 ``measure`` trains every cut of a data set up one ladder of five rungs, each twice the one before,
 and keeps the reports. ``score`` trains nothing: a cell is a data set at the third rung or at the
 last, a race runs on the two rungs below, and what it learns from nine data sets (how many rows to
-keep after each rung) is applied to the tenth.
+keep after each rung) is applied to the tenth. ``crossings`` holds the verdict of a small ladder
+against the last rung of another comparison of the same cuts.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokfrag.compare import Report, Row, compare
+from tokfrag.compare.budget import Budget
 from tokfrag.compare.outcome import flops_of
 from tokfrag.compare.planner.race import FEWEST, STAGES
 from tokfrag.compare.planner.verdict import verdict
@@ -197,22 +200,47 @@ def foretold(report: Report) -> str:
             for row in report.rows
         ),
     )
-    said = verdict(lower, further=4)
+    return judged(lower, report, 4)
+
+
+def judged(lower: Report, report: Report, further: float) -> str:
+    """A verdict from a smaller budget against what came at the larger one."""
+    said = verdict(lower, further=further)
     best = report.ahead
     rows = [row for row in lower.cuts if row.finished]
-    if not said.later or len(said.later) == len(rows):
-        # That any row may come out ahead is no statement.
+    foretold = set(said.later)
+    if len(foretold) == len(rows):
+        # That any row may come out ahead is no statement; that lines cross is one, on the others.
+        foretold = set() if said.crossing is None else foretold - set(said.now)
+    if not foretold:
         return f"silent ({said.text})"
+    if best is not None and best.name in said.unknown:
+        return f"silent on what came ({said.text}; came: {best.name})"
     if best is None:
         return f"not to be judged ({said.text})"
-    right = best.name in said.later or any(row.name in said.later for row in report.ties())
+    right = best.name in foretold or any(row.name in foretold for row in report.ties())
     return f"{'right' if right else 'WRONG'} ({said.text}; came: {best.name})"
 
 
+def crossings(paths: Sequence[Path]) -> None:
+    """Print how each verdict fared."""
+    for small, big in zip(paths[::2], paths[1::2], strict=True):
+        lower, report = Report.from_json(small), Report.from_json(big)
+        amounts = [Budget.of(one.budgets[-1]).amount for one in (lower, report)]
+        times = amounts[1] / amounts[0]
+        print(f"{small.stem}, {times:g} times the budget: {judged(lower, report, times)}")
+        for row in report.cuts:
+            apart = report.behind(row)
+            told = "" if apart is None else f" {row.metric.difference_text(apart.mean, apart.half)}"
+            print(f"  {row.name}: {row.quality}{told}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("measure", "score"):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("measure", "score", "crossings"):
         sys.exit(__doc__)
     if sys.argv[1] == "measure":
         measure(Path(sys.argv[2]), sys.argv[3:] or list(CELLS))
+    elif sys.argv[1] == "crossings":
+        crossings([Path(name) for name in sys.argv[2:]])
     else:
         score(Path(sys.argv[2]))

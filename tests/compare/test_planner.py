@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tokfrag.cli.main import main
-from tokfrag.compare import Report, Row, Run, Rung, Samples, parse_cut
+from tokfrag.compare import Floor, Report, Row, Run, Rung, Samples, parse_cut
 from tokfrag.compare.budget import Budget
 from tokfrag.compare.metric import ACCURACY, BITS_PER_BYTE, MSE, Metric
 from tokfrag.compare.planner.fingerprint import fingerprint
@@ -209,6 +209,17 @@ def test_a_row_of_few_steps_counts_for_later_and_a_lossy_one_does_not() -> None:
     assert verdict(report(slow, lossy)).later == ()
 
 
+def test_a_row_that_has_not_begun_is_named_as_one_of_which_nothing_is_known() -> None:
+    late = row("late", 9.0, 8.0, 7.0, floors=(Floor("counting", 5.0),))
+    said = verdict(report(row("good", 2.0, 1.0, 0.5), row("bad", 4.0, 3.9, 3.8), late))
+    assert said.later == ("good",)
+    assert said.unknown == ("late",)
+    assert said.text.endswith("good (late is not foretold)")
+    lossy = replace(late, honesty=Honesty(True, "it forgets"))
+    others = row("good", 2.0, 1.0, 0.5), row("bad", 4.0, 3.9, 3.8)
+    assert verdict(report(*others, lossy)).unknown == ()
+
+
 def test_the_verdict_is_silent_where_it_does_not_know() -> None:
     short = report(row("a", 2.0, 1.0), row("b", 3.0, 1.5))
     assert verdict(short).later == ()
@@ -264,6 +275,13 @@ def test_a_race_from_the_command_line(
     assert len(kept) == 2
     (note,) = [note for note in held["notes"] if note.startswith("race: at 12 steps")]
     assert note in capsys.readouterr().out
+    # While it looks for what stays, no judging score is shown.
+    loud = [word for word in asked if word != "--quiet"]
+    assert main([*loud, "--budget", "192 steps"]) == 0
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "race: 3 cuts at 12 steps"
+    assert len(others) == 2
+    assert all(" s  patch:" in line for line in others)
     assert main([*asked, "--budget", "12 steps", "24 steps"]) == 2
     assert "--race: got 2 budgets" in capsys.readouterr().err
 

@@ -74,6 +74,14 @@ def test_what_cannot_be_told_is_asked_for_by_its_option(tmp_path: Path) -> None:
         guess_task(tmp_path / "x.bin")
 
 
+def test_texts_with_a_number_each_are_pairs_and_no_series(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.tsv"
+    path.write_text("".join(f"the number {i}\t{i * 2}\n" for i in range(50)))
+    assert guess_task(path) == "pairs"
+    path.write_text("".join(f"2020-01-{i:02}\t{i * 2}\n" for i in range(1, 30)).replace("\t", ","))
+    assert guess_task(path) == "series"
+
+
 def test_tables_say_where_they_are_wrong(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text("text\tlabel\nfine\t1\nbad\n")

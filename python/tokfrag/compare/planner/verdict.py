@@ -31,7 +31,8 @@ _FORM = re.compile(r"([0-9.e+-]+) ?(.*)")
 class Verdict:
     """The rows to take now and later, by name; where the lines of the first two may cross.
 
-    ``later`` is empty where nothing can be said, and ``silence`` then tells why.
+    ``later`` is empty where nothing can be said, and ``silence`` then tells why. ``unknown`` are
+    rows that have not begun to learn at enough rungs: they may come to be anything.
     """
 
     now: tuple[str, ...]
@@ -40,6 +41,7 @@ class Verdict:
     later_budget: str
     crossing: str | None = None
     silence: str = ""
+    unknown: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -50,7 +52,11 @@ class Verdict:
         if not self.later:
             return f"{found}; at {self.later_budget}: not settled ({self.silence})"
         found += f"; at {self.later_budget}: {_or(self.later)}"
-        return found + (f", the lines cross near {self.crossing}" if self.crossing else "")
+        found += f", the lines cross near {self.crossing}" if self.crossing else ""
+        if not self.unknown:
+            return found
+        are = "is" if len(self.unknown) == 1 else "are"
+        return f"{found} ({', '.join(self.unknown)} {are} not foretold)"
 
 
 def verdict(outcome: Outcome, *, further: float = FURTHER) -> Verdict:
@@ -109,7 +115,12 @@ def verdict(outcome: Outcome, *, further: float = FURTHER) -> Verdict:
         return Verdict(now, (), budget, later_budget, silence="too many rows may come out ahead")
     other = next((name for name in later if name not in now[:1]), None)
     crossing = None if other is None or not now else _crossing(outcome, now[0], other, further)
-    return Verdict(now, tuple(later), budget, later_budget, crossing)
+    unknown = tuple(
+        row.name
+        for row in outcome.cuts
+        if row.finished and not row.honesty.lossy and row.name not in names
+    )
+    return Verdict(now, tuple(later), budget, later_budget, crossing, unknown=unknown)
 
 
 def verdict_notes(outcome: Outcome) -> list[str]:

@@ -111,9 +111,11 @@ def _table(path: Path) -> str:
         return "items"
     if "smiles" in lower or any(_is_smiles(columns[n]) for n in table.names if not numbers[n]):
         return "molecules"
-    # The first column may hold dates.
+    # The first column may hold dates; numbers over time are parted by commas.
+    dated = numbers[table.names[0]] or "\t" not in next(filter(None, read_lines(path)))
     if (
-        all(numbers[name] for name in table.names[1:])
+        dated
+        and all(numbers[name] for name in table.names[1:])
         and (len(table.names) > 1 or numbers[table.names[0]])
         and not _is_labelled(table, columns)
     ):
