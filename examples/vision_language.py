@@ -5,6 +5,9 @@ answer. Which question it is stands in the text, which digit it is in the pictur
 reads tokens alone, or patches alone, cannot know the answer. Documents are packed into rows, and
 attention is causal inside a document.
 
+With ``--card FILE.png``: does it take both? The question's bytes as tokens, the picture's patches
+as fragments, and the two in one network are compared at equal cost, and the answer is drawn.
+
     python examples/vision_language.py
 """
 
@@ -12,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +24,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from tokfrag import Tokenizer, pack, patchify
+from tokfrag.compare import ArrayTask, FittedCut, Recipe, Report, Samples, compare, parse_cut
+from tokfrag.compare.cuts.fused import Fused
 from tokfrag.stream import Layout, Packed, expand_placeholders
 
 LAYOUT = Layout(patch=4, mean=(0.5,), std=(0.5,))
@@ -117,13 +124,58 @@ def run(kind: str, data, epochs: int, width: int) -> float:
     return 1 - sum(wrong.values()) / len(wrong)
 
 
+def question_of(x: np.ndarray) -> list[bytes]:
+    """What is asked: the bytes in the four columns beside a sample's picture."""
+    return [sample[0, :, 8:].astype(np.uint8).tobytes().rstrip(b"\0") for sample in x]
+
+
+def picture_of(x: np.ndarray) -> np.ndarray:
+    """What is shown: the first eight columns."""
+    return x[:, :, :, :8]
+
+
+class View:
+    """One part of a sample, cut as a shipped cut does it."""
+
+    def __init__(self, name: str, family: str) -> None:
+        self.name, self.family = name, family
+
+    def fit(self, train: Samples) -> FittedCut:
+        part, cut = (question_of, "bytes") if self.family == "tokens" else (picture_of, "patch:4")
+        fitted = parse_cut(cut).fit(Samples(part(train.x)))
+        boxes = (((0, 8), (8, 12)),) if self.family == "tokens" else fitted.boxes
+        return replace(fitted, cut=lambda x: fitted.cut(part(x)), decode=None, boxes=boxes)
+
+
+def decide(images: np.ndarray, digits: np.ndarray, budget: str) -> Report:
+    """Compare what is asked, what is shown, and both in one network."""
+    random = np.random.default_rng(0)
+    asked = [list(QUESTIONS)[i] for i in random.integers(len(QUESTIONS), size=len(digits))]
+    x = np.zeros((len(digits), 1, 8, 12), np.float32)
+    x[:, 0, :, :8] = images.reshape(-1, 8, 8)
+    for sample, question in zip(x, asked, strict=True):
+        sample[0, :, 8:] = np.frombuffer(question.encode().ljust(32, b"\0"), np.uint8).reshape(8, 4)
+    answers = [QUESTIONS[question](int(d)) for question, d in zip(asked, digits, strict=True)]
+    tokens, fragments = View("question", "tokens"), View("picture", "fragments")
+    task = ArrayTask(x, answers, name="questions on digits")
+    cuts = [tokens, fragments, Fused((tokens, fragments))]
+    recipe = Recipe(batch=16, rate=4e-3, width=32)
+    return compare(task, cuts, budget=budget, seeds=2, recipe=recipe)
+
+
 def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--card", type=Path, help="compare tokens, fragments, both; draw it")
+    parser.add_argument("--budget", default="60 GFLOP", help="of a training in that comparison")
     chosen = parser.parse_args(arguments)
     x, y = load_digits(return_X_y=True)
     images = (x.reshape(-1, 8, 8, 1) / 16 * 255).astype(np.uint8)
+    if chosen.card:
+        report = decide(images, y, chosen.budget)
+        print(report.table())
+        report.to_card(chosen.card, force=True)
     order = np.random.default_rng(0).permutation(len(y))
     data = [(images[part], y[part]) for part in (order[:1400], order[1400:])]
     found = {}

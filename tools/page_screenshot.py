@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1300)
-    parser.add_argument("--height", type=int, default=1340)
+    parser.add_argument("--height", type=int, default=1400)
     given = parser.parse_args()
     try:
         shoot(given.report, given.picture, width=given.width, height=given.height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,6 +274,47 @@ def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
     assert len(boxes) == 5
     for i, one in enumerate(boxes):
         assert not any(one.overlaps(other) for other in boxes[i + 1 :])
+
+
+def texts_of(figure: Any) -> dict[str, Any]:
+    """Where the texts of a figure stand, those of ticks that are drawn among them."""
+    figure.draw_without_rendering()
+    found = list(figure.texts)
+    for axes in figure.axes:
+        found += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            low, high = sorted(limits)
+            found += [t.label1 for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+    shown = [text for text in found if text.get_text().strip()]
+    return {f"{i} {text.get_text()}": text.get_window_extent() for i, text in enumerate(shown)}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+@pytest.mark.parametrize("metric", [ACCURACY, BITS_PER_BYTE], ids=lambda metric: metric.name)
+def test_no_words_of_a_card_cover_each_other_however_long_names_are(
+    count: int, metric: Metric
+) -> None:
+    pytest.importorskip("matplotlib")
+    from tokfrag.compare.views.card import drawn_card
+
+    names = [f"pixels:{2**i}@concat++patch:2x8x8/1x4x4+shift+gaussian" for i in range(count)]
+    # All end nearly level, at the very top.
+    rows = [
+        row(name, 0.97 + 0.001 * i, 0.971 + 0.001 * i, metric=metric, rungs=2)
+        for i, name in enumerate(names)
+    ]
+    boxes = ((((0, 2)), ((0, 4))), (((2, 4)), ((0, 4))))
+    picture = SamplePicture(1234, values=tuple((0.0, 1.0, 2.0, 3.0) for _ in range(4)), boxes=boxes)
+    made = replace(report(*rows, rungs=2), samples=dict.fromkeys(names, picture))
+    figure = drawn_card(made)
+    figure.set_dpi(100)
+    held = texts_of(figure)
+    assert len([name for name in held if "pixels" in name]) >= 2 * count
+    for name, box in held.items():
+        assert box.x0 >= 0, name
+        assert box.x1 <= 1200, name
+        covered = [other for other, its in held.items() if other != name and box.overlaps(its)]
+        assert covered == [], (name, covered)
 
 
 def test_of_equal_rows_the_trained_one_is_ahead() -> None:

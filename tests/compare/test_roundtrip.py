@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -144,10 +148,8 @@ def test_shipped_cuts_give_back_every_text(cut: str, texts: list[str]) -> None:
     assert round_trip(raw, fitted.cut(raw), fitted).lossless
 
 
-def test_a_wordpiece_of_another_language_is_lossy(tmp_path: object) -> None:
-    from pathlib import Path
-
-    vocabulary = Path(str(tmp_path)) / "vocab.txt"
+def test_a_wordpiece_of_another_language_is_lossy(tmp_path: Path) -> None:
+    vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "a"]))
     chinese = ["\u4eca\u5929\u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53bb\u516c\u56ed" * 3] * 40
     report = compare(chinese, ["bytes", f"wordpiece:{vocabulary}"], budget="2 steps", seeds=1)
@@ -170,6 +172,35 @@ def test_one_vocabulary_through_three_libraries_has_one_score() -> None:
     texts = [f"{i} {text}" for i, text in enumerate(TEXT)]
     cuts = [ours, theirs, ours.as_huggingface()]
     report = compare(texts, cuts, budget="4 steps", seeds=1)
+    assert [row.honesty.lossy for row in report.rows[:3]] == [False] * 3, report.table()
+    first, *others = (row.quality for row in report.rows[:3])
+    for score in others:
+        assert score == pytest.approx(first, abs=1e-9)
+
+
+def test_gpt2_through_three_libraries_has_one_score(data: Path) -> None:
+    tiktoken = pytest.importorskip("tiktoken")
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    vocabulary = data / "vocab" / "r50k_base.tiktoken"
+    lines = [line.split() for line in vocabulary.read_bytes().splitlines()]
+    ranks = {base64.b64decode(piece): int(rank) for piece, rank in lines}
+    end = {"<|endoftext|>": len(ranks)}
+    theirs = tiktoken.Encoding(
+        "gpt2",
+        pat_str=r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        mergeable_ranks=ranks,
+        special_tokens=end,
+    )
+    ours = Tokenizer.from_tiktoken(vocabulary, pattern="gpt2", special_tokens=end)
+    hugging = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer.from_str(
+            gzip.decompress((data / "vocab" / "gpt2_tokenizer.json.gz").read_bytes()).decode()
+        )
+    )
+    text = (data / "english.txt").read_text("utf-8")[:6000]
+    texts = [text[i : i + 100] for i in range(0, len(text), 100)]
+    report = compare(texts, [ours, theirs, hugging], budget="2 steps", seeds=1)
     assert [row.honesty.lossy for row in report.rows[:3]] == [False] * 3, report.table()
     first, *others = (row.quality for row in report.rows[:3])
     for score in others:

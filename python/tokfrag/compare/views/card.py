@@ -13,6 +13,7 @@ from tokfrag.compare.views.plot import (
     draw_ladder,
     draw_strip,
     saved,
+    short,
 )
 
 _ROWS = 5
@@ -20,6 +21,11 @@ _ROWS = 5
 
 def render_card(outcome: Outcome) -> bytes:
     """A PNG of 1200 x 630 pixels."""
+    return saved(drawn_card(outcome), "png", dpi=100)
+
+
+def drawn_card(outcome: Outcome) -> Any:
+    """The figure of a card."""
     require("matplotlib", purpose="the card")
     from matplotlib.figure import Figure
 
@@ -34,7 +40,7 @@ def render_card(outcome: Outcome) -> bytes:
     draw_ladder(ladder, outcome)
     differences = figure.add_axes((0.75, 0.16, 0.22, middle - 0.25))
     draw_differences(differences, outcome)
-    return saved(figure, "png", dpi=100)
+    return figure
 
 
 def _samples(figure: Any, drawn: list[Any], top: float) -> float:
@@ -45,17 +51,15 @@ def _samples(figure: Any, drawn: list[Any], top: float) -> float:
             draw_strip(figure.add_axes((0.15, top, 0.84, 0.055)), name, picture)
         return top
     height = 0.27
+    # So many characters, and "1234 pieces", stand over the picture and between its neighbours.
+    longest = 148 // len(drawn) - 15
     for i, (name, picture) in enumerate(drawn):
         width = 0.94 / len(drawn)
         axes = figure.add_axes((0.03 + i * width, top - height, width * 0.86, height - 0.05))
-        draw_array(axes, name, picture)
+        draw_array(axes, name, picture, longest=longest)
     return top - height
 
 
 def _foot(outcome: Outcome) -> str:
     made = outcome.command or f"tokfrag compare {outcome.task}"
-    return f"{_short(made, 84)}   |   {_short(outcome.about, 76)}"
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1].rstrip() + "\u2026"
+    return f"{short(made, 84)}   |   {short(outcome.about, 76)}"

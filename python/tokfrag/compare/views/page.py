@@ -90,7 +90,8 @@ li { overflow-wrap: anywhere; }
   h1 { font-size: 1.2rem; } th, td { padding: .35rem .35rem; font-size: .84rem; }
   .ladder svg text, .ladder svg text.quiet, .ladder svg .end { font-size: 17px; }
   table.main { white-space: normal; } table.main .away { display: none; }
-  table.main th:nth-child(4) { display: none; } table.main td:first-child { min-width: 6.5em; }
+  table.main th:nth-child(4), table.main :is(th, td):nth-child(5) { display: none; }
+  table.main td:first-child { min-width: 6.5em; }
 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e8ec; --quiet: #a2a9b5; --line: #373c45; --paper: #16181d; --panel: #20242b;

@@ -36,6 +36,10 @@ def check_format(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
+# Characters of a name that there is room for at the end of a line, and beside an interval.
+_AT_LINE, _AT_INTERVAL = 15, 22
+
+
 def colours(outcome: Outcome) -> dict[str, str]:
     """A colour for each cut; grey for those that may not be best."""
     return {
@@ -57,6 +61,11 @@ def render(outcome: Outcome, suffix: str, *, title: bool = True) -> bytes:
     if title:
         figure.suptitle(outcome.headline, fontsize=10, fontweight="bold")
     return saved(figure, suffix)
+
+
+def short(text: str, width: int) -> str:
+    """A text that fits, its end left out where it does not."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "\u2026"
 
 
 def saved(figure: Any, suffix: str, *, dpi: int = 150) -> bytes:
@@ -93,6 +102,10 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
         ends.append((heights[-1], row.name, shade))
         if row.floors:
             axes.axhline(row.floors[0].score * metric.scale, color=shade, ls=":", lw=0.8, alpha=0.7)
+    if metric.unit == "%":
+        # An interval may reach beyond what there is.
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -2), min(high, 108))
     _name_the_ends(axes, ends, places[-1])
     axes.set_xticks(places, outcome.budgets, fontsize=8)
     # The names at the ends of the lines need a quarter of the width.
@@ -106,10 +119,6 @@ def draw_ladder(axes: Any, outcome: Outcome) -> None:
     axes.tick_params(labelsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    if metric.unit == "%":
-        # An interval may reach beyond what there is.
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -2), min(high, 108))
 
 
 def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: float) -> None:
@@ -119,18 +128,24 @@ def _name_the_ends(axes: Any, ends: list[tuple[float, str, str]], place: float) 
     low, high = axes.get_ylim()
     step = (high - low) * 0.055
     ends.sort()
-    height = ends[0][0] - step
-    for wanted, name, shade in ends:
-        height = max(wanted, height + step)
+    heights = [wanted for wanted, _, _ in ends]
+    for i in range(1, len(ends)):
+        heights[i] = max(heights[i], heights[i - 1] + step)
+    # Those that were pushed out at the top push back.
+    room = high - step / 2
+    for i in reversed(range(len(ends))):
+        heights[i] = min(heights[i], room)
+        room = heights[i] - step
+    for height, (_, name, shade) in zip(heights, ends, strict=True):
         axes.annotate(
-            name,
+            short(name, _AT_LINE),
             (place + 0.03, height),
             color=shade,
             fontsize=8,
             va="center",
             fontweight="bold",
+            annotation_clip=False,
         )
-    axes.set_ylim(low, max(high, height + step))
 
 
 def draw_differences(axes: Any, outcome: Outcome) -> None:
@@ -152,14 +167,23 @@ def draw_differences(axes: Any, outcome: Outcome) -> None:
             capsize=3,
         )
     axes.axvline(0, color="#bbbbbb", lw=1, zorder=0)
-    labels = [row.name + (" (tie)" if _tied(outcome, row) else "") for row in rows]
+    labels = [
+        f"{short(row.name, _AT_INTERVAL - 6)} (tie)"
+        if _tied(outcome, row)
+        else short(row.name, _AT_INTERVAL)
+        for row in rows
+    ]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     if not rows:
         axes.text(0.5, 0.5, "no row counts", transform=axes.transAxes, ha="center", color=GREY)
-    ahead = "" if outcome.ahead is None else f" to {outcome.ahead.name} at {outcome.budgets[-1]}"
-    axes.set_title(f"Difference{ahead}", fontsize=9)
+    title = "Difference"
+    if outcome.ahead is not None:
+        title += f" to {short(outcome.ahead.name, _AT_INTERVAL - 6)} at {outcome.budgets[-1]}"
+    axes.set_title(title, fontsize=9)
     axes.set_xlabel(f"{metric.name}{f' in {metric.unit}' if metric.unit else ''}", fontsize=8)
+    # Small differences have long numbers.
+    axes.locator_params(axis="x", nbins=4)
     axes.tick_params(labelsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -206,7 +230,7 @@ def _plain(character: str) -> str:
     return "\\$" if character == "$" else character if known else "\u25a1"
 
 
-def draw_array(axes: Any, name: str, picture: SamplePicture) -> None:
+def draw_array(axes: Any, name: str, picture: SamplePicture, *, longest: int = 60) -> None:
     """A picture with its pieces' borders, or a curve with its windows below."""
     import numpy as np
 
@@ -231,7 +255,8 @@ def draw_array(axes: Any, name: str, picture: SamplePicture) -> None:
             axes.plot((begin, end - 1), (line, line), color=COLOURS[i % 6], lw=3)
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
-    axes.set_title(f"{name}: {picture.count} pieces", fontsize=9)
+    count = f"{picture.count} piece{'s' * (picture.count != 1)}"
+    axes.set_title(f"{short(name, longest)}: {count}", fontsize=9)
 
 
 def _box(x: float, y: float, width: float, height: float, face: str, edge: str = "white") -> Any:
