@@ -200,6 +200,14 @@ def test_float32_lanes_are_within_2e_7(kind, offset, size, stride):
         np.testing.assert_allclose(got[..., 5:], double[..., 5:], atol=2e-7)
 
 
+@pytest.mark.parametrize(("size", "stride"), [(256, 64), (256, 100), (40, 1000)])
+def test_long_series_are_cut_into_chunks_and_their_ends_copied(size, stride):
+    x = np.random.default_rng(0).standard_normal((1, 2, 140_003)).astype(np.float32)
+    grid = FragmentGrid((140_003,), size, stride, pad_value=2)
+    got = fragment_features(x, grid, lags=(3,), threads=2)
+    np.testing.assert_allclose(got, twin(x, grid, FEATURES, (3,), 0), rtol=2e-6, atol=2e-6)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 @pytest.mark.parametrize(("shape", "stride"), [((5000,), 8), ((5000,), 16), ((60, 80), 8)])
 def test_a_wild_value_spoils_only_its_own_fragments(bad, shape, stride):

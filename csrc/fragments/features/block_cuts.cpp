@@ -8,12 +8,16 @@
 namespace tokfrag {
 
 bool BlockCuts::cut(const std::int64_t* starts, std::int64_t count) {
+  if (starts == given_ && count == static_cast<std::int64_t>(starts_.size())) return false;
+  given_ = starts;
   if (is_cut_alike(starts, count)) return false;
   starts_.assign(starts, starts + count);
   for (std::int64_t& start : starts_) start -= starts[0];
   first.resize(starts_.size());
   last.resize(starts_.size());
   if (!cut_shared()) cut_apart();
+  const auto differs = [&](std::int64_t length) { return length != lengths[0]; };
+  common = std::any_of(lengths.begin(), lengths.end(), differs) ? 0 : lengths[0];
   for (even = 0; even < count; ++even) {
     const auto window = static_cast<std::size_t>(even);
     if (first[window] != even || last[window] != even + last[0]) break;

@@ -21,7 +21,8 @@ class BlockCuts {
   std::int64_t blocks() const { return static_cast<std::int64_t>(begins.size()); }
 
   std::vector<std::int64_t> begins, lengths, first, last;
-  std::int64_t even = 0;  // the first windows that are each as many blocks, a block further each
+  std::int64_t common = 0;  // the length of all blocks; 0 if they differ
+  std::int64_t even = 0;    // the first windows that are each as many blocks, a block further each
 
  private:
   bool is_cut_alike(const std::int64_t* starts, std::int64_t count) const;
@@ -32,6 +33,7 @@ class BlockCuts {
   const std::int64_t size_;
   const std::int64_t least_;
   std::vector<std::int64_t> starts_;
+  const std::int64_t* given_ = nullptr;  // the starts of the last call, which do not change
 };
 
 }  // namespace tokfrag

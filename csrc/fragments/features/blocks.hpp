@@ -1,4 +1,4 @@
-// A row in blocks, each summed once about its own mean, and the windows that are runs of blocks.
+// A row in blocks, each summed once about its own mean; windows are runs of blocks.
 //
 // Of a block: n values, their mean u, sum (y - u)^2, extremes, squared steps inside and out of it,
 // and for each lag l: sum of (y[t] - u)(y[t + l] - u) over the pairs inside it and over those that
@@ -8,9 +8,11 @@
 // offsets cost no digits. What leads out of a window's last block is not taken; a NaN beyond a
 // window spoils nothing.
 //
-// Lanes are float for rows of float: a block has at most kBlockMost values, 16 of them at most in
-// a lane, on values less the rounded mean. Blocks are put together in double. A block that floats
-// cannot hold (not finite, or of squares near the least float) is summed again in double.
+// A block is a lane of a register: as many blocks as there are lanes are summed side by side, so
+// that nothing is added across lanes and every instruction set adds in the same order. Lanes are
+// float for rows of float: on values less the rounded mean, 16 of them in a lane before its sum
+// goes on in double. Blocks are put together in double (joining.hpp). A block that floats cannot
+// hold (not finite, or of squares near the least float) is summed again in double.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +28,9 @@ inline std::int64_t block_parts(std::int64_t length) {
   return (length + kBlockMost - 1) / kBlockMost;
 }
 // Values after a row's last block (and the longest lag) that may be read and count for nothing.
-constexpr std::int64_t kBlockSlack = 32;
+constexpr std::int64_t kBlockSlack = 8;
 // Doubles after an array of blocks or windows that may be read and written.
-constexpr std::int64_t kLaneSlack = 8;
+constexpr std::int64_t kLaneSlack = 16;
 
 // Arrays of one number a block; those of lags are `apart` from each other, lag after lag.
 struct BlockSums {
@@ -53,33 +55,16 @@ struct BlockTask {
   const std::int64_t* begins;
   const std::int64_t* lengths;
   std::int64_t count;
+  std::int64_t even;         // the length of all; 0 if they differ
   const std::int64_t* lags;  // ascending; no block is shorter
   std::int64_t lag_count;
   BlockSums sums;
 };
 
-struct WindowTask {
-  BlockSums blocks;
-  const std::int64_t* first;  // of a window's blocks
-  const std::int64_t* last;   // past them
-  std::int64_t count;
-  std::int64_t even;  // the first windows that are each as many blocks, from the window's number on
-  double values;      // of a window
-  const std::int64_t* lags;
-  std::int64_t lag_count;
-  // One a window; null if not wanted.
-  double* total;
-  double* squares;  // about the mean; 0 exactly if all values are equal
-  double* least;
-  double* greatest;
-  double* steps;
-  double* products;  // about the mean, (lag_count, count)
-};
-
 struct BlockKernels {
-  void (*sum_floats)(const BlockTask& task);
-  void (*sum_doubles)(const BlockTask& task);
-  void (*join)(const WindowTask& task);
+  // True if some block was summed in double, as those with values that are not finite are.
+  bool (*sum_floats)(const BlockTask& task);
+  bool (*sum_doubles)(const BlockTask& task);
   // out[i] = value(data + i * stride), for types that a float holds; null for the others.
   void (*load[kDtypes])(const void* data, std::int64_t stride, std::int64_t count, float* out);
 };

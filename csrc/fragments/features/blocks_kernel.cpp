@@ -2,8 +2,9 @@
 #include <cstring>
 #include <limits>
 
+#include "fragments/features/block_in_double.hpp"
 #include "fragments/features/blocks.hpp"
-#include "fragments/features/pack.hpp"
+#include "fragments/features/steps.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -12,416 +13,404 @@ namespace {
 
 // Squares of floats below have lost digits.
 constexpr double kLeastSquares = 1e-25;
-constexpr std::int64_t kRoom = 2 * kBlockMost + kBlockSlack;  // a block and the longest lag
+constexpr int kTile = 8;  // steps that are added up before they join a sum
+constexpr std::int64_t kRoom = 2 * kBlockMost + kTile;  // steps of a block and of the longest lag
+// A lane of floats adds this many steps before its sum goes on in double.
+constexpr std::int64_t kSpan = 16;
 
-// A pivot less a block's values (a load can then be part of the subtraction); `inside` is followed
-// by zeros, `after` is what follows the block.
-template <class T>
-struct Deviations {
-  alignas(64) T inside[kRoom];
-  alignas(64) T after[kRoom];
-};
-
-// What one block adds up to, about its pivot.
-struct Moments {
-  double pivot;
-  double residual;  // sum of the deviations
-  double squares;
-  double least;
-  double greatest;
-  double steps;
-};
-
+// The sums of a row's blocks, a block a lane.
 template <class T>
 class BlockSummer {
  public:
   explicit BlockSummer(const BlockTask& task)
       : task_(task), reach_(task.lag_count > 0 ? task.lags[task.lag_count - 1] : 0) {}
 
-  void run() {
-    const T* row = static_cast<const T*>(task_.row);
-    const std::int64_t* begins = task_.begins;
-    const std::int64_t* lengths = task_.lengths;
-    double* step_out = task_.sums.step_out;
-    const std::int64_t count = task_.count;
-    for (std::int64_t block = 0; block < count; ++block) {
-      const T* x = row + begins[block];
-      const std::int64_t n = lengths[block];
-      if (!by_lanes(x, n, block)) in_double(x, n, block);
-      const double step = static_cast<double>(x[n]) - static_cast<double>(x[n - 1]);
-      step_out[block] = step * step;
+  // True if some block had to be summed in double.
+  bool run() {
+    if (task_.even > 0) {
+      shortest_ = longest_ = task_.even;
+      lengths_ = splat_of(task_.even);
     }
+    for (std::int64_t block = 0; block < task_.count; block += kWide) {
+      take(block);
+      if (reach_ > 0) {
+        sum_blocks<true>(block);
+      } else {
+        sum_blocks<false>(block);
+      }
+    }
+    return wild_;
   }
 
  private:
-  static constexpr std::int64_t kPack = kPackOf<T>;
+  using V = LanesOf<T>;
+  static constexpr int kWide = kVectorBytes / static_cast<int>(sizeof(T));
+  static constexpr int kParts = kWide / kLanes;
+  static constexpr int kAhead = 2;     // groups of blocks that are asked for ahead
   static constexpr int kLagGroup = 3;  // lags at once: there are registers for as many
-  static constexpr std::int64_t kAnyLength = -1;
-  static constexpr std::int64_t kWholePacks = 0;
 
-  // False if lanes of T do not hold the sums.
-  TOKFRAG_INLINE bool by_lanes(const T* x, std::int64_t n, std::int64_t block) {
-    return reach_ > 0 ? by_length<true>(x, n, block) : by_length<false>(x, n, block);
+  // Sums of floats, a span at a time.
+  struct Total {
+    Doubles part[kParts] = {};
+
+    TOKFRAG_INLINE void add(const V& lanes) {
+      unrolled<kParts>([&](auto k) { part[k] += part_of<k>(lanes); });
+    }
+  };
+
+  // What the blocks add up to, about a pivot each.
+  struct BlockMoments {
+    V pivot;
+    V least;
+    V greatest;
+    V last;          // values
+    Total residual;  // of the deviations
+    Total squares;
+    Total steps;
+    Total offset;  // from the pivot to the mean
+  };
+
+  static V splat_of(std::int64_t step) { return static_cast<T>(step) - V{}; }
+
+  // The blocks from `block` on become the lanes; lanes that are left repeat the last one.
+  void take(std::int64_t block) {
+    const T* row = static_cast<const T*>(task_.row);
+    const std::int64_t most = task_.count - 1;
+    const auto own = [&](int k) { return block + k < most ? block + k : most; };
+    for (int k = 0; k < kWide; ++k) at_[k] = row + task_.begins[own(k)];
+    const std::int64_t ahead = block + kAhead * kWide;
+    ahead_ = reinterpret_cast<std::uintptr_t>(row + task_.begins[ahead < most ? ahead : 0]);
+    if (task_.even > 0) return;
+    shortest_ = kBlockMost;
+    longest_ = 0;
+    T lengths[kWide];
+    for (int k = 0; k < kWide; ++k) {
+      const std::int64_t length = task_.lengths[own(k)];
+      shortest_ = length < shortest_ ? length : shortest_;
+      longest_ = length > longest_ ? length : longest_;
+      lengths[k] = static_cast<T>(length);
+    }
+    lengths_ = load_as<V>(lengths);
   }
 
   template <bool kLagged>
-  TOKFRAG_INLINE bool by_length(const T* x, std::int64_t n, std::int64_t block) {
-    if (n == 64) return by_lanes_of<64, kLagged>(x, n, block);
-    if (n == 128) return by_lanes_of<128, kLagged>(x, n, block);
-    if (n % kPack == 0) return by_lanes_of<kWholePacks, kLagged>(x, n, block);
-    return by_lanes_of<kAnyLength, kLagged>(x, n, block);
-  }
-
-  // The same, of blocks of `kLength`. Not inlined, for each has use for all registers.
-  template <std::int64_t kLength, bool kLagged>
-  [[gnu::noinline]] bool by_lanes_of(const T* x, std::int64_t given, std::int64_t block) {
-    constexpr bool kWhole = kLength != kAnyLength;
-    const std::int64_t n = kLength > 0 ? kLength : given;
-    Moments moments;
-    T least;
-    T greatest;
-    const T mean = first_pass<kWhole>(x, n, moments, least, greatest) / static_cast<T>(n);
-    const T pivot = mean < least ? least : mean > greatest ? greatest : mean;
-    moments.pivot = static_cast<double>(pivot);
-    second_pass<kWhole, kLagged>(x, n, pivot, moments);
-    double probe = moments.squares + moments.steps + moments.residual;
-    if (std::is_same_v<T, float> && moments.squares < kLeastSquares && least < greatest) {
-      return false;
-    }
-    if constexpr (kLagged) probe += sum_products(n, block);
-    if (!(std::abs(probe) <= std::numeric_limits<double>::max())) return false;
-    write(moments, n, block);
-    if constexpr (kLagged) sum_edges(deviations_, moments, n, block);
-    return true;
-  }
-
-  // Returns the total.
-  template <bool kWhole>
-  TOKFRAG_INLINE static T first_pass(const T* x, std::int64_t n, Moments& moments, T& least,
-                                     T& greatest) {
-    const Pack<T> first = pack_of(x[0]);
-    Pack<T> sum = {};
-    Pack<T> steps = {};
-    Pack<T> low = first;
-    Pack<T> high = first;
-    Pack<T> value;
-    Pack<T> step;
-    std::int64_t t = 0;
-    // Steps backwards, for the same reason as deviations.
-    const auto add = [&](std::int64_t at) __attribute__((always_inline)) {
-      load_pack(x + at, value);
-      load_pack(x + at + 1, step);
-      sum += value;
-      keep_extremes(value, low, high);
-      value -= step;
-      value *= value;
-      steps += value;
-    };
-#pragma GCC unroll 4
-    for (; t + kPack < n; t += kPack) add(t);
-    const std::int64_t rest = kWhole ? kPack : n - t;
-    load_pack(x + t, value);
-    load_pack(x + t + 1, step);
-    step -= value;
-    step *= step;
-    keep_first(step, rest - 1);
-    steps += step;
-    if constexpr (kWhole) {
-      sum += value;
-    } else {
-      Pack<T> known = value;
-      keep_first(known, rest);
-      sum += known;
-      replace_rest(value, rest, first);
-    }
-    keep_extremes(value, low, high);
-    least = fold_of<Least>(low);
-    greatest = fold_of<Greatest>(high);
-    moments.least = static_cast<double>(least);
-    moments.greatest = static_cast<double>(greatest);
-    moments.steps = total_of(steps);
-    return fold_of<Sum>(sum);
-  }
-
-  TOKFRAG_INLINE static void keep_extremes(const Pack<T>& value, Pack<T>& low, Pack<T>& high) {
-    unrolled<kParts>([&](auto k) {
-      low.part[k] = smaller(value.part[k], low.part[k]);
-      high.part[k] = greater(value.part[k], high.part[k]);
-    });
-  }
-
-  template <bool kWhole, bool kLagged>
-  TOKFRAG_INLINE void second_pass(const T* x, std::int64_t n, T pivot, Moments& moments) {
-    const Pack<T> about = pack_of(pivot);
-    Pack<T> residual = {};
-    Pack<T> squares = {};
-    Pack<T> value;
-    std::int64_t t = 0;
-    const auto add = [&] __attribute__((always_inline)) {
-      if constexpr (kLagged) store_pack(value, deviations_.inside + t);
-      residual += value;
-      value *= value;
-      squares += value;
-      t += kPack;
-    };
-    const auto deviate = [&](std::int64_t at) __attribute__((always_inline)) {
-      Pack<T> from;
-      load_pack(x + at, from);
-      value = about;
-      value -= from;
-    };
-    const auto add_next = [&] __attribute__((always_inline)) {
-      deviate(t);
-      add();
-    };
-#pragma GCC unroll 4
-    while (t + kPack < n) add_next();
-    deviate(t);
-    if constexpr (!kWhole) keep_first(value, n - t);
-    add();
-    moments.residual = total_of(residual);
-    moments.squares = total_of(squares);
+  void sum_blocks(std::int64_t block) {
+    BlockMoments moments;
+    first_pass<kLagged>(moments);
+    second_pass<kLagged>(moments);
+    write(moments, block);
+    Total probe = moments.squares;
+    unrolled<kParts>(
+        [&](auto p) { probe.part[p] += moments.steps.part[p] + moments.residual.part[p]; });
     if constexpr (kLagged) {
-      const std::int64_t end = t + reach_;
-      for (; t < end; t += kPack) store_pack(Pack<T>{}, deviations_.inside + t);
-      for (t = 0; t < reach_; t += kPack) {
-        deviate(n + t);
-        keep_first(value, reach_ - t);
-        store_pack(value, deviations_.after + t);
+      sum_products(block, probe);
+      sum_edges(moments, block);
+    }
+    redo_poor(moments, probe, block);
+  }
+
+  // Steps from `t` on into values_ and `steps`. A lane that has ended reads some other values.
+  TOKFRAG_INLINE void load_tile(std::int64_t t, V* steps) {
+    const T* from[kWide];
+    for (int k = 0; k < kWide; ++k) from[k] = at_[k] + t;
+    if (t > shortest_ + reach_) {
+      for (int k = 0; k < kWide; ++k) {
+        const std::int64_t most = static_cast<std::int64_t>(lengths_[k]) + reach_;
+        from[k] = at_[k] + (t < most ? t : most);
       }
     }
+    unrolled<kTile / kAtOnce<T>>(
+        [&](auto part) { load_steps(from, part * kAtOnce<T>, steps + part * kAtOnce<T>); });
+    unrolled<kTile>([&](auto i) { values_[t + i] = steps[i]; });
   }
 
-  // All lagged products; returns a number that is finite if they are.
-  double sum_products(std::int64_t n, std::int64_t block) const {
-    double probe = 0;
+  // Values, their extremes, squared steps, and a pivot near the mean.
+  template <bool kLagged>
+  void first_pass(BlockMoments& moments) {
+    T firsts[kWide];
+    for (int k = 0; k < kWide; ++k) firsts[k] = at_[k][0];
+    V previous = load_as<V>(firsts);
+    V low = previous;
+    V high = previous;
+    V sum = {};
+    V steps = {};
+    std::int64_t t = 0;
+    const auto flush = [&] __attribute__((always_inline)) {
+      t += kTile;
+      if (t % kSpan != 0) return;
+      moments.steps.add(steps);
+      steps = V{};
+    };
+    for (; t + kTile <= shortest_; flush()) {
+      V sums[2] = {};
+      V squares[2] = {};
+      unrolled<kTile / kAtOnce<T>>([&](auto part) {
+        V y[kAtOnce<T>];
+        load_steps(at_, t + part * kAtOnce<T>, y);
+        unrolled<kAtOnce<T>>([&](auto i) {
+          constexpr int turn = i % 2;
+          constexpr bool is_new = part == 0 && i < 2;
+          const V& value = y[i];
+          values_[t + part * kAtOnce<T> + i] = value;
+          previous -= value;
+          previous *= previous;
+          if constexpr (is_new) {
+            sums[turn] = value;
+            squares[turn] = previous;
+          } else {
+            sums[turn] += value;
+            squares[turn] += previous;
+          }
+          low = smaller(value, low);
+          high = greater(value, high);
+          previous = value;
+        });
+      });
+      fetch_ahead(t);
+      sum += sums[0] + sums[1];
+      steps += squares[0] + squares[1];
+    }
+    // Where some lanes have ended: a value that is not there is the one before it.
+    for (; t < longest_; flush()) {
+      V y[kTile];
+      load_tile(t, y);
+      for (int i = 0; i < kTile; ++i) {
+        const auto there = splat_of(t + i) < lengths_;
+        const V value = there ? y[i] : previous;
+        const V step = previous - value;
+        sum += there ? value : V{};
+        steps += step * step;
+        low = smaller(value, low);
+        high = greater(value, high);
+        previous = value;
+      }
+    }
+    moments.steps.add(steps);
+    if constexpr (kLagged) {
+      V y[kTile];
+      for (; t < longest_ + reach_; t += kTile) load_tile(t, y);
+    }
+    moments.least = low;
+    moments.greatest = high;
+    moments.last = previous;
+    sum /= lengths_;
+    sum = sum < low ? low : sum;
+    moments.pivot = sum > high ? high : sum;
+  }
+
+  // Deviations, which lags read again, and their squares.
+  template <bool kLagged>
+  void second_pass(BlockMoments& moments) {
+    const V pivot = moments.pivot;
+    V residual = {};
+    V squares = {};
+    std::int64_t t = 0;
+    const auto flush = [&] __attribute__((always_inline)) {
+      if (t % kSpan != 0) return;
+      moments.squares.add(squares);
+      squares = V{};
+    };
+    for (; t + kTile <= shortest_; flush()) {
+      V sums[2];
+      V tile[2];
+      unrolled<kTile>([&](auto i) {
+        V value = values_[t + i] - pivot;
+        if constexpr (kLagged) values_[t + i] = value;
+        if constexpr (i < 2) {
+          sums[i] = value;
+          tile[i] = value * value;
+        } else {
+          sums[i % 2] += value;
+          tile[i % 2] += value * value;
+        }
+      });
+      residual += sums[0] + sums[1];
+      squares += tile[0] + tile[1];
+      t += kTile;
+    }
+    for (; t < longest_; ++t, flush()) {
+      const V value = values_[t] - pivot;
+      if constexpr (kLagged) values_[t] = value;
+      const V known = splat_of(t) < lengths_ ? value : V{};
+      residual += known;
+      squares += known * known;
+    }
+    moments.squares.add(squares);
+    moments.residual.add(residual);
+    unrolled<kParts>(
+        [&](auto p) { moments.offset.part[p] = moments.residual.part[p] / part_of<p>(lengths_); });
+    if constexpr (kLagged) {
+      for (; t < longest_ + reach_; ++t) values_[t] -= pivot;
+    }
+  }
+
+  // Asks for as many bytes of the next blocks as a tile has.
+  TOKFRAG_INLINE void fetch_ahead(std::int64_t t) const {
+    constexpr int kLine = 64;
+    const std::uintptr_t from = ahead_ + static_cast<std::uintptr_t>(t * kVectorBytes);
+    unrolled<kTile * kVectorBytes / kLine>(
+        [&](auto line) { __builtin_prefetch(reinterpret_cast<const void*>(from + line * kLine)); });
+  }
+
+  // All lagged products; `probe` is finite if they are.
+  void sum_products(std::int64_t block, Total& probe) {
     std::int64_t k = 0;
     for (; k + kLagGroup <= task_.lag_count; k += kLagGroup) {
-      probe += sum_group<kLagGroup>(n, k, block);
+      sum_group<kLagGroup>(block, k, probe);
     }
-    for (; k < task_.lag_count; ++k) probe += sum_group<1>(n, k, block);
-    return probe;
+    for (; k < task_.lag_count; ++k) sum_group<1>(block, k, probe);
   }
 
   // Those of kLags lags from number `first` on.
   template <int kLags>
-  TOKFRAG_INLINE double sum_group(std::int64_t n, std::int64_t first, std::int64_t block) const {
-    const T* inside = deviations_.inside;
+  void sum_group(std::int64_t block, std::int64_t first, Total& probe) {
     const std::int64_t* lags = task_.lags + first;
-    const std::int64_t apart = task_.sums.apart;
-    double* products = task_.sums.products + first * apart + block;
-    double* products_out = task_.sums.products_out + first * apart + block;
-    Pack<T> sums[kLags];
-    Pack<T> from;
-    unrolled<kLags>([&](auto k) { sums[k] = Pack<T>{}; });
-    for (std::int64_t t = 0; t < n; t += kPack) {
-      load_pack(inside + t, from);
-      unrolled<kLags>([&](auto k) { add_product(inside + t + lags[k], from, sums[k]); });
-    }
-    double probe = 0;
-    unrolled<kLags>([&](auto k) {
-      Pack<T> out = {};
-      for (std::int64_t t = 0; t < lags[k]; t += kPack) {
-        load_pack(inside + n - lags[k] + t, from);
-        add_product(deviations_.after + t, from, out);
+    Total totals[kLags];
+    V sums[kLags];
+    unrolled<kLags>([&](auto k) { sums[k] = V{}; });
+    std::int64_t t = 0;
+    for (; t + kTile + lags[kLags - 1] <= shortest_; t += kTile) {
+      V tile[kLags];
+      const V* from = values_ + t;
+      unrolled<kLags>([&](auto k) { tile[k] = from[0] * from[lags[k]]; });
+      unrolled<kTile - 1>([&](auto i) {
+        const V value = from[i + 1];
+        unrolled<kLags>([&](auto k) { tile[k] += value * from[lags[k] + i + 1]; });
+      });
+      unrolled<kLags>([&](auto k) { sums[k] += tile[k]; });
+      if ((t + kTile) % kSpan == 0) {
+        unrolled<kLags>([&](auto k) {
+          totals[k].add(sums[k]);
+          sums[k] = V{};
+        });
       }
-      products[k * apart] = total_of(sums[k]);
-      products_out[k * apart] = total_of(out);
-      probe += products[k * apart] + products_out[k * apart];
+    }
+    unrolled<kLags>([&](auto k) { finish_lag(block, first + k, t, sums[k], totals[k], probe); });
+  }
+
+  // The products from step `t` on, of which some lead out of a block, and the sums at its end.
+  void finish_lag(std::int64_t block, std::int64_t k, std::int64_t t, V sum, Total total,
+                  Total& probe) {
+    const std::int64_t lag = task_.lags[k];
+    V out = {};
+    V tail = {};
+    V after = {};
+    const auto leave = [&](const V& value, const V& later) __attribute__((always_inline)) {
+      out += value * later;
+      tail += value;
+      after += later;
+    };
+    // Together as far as no block has ended, then up to the longest one's end.
+    for (; t + lag < shortest_; ++t) sum += values_[t] * values_[t + lag];
+    if (shortest_ == longest_) {
+      for (; t < longest_; ++t) leave(values_[t], values_[t + lag]);
+    }
+    for (; t < longest_; ++t) {
+      const V zero = {};
+      const V time = splat_of(t);
+      const auto inside = splat_of(t + lag) < lengths_;
+      const auto leaves = (time < lengths_) & ~inside;
+      sum += inside ? values_[t] * values_[t + lag] : zero;
+      leave(leaves ? values_[t] : zero, leaves ? values_[t + lag] : zero);
+    }
+    total.add(sum);
+    const BlockSums& sums = task_.sums;
+    const std::int64_t at = k * sums.apart + block;
+    unrolled<kParts>([&](auto p) {
+      const std::int64_t from = at + p * kLanes;
+      const Doubles leaving = part_of<p>(out);
+      store(sums.products + from, total.part[p]);
+      store(sums.products_out + from, leaving);
+      // Not yet less the means: see sum_edges.
+      store(sums.edges + from, part_of<p>(tail));
+      store(sums.edges_out + from, part_of<p>(after));
+      probe.part[p] += total.part[p] + leaving;
     });
-    return probe;
-  }
-
-  TOKFRAG_INLINE static void add_product(const T* at, const Pack<T>& from, Pack<T>& sum) {
-    Pack<T> product;
-    load_pack(at, product);
-    product *= from;
-    sum += product;
-  }
-
-  // The same by the definition, one value after another.
-  void in_double(const T* x, std::int64_t n, std::int64_t block) {
-    Moments moments = {};
-    moments.least = moments.greatest = static_cast<double>(x[0]);
-    double total = 0;
-    for (std::int64_t t = 0; t < n; ++t) {
-      const auto value = static_cast<double>(x[t]);
-      total += value;
-      moments.least = extreme<false>(moments.least, value);
-      moments.greatest = extreme<true>(moments.greatest, value);
-    }
-    moments.pivot = total / static_cast<double>(n);
-    for (std::int64_t t = 0; t < n + reach_; ++t) {
-      const double value = moments.pivot - static_cast<double>(x[t]);
-      if (t >= n) {
-        wide_.inside[t] = 0;
-        wide_.after[t - n] = value;
-        continue;
-      }
-      wide_.inside[t] = value;
-      moments.squares += value * value;
-      if (t + 1 == n) continue;
-      const double step = static_cast<double>(x[t + 1]) - static_cast<double>(x[t]);
-      moments.steps += step * step;
-    }
-    for (std::int64_t k = 0; k < task_.lag_count; ++k) {
-      const std::int64_t lag = task_.lags[k];
-      double products = 0;
-      double out = 0;
-      for (std::int64_t t = 0; t + lag < n; ++t)
-        products += wide_.inside[t] * wide_.inside[t + lag];
-      for (std::int64_t t = 0; t < lag; ++t) out += wide_.inside[n - lag + t] * wide_.after[t];
-      task_.sums.products[k * task_.sums.apart + block] = products;
-      task_.sums.products_out[k * task_.sums.apart + block] = out;
-    }
-    write(moments, n, block);
-    sum_edges(wide_, moments, n, block);
   }
 
   // From sums about the pivot to sums about the mean.
-  void write(const Moments& moments, std::int64_t n, std::int64_t block) const {
+  void write(const BlockMoments& moments, std::int64_t block) const {
     const BlockSums& sums = task_.sums;
-    const double offset = moments.residual / static_cast<double>(n);
-    sums.mean[block] = moments.pivot - offset;
-    const double squares = moments.squares - moments.residual * offset;
-    sums.squares[block] = squares < 0 ? 0 : squares;
-    sums.least[block] = moments.least;
-    sums.greatest[block] = moments.greatest;
-    sums.steps[block] = moments.steps;
+    T next[kWide];
+    for (int k = 0; k < kWide; ++k) next[k] = at_[k][static_cast<std::int64_t>(lengths_[k])];
+    const V after = load_as<V>(next);
+    unrolled<kParts>([&](auto p) {
+      const std::int64_t at = block + p * kLanes;
+      const Doubles& residual = moments.residual.part[p];
+      const Doubles& offset = moments.offset.part[p];
+      const Doubles squares = moments.squares.part[p] - residual * offset;
+      const Doubles step = part_of<p>(after) - part_of<p>(moments.last);
+      store(sums.mean + at, part_of<p>(moments.pivot) + offset);
+      store(sums.squares + at, squares < 0 ? Doubles{} : squares);
+      store(sums.least + at, part_of<p>(moments.least));
+      store(sums.greatest + at, part_of<p>(moments.greatest));
+      store(sums.steps + at, moments.steps.part[p]);
+      store(sums.step_out + at, step * step);
+    });
   }
 
-  template <class Real>
-  void sum_edges(const Deviations<Real>& from, const Moments& moments, std::int64_t n,
-                 std::int64_t block) const {
-    const auto count = static_cast<double>(n);
-    const double offset = moments.residual / count;
-    double head = 0;
-    double tail = 0;
-    double after = 0;
-    std::int64_t t = 0;
-    std::int64_t at = block;
+  void sum_edges(const BlockMoments& moments, std::int64_t block) const {
     const BlockSums& sums = task_.sums;
-    for (std::int64_t k = 0; k < task_.lag_count; ++k, at += sums.apart) {
-      const std::int64_t lag = task_.lags[k];
-      for (; t < lag; ++t) {
-        head += static_cast<double>(from.inside[t]);
-        tail += static_cast<double>(from.inside[n - 1 - t]);
-        after += static_cast<double>(from.after[t]);
+    V head = {};
+    std::int64_t t = 0;
+    for (std::int64_t k = 0; k < task_.lag_count; ++k) {
+      for (; t < task_.lags[k]; ++t) head += values_[t];
+      const auto lag = static_cast<double>(task_.lags[k]);
+      unrolled<kParts>([&](auto p) {
+        const std::int64_t at = k * sums.apart + block + p * kLanes;
+        const Doubles count = part_of<p>(lengths_);
+        const Doubles& residual = moments.residual.part[p];
+        const Doubles& offset = moments.offset.part[p];
+        const Doubles tail = load(sums.edges + at);
+        const Doubles edges = 2.0 * residual - part_of<p>(head) - tail;
+        const Doubles edges_out = tail + load(sums.edges_out + at);
+        const Doubles shift = (count - lag) * offset;
+        const Doubles shift_out = lag * offset;
+        store(sums.edges + at, edges - 2.0 * shift);
+        store(sums.edges_out + at, edges_out - 2.0 * shift_out);
+        store(sums.products + at, load(sums.products + at) + offset * (shift - edges));
+        store(sums.products_out + at,
+              load(sums.products_out + at) + offset * (shift_out - edges_out));
+      });
+    }
+  }
+
+  // Blocks whose sums lanes of T do not hold.
+  void redo_poor(const BlockMoments& moments, const Total& probe, std::int64_t block) {
+    constexpr double kMost = std::numeric_limits<double>::max();
+    Longs bad[kParts];
+    Longs any = {};
+    unrolled<kParts>([&](auto p) {
+      const Doubles& sum = probe.part[p];
+      bad[p] = ~((sum <= kMost) & (sum >= -kMost));
+      if constexpr (std::is_same_v<T, float>) {
+        bad[p] |= (moments.squares.part[p] < kLeastSquares) &
+                  (part_of<p>(moments.least) < part_of<p>(moments.greatest));
       }
-      const auto pairs = static_cast<double>(lag);
-      const double shift = (count - pairs) * offset;
-      const double shift_out = pairs * offset;
-      const double edges = 2 * moments.residual - head - tail;
-      const double edges_out = tail + after;
-      sums.edges[at] = 2 * shift - edges;
-      sums.products[at] += offset * (shift - edges);
-      sums.edges_out[at] = 2 * shift_out - edges_out;
-      sums.products_out[at] += offset * (shift_out - edges_out);
+      any |= bad[p];
+    });
+    if (!any_of(any)) return;
+    wild_ = true;
+    const std::int64_t more = task_.count - block;
+    for (int k = 0; k < kWide && k < more; ++k) {
+      if (bad[k / kLanes][k % kLanes] != 0) sum_in_double(task_, at_[k], block + k);
     }
   }
 
   const BlockTask& task_;
   const std::int64_t reach_;
-  Deviations<T> deviations_;
-  Deviations<double> wide_;
+  const T* at_[kWide] = {};
+  V lengths_ = {};
+  std::int64_t shortest_ = 0;
+  std::int64_t longest_ = 0;
+  std::uintptr_t ahead_ = 0;  // the blocks that will be summed after the next ones
+  bool wild_ = false;
+  V values_[kRoom];  // of a step; then deviations, if lags want them
 };
 
-// ---- windows, V at a time: a register of doubles, or one
-
-TOKFRAG_INLINE void load_lanes(const double* from, double& to) { to = *from; }
-TOKFRAG_INLINE void load_lanes(const double* from, Doubles& to) { to = load(from); }
-TOKFRAG_INLINE void store_lanes(double* to, const double& value) { *to = value; }
-TOKFRAG_INLINE void store_lanes(double* to, const Doubles& value) { store(to, value); }
-
-template <bool kGreatest, class V>
-TOKFRAG_INLINE void keep(V& best, const V& value) {
-  if constexpr (std::is_same_v<V, double>) {
-    best = extreme<kGreatest>(best, value);
-  } else {
-    keep_extreme<kGreatest>(best, value);
-  }
-}
-
-// The window `window` and those after it that V has lanes for: blocks [first, last) and so on.
-template <class V>
-TOKFRAG_INLINE void join_windows(const WindowTask& task, std::int64_t window, std::int64_t first,
-                                 std::int64_t last) {
-  const BlockSums& blocks = task.blocks;
-  const V zero = {};
-  V count;
-  V value;
-  V total = zero;
-  for (std::int64_t b = first; b < last; ++b) {
-    load_lanes(blocks.count + b, count);
-    load_lanes(blocks.mean + b, value);
-    total += count * value;
-  }
-  const V mean = total / task.values;
-  store_lanes(task.total + window, total);
-
-  V least;
-  V greatest;
-  load_lanes(blocks.least + first, least);
-  load_lanes(blocks.greatest + first, greatest);
-  V squares = zero;
-  for (std::int64_t b = first; b < last; ++b) {
-    load_lanes(blocks.count + b, count);
-    load_lanes(blocks.mean + b, value);
-    const V apart = value - mean;
-    load_lanes(blocks.squares + b, value);
-    squares += value + count * (apart * apart);
-    load_lanes(blocks.least + b, value);
-    keep<false>(least, value);
-    load_lanes(blocks.greatest + b, value);
-    keep<true>(greatest, value);
-  }
-  if (task.least) store_lanes(task.least + window, least);
-  if (task.greatest) store_lanes(task.greatest + window, greatest);
-  const V spread = greatest - least;
-  if (task.squares) store_lanes(task.squares + window, V(spread == zero ? zero : squares));
-
-  if (task.steps) {
-    V steps;
-    load_lanes(blocks.steps + first, steps);
-    for (std::int64_t b = first + 1; b < last; ++b) {
-      load_lanes(blocks.step_out + b - 1, value);
-      steps += value;
-      load_lanes(blocks.steps + b, value);
-      steps += value;
-    }
-    store_lanes(task.steps + window, steps);
-  }
-  for (std::int64_t k = 0; k < task.lag_count; ++k) {
-    const std::int64_t at = k * blocks.apart;
-    const auto lag = static_cast<double>(task.lags[k]);
-    V products = zero;
-    V edges;
-    for (std::int64_t b = first; b < last; ++b) {
-      load_lanes(blocks.mean + b, value);
-      const V apart = value - mean;
-      load_lanes(blocks.count + b, count);
-      load_lanes(blocks.products + at + b, value);
-      load_lanes(blocks.edges + at + b, edges);
-      products += value + apart * (edges + (count - lag) * apart);
-      if (b + 1 == last) continue;
-      load_lanes(blocks.products_out + at + b, value);
-      load_lanes(blocks.edges_out + at + b, edges);
-      products += value + apart * (edges + lag * apart);
-    }
-    store_lanes(task.products + k * task.count + window, products);
-  }
-}
-
-void join(const WindowTask& task) {
-  std::int64_t w = 0;
-  const std::int64_t each = task.even > 0 ? task.last[0] - task.first[0] : 0;
-  for (; w + kLanes <= task.even; w += kLanes) join_windows<Doubles>(task, w, w, w + each);
-  for (; w < task.count; ++w) join_windows<double>(task, w, task.first[w], task.last[w]);
-}
-
 template <class T>
-void sum_blocks(const BlockTask& task) {
-  BlockSummer<T>(task).run();
+bool sum_blocks(const BlockTask& task) {
+  return BlockSummer<T>(task).run();
 }
 
 template <class T>
@@ -445,7 +434,6 @@ extern const BlockKernels block_kernel_table;
 const BlockKernels block_kernel_table = {
     sum_blocks<float>,
     sum_blocks<double>,
-    join,
     {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, load_floats<Half>, load_floats<BFloat16>,
      load_floats<float>, nullptr},
 };

@@ -14,7 +14,7 @@ namespace {
 // Positions of a series in a chunk: a row of doubles in the L1 cache; or the sums of blocks in the
 // L2 cache.
 constexpr std::int64_t kChunkPositions = 4096;
-constexpr std::int64_t kBlockChunkPositions = 16384;
+constexpr std::int64_t kBlockChunkPositions = 32768;
 constexpr std::int64_t kChunkChannels = 16;
 constexpr std::int64_t kGrainValues = 32768;  // about 50 microseconds of work
 

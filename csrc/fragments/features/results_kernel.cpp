@@ -6,12 +6,16 @@ namespace TOKFRAG_ISA {
 
 namespace {
 
-// What the columns of a few windows are made of.
+constexpr std::int64_t kWindows = 64;  // at a time
+constexpr std::int64_t kVectors = kWindows / kLanes;
+constexpr std::int64_t kColumns = 8;  // at a time
+
+// What the columns of some windows are made of.
 struct WindowMoments {
-  Doubles mean;
-  Doubles squares;
-  Doubles variance;
-  Doubles scale;  // 1 / (variance * values); 0 where the variance is 0
+  Doubles mean[kVectors];
+  Doubles squares[kVectors];
+  Doubles variance[kVectors];
+  Doubles scale[kVectors];  // 1 / (variance * values); 0 where the variance is 0
 };
 
 class ResultWriter {
@@ -20,82 +24,114 @@ class ResultWriter {
 
   template <class T>
   bool run() {
-    for (std::int64_t w = 0; w < task_.count; w += kLanes) {
-      find_moments(w);
-      for (std::int64_t c = 0; c < task_.column_count; c += kLanes) {
-        if (c + 1 == task_.column_count) {
-          write_column<T>(w, c);
-        } else {
-          write_block<T>(w, c);
-        }
+    T block[kColumns][kWindows];
+    for (std::int64_t w = 0; w < task_.count; w += kWindows) {
+      begin_ = task_.sums + w;
+      count_ = task_.count - w < kWindows ? task_.count - w : kWindows;
+      vectors_ = (count_ + kLanes - 1) / kLanes;
+      find_moments();
+      for (std::int64_t c = 0; c < task_.column_count; c += kColumns) {
+        const std::int64_t more = task_.column_count - c;
+        const std::int64_t columns = more < kColumns ? more : kColumns;
+        for (std::int64_t k = 0; k < columns; ++k) find_column(task_.columns[c + k], block[k]);
+        write_rows(block, columns, static_cast<T*>(task_.out) + w * task_.out_step + c);
       }
     }
     return ill_conditioned_;
   }
 
  private:
-  void sum(int slot, std::int64_t window, Doubles& lanes) const {
-    lanes = load(task_.sums + slot * task_.count + window);
+  const double* sums(int slot) const { return begin_ + slot * task_.count; }
+
+  // moment[v] = value(v), for all vectors.
+  template <class Value>
+  TOKFRAG_INLINE void each(Doubles* moment, const Value& value) const {
+    for (std::int64_t v = 0; v < vectors_; ++v) moment[v] = value(v);
   }
 
-  void find_moments(std::int64_t window) {
-    Doubles total;
-    sum(task_.slots.sum, window, total);
-    moments_.mean = total / task_.values;
+  void find_moments() {
+    const double* totals = sums(task_.slots.sum);
+    each(moments_.mean, [&](std::int64_t v) { return load(totals + v * kLanes) / task_.values; });
     if (task_.slots.squares < 0) return;
-    Doubles energy;
-    sum(task_.slots.squares, window, energy);
-    moments_.squares = energy;
-    energy /= task_.values;
-    if (task_.central) {
-      moments_.variance = energy;
-      return;
-    }
+    const double* squares = sums(task_.slots.squares);
+    each(moments_.squares, [&](std::int64_t v) { return load(squares + v * kLanes); });
+    each(moments_.variance, [&](std::int64_t v) { return moments_.squares[v] / task_.values; });
+    if (task_.central) return;
+    for (std::int64_t v = 0; v < vectors_; ++v) find_variance(v);
+  }
+
+  void find_variance(std::int64_t v) {
     const Doubles zero = {};
-    moments_.variance = energy - moments_.mean * moments_.mean;
-    moments_.scale = 1.0 / (moments_.variance * task_.values);
-    moments_.scale = moments_.variance == zero ? zero : moments_.scale;
-    const Longs poor = moments_.variance <= kIllConditioned * energy;
+    const Doubles energy = moments_.variance[v];
+    const Doubles mean = moments_.mean[v];
+    const Doubles variance = energy - mean * mean;
+    const Doubles scale = 1.0 / (variance * task_.values);
+    moments_.variance[v] = variance;
+    moments_.scale[v] = variance == zero ? zero : scale;
+    const Longs poor = variance <= kIllConditioned * energy;
     const Longs far = (energy < kLeastEnergy) | (energy > kGreatestEnergy);
     const Longs ill = (energy > zero) & (poor | far);
-    for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k) {
+    for (std::int64_t k = 0; k < kLanes && v * kLanes + k < count_; ++k) {
       ill_conditioned_ = ill_conditioned_ || ill[k] != 0;
     }
   }
 
-  void find_column(const ResultColumn& column, std::int64_t window, Doubles& lanes) const {
+  // Every NaN becomes the same one.
+  template <class T, class Value>
+  TOKFRAG_INLINE void fill(T* column, const Value& value) const {
+    const Doubles nan = splat(__builtin_nan(""));
+    for (std::int64_t v = 0; v < vectors_; ++v) {
+      const Doubles lanes = value(v);
+      store(column + v * kLanes, lanes != lanes ? nan : lanes);
+    }
+  }
+
+  template <class T>
+  void copy(int slot, T* column) const {
+    const double* from = sums(slot);
+    fill(column, [&](std::int64_t v) { return load(from + v * kLanes); });
+  }
+
+  template <class T>
+  void find_column(const ResultColumn& column, T* out) const {
     const SumSlots& slots = task_.slots;
     switch (column.feature) {
       case Feature::kMean:
-        lanes = moments_.mean + task_.shift;
-        return;
+        return fill(out, [&](std::int64_t v) { return moments_.mean[v] + task_.shift; });
       case Feature::kStd:
-        lanes = root_of(moments_.variance);
-        return;
+        return fill(out, [&](std::int64_t v) { return root_of(moments_.variance[v]); });
       case Feature::kMin:
-        return sum(slots.least, window, lanes);
+        return copy(slots.least, out);
       case Feature::kMax:
-        return sum(slots.greatest, window, lanes);
-      case Feature::kDiffEnergy:
-        sum(slots.differences, window, lanes);
-        if (task_.neighbours > 0) lanes /= task_.neighbours;
-        return;
-      case Feature::kLagCorr: {
-        const int lag = static_cast<int>(column.lag);
-        const double pairs = task_.lag_pairs[lag];
-        sum(slots.products + lag, window, lanes);
-        if (task_.central) {
-          const Doubles zero = {};
-          lanes = moments_.squares == zero ? zero : lanes / moments_.squares;
-          return;
-        }
-        Doubles edge;
-        sum(slots.edges + lag, window, edge);
-        lanes -= moments_.mean * (edge - pairs * moments_.mean);
-        lanes *= moments_.scale;
-        return;
+        return copy(slots.greatest, out);
+      case Feature::kDiffEnergy: {
+        if (!(task_.neighbours > 0)) return copy(slots.differences, out);
+        const double* from = sums(slots.differences);
+        return fill(out,
+                    [&](std::int64_t v) { return load(from + v * kLanes) / task_.neighbours; });
       }
+      case Feature::kLagCorr:
+        return find_correlation(static_cast<int>(column.lag), out);
     }
+  }
+
+  template <class T>
+  void find_correlation(int lag, T* out) const {
+    const double* products = sums(task_.slots.products + lag);
+    if (task_.central) {
+      const Doubles zero = {};
+      return fill(out, [&](std::int64_t v) {
+        const Doubles& squares = moments_.squares[v];
+        return squares == zero ? zero : load(products + v * kLanes) / squares;
+      });
+    }
+    const double* edges = sums(task_.slots.edges + lag);
+    const double pairs = task_.lag_pairs[lag];
+    fill(out, [&](std::int64_t v) {
+      const Doubles& mean = moments_.mean[v];
+      const Doubles about = mean * (load(edges + v * kLanes) - pairs * mean);
+      return (load(products + v * kLanes) - about) * moments_.scale[v];
+    });
   }
 
   static Doubles root_of(const Doubles& squares) {
@@ -110,58 +146,33 @@ class ResultWriter {
 #endif
   }
 
-  // A last column that has no others beside it.
+  // Columns side by side become rows.
   template <class T>
-  void write_column(std::int64_t window, std::int64_t column) const {
-    Doubles lanes = {};
-    find_column(task_.columns[column], window, lanes);
-    lanes = lanes != lanes ? Doubles{} + __builtin_nan("") : lanes;
-    T narrowed[kLanes];
-    store(narrowed, lanes);
-    T* row = static_cast<T*>(task_.out) + window * task_.out_step + column;
-    for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k, row += task_.out_step) {
-      std::memcpy(row, narrowed + k, sizeof(T));
-    }
+  void write_rows(const T (&block)[kColumns][kWindows], std::int64_t columns, T* row) const {
+    std::int64_t c = 0;
+    write_part<8>(block, columns, c, row);
+    write_part<4>(block, columns, c, row);
+    write_part<2>(block, columns, c, row);
+    write_part<1>(block, columns, c, row);
   }
 
-  // As many columns as windows, turned into rows.
-  template <class T>
-  void write_block(std::int64_t window, std::int64_t first) const {
-    Doubles block[kLanes];
-    const std::int64_t more = task_.column_count - first;
-    const std::int64_t columns = more < kLanes ? more : kLanes;
-    for (std::int64_t c = 0; c < kLanes; ++c) {
-      block[c] = Doubles{};
-      if (c < columns) find_column(task_.columns[first + c], window, block[c]);
-      block[c] = block[c] != block[c] ? Doubles{} + __builtin_nan("") : block[c];  // the same one
-    }
-    transpose(block);
-    T* row = static_cast<T*>(task_.out) + window * task_.out_step + first;
-    for (std::int64_t k = 0; k < kLanes && window + k < task_.count; ++k, row += task_.out_step) {
-      T narrowed[kLanes];
-      store(narrowed, block[k]);
-      if (columns == kLanes) {
-        std::memcpy(row, narrowed, sizeof narrowed);
-        continue;
-      }
-      std::int64_t done = 0;
-      copy_part<4>(narrowed, columns, done, row);
-      copy_part<2>(narrowed, columns, done, row);
-      copy_part<1>(narrowed, columns, done, row);
-    }
-  }
-
+  // Of kCount columns from number `c` on, if there are as many.
   template <std::int64_t kCount, class T>
-  static void copy_part(const T* from, std::int64_t count, std::int64_t& done, T* to) {
-    if constexpr (kCount < kLanes) {
-      if ((count & kCount) == 0) return;
-      std::memcpy(to + done, from + done, kCount * sizeof(T));
-      done += kCount;
+  void write_part(const T (&block)[kColumns][kWindows], std::int64_t columns, std::int64_t& c,
+                  T* row) const {
+    if (columns - c < kCount) return;
+    T* to = row + c;
+    for (std::int64_t w = 0; w < count_; ++w, to += task_.out_step) {
+      unrolled<kCount>([&](auto k) { to[k] = block[c + k][w]; });
     }
+    c += kCount;
   }
 
   const ResultTask& task_;
-  WindowMoments moments_ = {};
+  const double* begin_ = nullptr;  // the sums of the first of the windows at hand
+  std::int64_t count_ = 0;
+  std::int64_t vectors_ = 0;
+  WindowMoments moments_;
   bool ill_conditioned_ = false;
 };
 

@@ -2,7 +2,24 @@
 
 #include <algorithm>
 
+#include "fragments/features/joining.hpp"
+
 namespace tokfrag {
+
+namespace {
+
+// The sums of the blocks from number `block` on.
+BlockSums blocks_from(BlockSums sums, std::int64_t block) {
+  sums.count += block;
+  for (double** each :
+       {&sums.mean, &sums.squares, &sums.least, &sums.greatest, &sums.steps, &sums.step_out,
+        &sums.products, &sums.edges, &sums.products_out, &sums.edges_out}) {
+    *each += block;
+  }
+  return sums;
+}
+
+}  // namespace
 
 SeriesSums::SeriesSums(const FeaturePlan& plan)
     : plan_(plan),
@@ -18,53 +35,86 @@ const double* SeriesSums::run(const char* data, std::int64_t first, std::int64_t
     counts_.assign(cuts_.lengths.begin(), cuts_.lengths.end());
     counts_.resize(counts_.size() + kLaneSlack);
   }
-  BlockTask task = {};
-  task.row = row(data, axis_.starts[first], axis_.starts[last - 1] + axis_.size);
-  task.begins = cuts_.begins.data();
-  task.lengths = cuts_.lengths.data();
-  task.count = cuts_.blocks();
-  task.lags = plan_.lags.data();
-  task.lag_count = plan_.lag_count();
-  task.sums = place_sums();
-  (single_ ? kernels_.sum_floats : kernels_.sum_doubles)(task);
+  blocks_ = place_sums();
+  const bool wild = sum_blocks(data, axis_.starts[first], axis_.starts[last - 1] + axis_.size);
 
   const SumSlots& slots = plan_.slots;
   sums_.resize(static_cast<std::size_t>(slots.count * count + kLaneSlack));
   const auto slot = [&](int k) { return k < 0 ? nullptr : sums_.data() + k * count; };
   WindowTask windows = {};
-  windows.blocks = task.sums;
+  windows.blocks = blocks_;
   windows.first = cuts_.first.data();
   windows.last = cuts_.last.data();
   windows.count = count;
   windows.even = cuts_.even;
+  windows.wild = wild;
   windows.values = static_cast<double>(plan_.window_values);
-  windows.lags = task.lags;
-  windows.lag_count = task.lag_count;
+  windows.lags = plan_.lags.data();
+  windows.lag_count = plan_.lag_count();
   windows.total = slot(slots.sum);
   windows.squares = slot(slots.squares);
   windows.least = slot(slots.least);
   windows.greatest = slot(slots.greatest);
   windows.steps = slot(slots.differences);
   windows.products = slot(slots.products);
-  kernels_.join(windows);
+  joining_kernels().join(windows);
   return sums_.data();
 }
 
-// The values at padded positions [from, to), and what may be read after them: where they lie, or
-// copied.
-const void* SeriesSums::row(const char* data, std::int64_t from, std::int64_t to) {
-  const std::int64_t slack = kBlockSlack + reach_;
-  const std::int64_t bytes = single_ ? 4 : 8;
-  const Dtype own = single_ ? Dtype::kF32 : Dtype::kF64;
-  const char* at = data + from * axis_.stride;
-  if (plan_.task.type == own && axis_.stride == bytes && to + slack <= axis_.length &&
-      reinterpret_cast<std::uintptr_t>(at) % static_cast<std::uintptr_t>(bytes) == 0) {
-    return at;
+// The blocks of the values at padded positions [from, to): most where they lie, and the last ones,
+// if there are no values that may be read after them, in a copy. True if some are wild.
+bool SeriesSums::sum_blocks(const char* data, std::int64_t from, std::int64_t to) {
+  BlockTask task = {};
+  task.begins = cuts_.begins.data();
+  task.lengths = cuts_.lengths.data();
+  task.even = cuts_.common;
+  task.lags = plan_.lags.data();
+  task.lag_count = plan_.lag_count();
+  task.sums = blocks_;
+  const auto sum = single_ ? kernels_.sum_floats : kernels_.sum_doubles;
+  bool wild = false;
+  const std::int64_t here = blocks_in_place(data, from, to);
+  if (here > 0) {
+    task.row = data + from * axis_.stride;
+    task.count = here;
+    wild = sum(task);
   }
-  const std::int64_t wanted = (to - from + slack) * bytes;
+  if (here == cuts_.blocks()) return wild;
+  const auto rest = cuts_.begins.begin() + here;
+  const std::int64_t begin = *std::min_element(rest, cuts_.begins.end());
+  begins_.assign(rest, cuts_.begins.end());
+  for (std::int64_t& position : begins_) position -= begin;
+  task.row = copy_row(data, from + begin, to);
+  task.begins = begins_.data();
+  task.lengths += here;
+  task.count = cuts_.blocks() - here;
+  task.sums = blocks_from(blocks_, here);
+  return sum(task) || wild;
+}
+
+// How many blocks, from the first one on, can be read where they lie.
+std::int64_t SeriesSums::blocks_in_place(const char* data, std::int64_t from,
+                                         std::int64_t to) const {
+  const std::int64_t bytes = single_ ? 4 : 8;
+  const auto address = reinterpret_cast<std::uintptr_t>(data + from * axis_.stride);
+  if (plan_.task.type != (single_ ? Dtype::kF32 : Dtype::kF64) || axis_.stride != bytes ||
+      address % static_cast<std::uintptr_t>(bytes) != 0) {
+    return 0;
+  }
+  const std::int64_t end = axis_.length - slack() - from;
+  if (to - from <= end) return cuts_.blocks();
+  std::size_t block = 0;
+  while (block < cuts_.begins.size() && cuts_.begins[block] + cuts_.lengths[block] <= end) ++block;
+  return static_cast<std::int64_t>(block);
+}
+
+// The values at padded positions [from, to), and what may be read after them.
+const void* SeriesSums::copy_row(const char* data, std::int64_t from, std::int64_t to) {
+  const std::int64_t bytes = single_ ? 4 : 8;
+  const std::int64_t wanted = (to - from + slack()) * bytes;
   if (row_.size() < wanted) row_ = HugeBuffer(wanted);
   fill(data, from, to, row_.data());
-  std::fill_n(row_.as<char>() + (to - from) * bytes, slack * bytes, char{0});
+  std::fill_n(row_.as<char>() + (to - from) * bytes, slack() * bytes, char{0});
   return row_.data();
 }
 
@@ -98,8 +148,8 @@ void SeriesSums::fill(const char* data, std::int64_t from, std::int64_t to, void
 BlockSums SeriesSums::place_sums() {
   const std::int64_t apart = cuts_.blocks() + kLaneSlack;
   const std::int64_t arrays = kBlockMoments + kBlockLagSums * plan_.lag_count();
-  if (blocks_.size() < 8 * apart * arrays) blocks_ = HugeBuffer(8 * apart * arrays);
-  double* next = blocks_.as<double>();
+  if (block_room_.size() < 8 * apart * arrays) block_room_ = HugeBuffer(8 * apart * arrays);
+  double* next = block_room_.as<double>();
   const auto take = [&](std::int64_t rows) {
     double* taken = next;
     next += rows * apart;

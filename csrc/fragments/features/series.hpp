@@ -21,9 +21,12 @@ class SeriesSums {
   const double* run(const char* data, std::int64_t first, std::int64_t last);
 
  private:
-  const void* row(const char* data, std::int64_t from, std::int64_t to);
+  bool sum_blocks(const char* data, std::int64_t from, std::int64_t to);
+  std::int64_t blocks_in_place(const char* data, std::int64_t from, std::int64_t to) const;
+  const void* copy_row(const char* data, std::int64_t from, std::int64_t to);
   void fill(const char* data, std::int64_t from, std::int64_t to, void* out) const;
   BlockSums place_sums();
+  std::int64_t slack() const { return kBlockSlack + reach_; }
 
   const FeaturePlan& plan_;
   const FeatureAxis& axis_;
@@ -31,8 +34,10 @@ class SeriesSums {
   const bool single_;  // rows of float
   const std::int64_t reach_;
   BlockCuts cuts_;
-  std::vector<double> counts_;  // the blocks' lengths, and kLaneSlack
-  HugeBuffer row_, blocks_;
+  std::vector<std::int64_t> begins_;  // of blocks, in a copy
+  std::vector<double> counts_;        // the blocks' lengths, and kLaneSlack
+  BlockSums blocks_ = {};
+  HugeBuffer row_, block_room_;
   std::vector<double> sums_;
 };
 
