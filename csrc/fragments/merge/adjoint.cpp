@@ -30,6 +30,7 @@ struct WeightedPlan : WeightPlan {
   Odometer rows;               // positions of the outer axes, padded ones too
   std::int64_t block_windows;  // windows of the innermost axis that are cut together
   std::int64_t blocks;
+  bool plain;  // the innermost axis has no weights
   bool stream;
 };
 
@@ -90,10 +91,41 @@ class WeightedCutter {
     const bool odd_end =
         end == axis.count && axis.last_start != (axis.count - 1) * axis.stride && end - first > 1;
     char* to = plan_.fragments + batch * layout_.fragment_batch_stride;
+    if (plan_.plain) narrow();
     for (const Place& place : finder_.places()) {
+      if (plan_.plain && place.weight == 1.0) {
+        copy(to, place, first, end - (odd_end ? 1 : 0), begin);
+        if (odd_end) copy(to, place, end - 1, end, begin);
+        continue;
+      }
       weigh(to, place, first, end - (odd_end ? 1 : 0), begin);
       if (odd_end) weigh(to, place, end - 1, end, begin);
     }
+  }
+
+  // narrow_ = the span as it is written where no weights are.
+  void narrow() {
+    WeightedRows task{};
+    narrow_.resize(span_.size() * static_cast<std::size_t>(layout_.item));
+    task.to = narrow_.data();
+    task.from = span_.data();
+    task.dilation = 1;
+    task.scale = 1;
+    task.count = static_cast<std::int64_t>(span_.size());
+    task.width = 1;
+    task.rows = 1;
+    kernels_.weigh[static_cast<std::size_t>(plan_.dtype)](task);
+  }
+
+  // The same as `weigh`, of weights of one.
+  void copy(char* fragments, const Place& place, std::int64_t first, std::int64_t end,
+            std::int64_t begin) const {
+    const GridAxis& axis = last_.grid;
+    const std::int64_t element = layout_.element;
+    extract_kernels().copy_rows(
+        fragments + place.offset + first * last_.window_stride, last_.window_stride,
+        narrow_.data() + (window_start(axis, first) - begin) * element, axis.stride * element,
+        axis.size * element, end - first, plan_.stream);
   }
 
   // Windows [first, end) of a row; the span begins at position `begin`.
@@ -137,22 +169,39 @@ class WeightedCutter {
     span_.resize(static_cast<std::size_t>((end - begin) * width));
     std::fill(span_.begin() + inside * width, span_.end(), 0.0);
     if (row == nullptr) return;
-    widen_(span_.data(), packed(row, begin, inside), inside * width);
+    fetch_next(row, begin, inside);
+    const bool mean = plan_.window.reduce == Reduce::kMean;
+    const bool whole = !plan_.window.whole.empty();
+    const bool normalised = plan_.own != nullptr && !plan_.own->inverse.empty();
+    const double* factors = normalised ? plan_.own->inverse.data() + begin : nullptr;
+    const bool at_once = mean && !whole && (factors == nullptr || width == 1);
+    widen_(span_.data(), packed(row, begin, inside), inside * width,
+           at_once ? finder_.inverse() : 1.0, at_once ? factors : nullptr);
     for (std::int64_t at = begin + inside; at < end; ++at) {
       const std::int64_t source = source_position(axis.length, plan_.pad_mode, at);
       if (source == kNoSource) break;
-      widen_(span_.data() + (at - begin) * width, packed(row, source, 1), width);
+      widen_(span_.data() + (at - begin) * width, packed(row, source, 1), width, 1.0, nullptr);
     }
-    if (plan_.window.reduce != Reduce::kMean) return;
-    if (!plan_.window.whole.empty()) {
+    if (!mean || at_once) return;
+    if (whole) {
       sum_weights(begin, begin + inside);
       for (double& sum : sums_) sum = 1.0 / sum;
       kernels_.multiply(span_.data(), 1.0, sums_.data(), inside, width);
       return;
     }
-    const bool normalised = plan_.own != nullptr && !plan_.own->inverse.empty();
-    const double* factors = normalised ? plan_.own->inverse.data() + begin : nullptr;
     kernels_.multiply(span_.data(), finder_.inverse(), factors, inside, width);
+  }
+
+  // Asks for the same positions of the next row: while this one is written, reading would rest.
+  void fetch_next(const char* row, std::int64_t begin, std::int64_t count) const {
+    constexpr std::int64_t kLine = 64;
+    if (layout_.rank < 2 || last_.data_stride != layout_.element) return;
+    const std::int64_t to_next = layout_.axes[layout_.rank - 2].data_stride;
+    const auto from = reinterpret_cast<std::uintptr_t>(row + begin * last_.data_stride) +
+                      static_cast<std::uintptr_t>(to_next);
+    for (std::int64_t at = 0; at < count * layout_.element; at += kLine) {
+      __builtin_prefetch(reinterpret_cast<const void*>(from + static_cast<std::uintptr_t>(at)));
+    }
   }
 
   // Elements of a row, contiguous.
@@ -205,11 +254,13 @@ class WeightedCutter {
   const GridLayout& layout_;
   const LayoutAxis& last_;
   const WeightedKernels& kernels_;
-  void (*const widen_)(double* row, const void* from, std::int64_t numbers);
+  void (*const widen_)(double* row, const void* from, std::int64_t numbers, double scale,
+                       const double* factors);
   PlaceFinder finder_;
   std::vector<double> span_;
   std::vector<double> sums_;
   std::vector<char> packed_;
+  std::vector<char> narrow_;
 };
 
 // An axis' weights, one for each number of its positions.
@@ -242,9 +293,12 @@ void extract_weighted(const GridLayout& layout, const GridShape& grid, const Mer
                     {},
                     1,
                     1,
+                    false,
                     false};
   plan.own = plan.axis_window(layout.rank - 1);
   plan.taps = number_weights(plan.own, last.grid, plan.width);
+  plan.plain = window.whole.empty() && last.grid.dilation == 1 &&
+               (plan.own == nullptr || plan.own->weights.empty());
   plan.rows.axes = layout.rank - 1;
   std::int64_t fragment_rows = 1;
   for (int axis = 0; axis < layout.rank - 1; ++axis) {

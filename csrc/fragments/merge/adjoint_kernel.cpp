@@ -37,6 +37,51 @@ void weigh_rows(const WeightedRows& rows, std::int64_t numbers) {
   }
 }
 
+// Two registers' numbers: halves are rounded together.
+template <class T, bool kStream>
+TOKFRAG_INLINE void put_two(T* to, const Doubles& first, const Doubles& second) {
+  if constexpr (sizeof(T) == 2) {
+    const WideFloats both =
+        joined(floats(first), floats(second), std::make_integer_sequence<int, kWideLanes>());
+    kStream ? stream(to, both) : store(to, both);
+  } else if constexpr (kStream) {
+    stream_two(to, first, second);
+  } else {
+    store(to, first);
+    store(to + kLanes, second);
+  }
+}
+
+// Rows that have the same weights, which stay in registers while all rows pass.
+template <class T, bool kStream>
+void weigh_alike(const WeightedRows& rows, std::int64_t numbers) {
+  constexpr int kPairs = 4;
+  constexpr std::int64_t kNumbers = 2 * kPairs * kLanes;
+  std::int64_t i = 0;
+  for (; i + kNumbers <= numbers; i += kNumbers) {
+    Doubles factors[2 * kPairs];
+    unrolled<2 * kPairs>(
+        [&](auto k) { factors[k] = splat(rows.scale) * load(rows.weights + i + k * kLanes); });
+    const double* from = rows.from + i;
+    char* to = rows.to + i * static_cast<std::int64_t>(sizeof(T));
+    for (std::int64_t row = 0; row < rows.rows; ++row) {
+      unrolled<kPairs>([&](auto pair) {
+        constexpr int at = 2 * kLanes * pair;
+        put_two<T, kStream>(reinterpret_cast<T*>(to) + at, load(from + at) * factors[2 * pair],
+                            load(from + at + kLanes) * factors[2 * pair + 1]);
+      });
+      from += rows.from_step;
+      to += rows.to_step;
+    }
+  }
+  if (i == numbers) return;
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    weigh_row<T, true, kStream>(reinterpret_cast<T*>(rows.to + row * rows.to_step) + i,
+                                rows.from + row * rows.from_step + i, rows.weights + i, rows.scale,
+                                numbers - i);
+  }
+}
+
 // Dilated windows, and weights of positions several numbers wide.
 template <class T>
 void weigh_apart(const WeightedRows& rows) {
@@ -68,7 +113,10 @@ void weigh(const WeightedRows& rows) {
                             static_cast<std::uintptr_t>(rows.to_step)) %
                                kLine ==
                            0;
-  if (rows.stream && whole_lines) {
+  if (weighted && rows.weight_row_step == 0) {
+    rows.stream&& whole_lines ? weigh_alike<T, true>(rows, numbers)
+                              : weigh_alike<T, false>(rows, numbers);
+  } else if (rows.stream && whole_lines) {
     weighted ? weigh_rows<T, true, true>(rows, numbers) : weigh_rows<T, false, true>(rows, numbers);
   } else {
     weighted ? weigh_rows<T, true, false>(rows, numbers)
@@ -77,11 +125,20 @@ void weigh(const WeightedRows& rows) {
 }
 
 template <class T>
-void widen_row(double* __restrict row, const void* from, std::int64_t numbers) {
+void widen_row(double* __restrict row, const void* from, std::int64_t numbers, double scale,
+               const double* __restrict factors) {
   const T* __restrict values = static_cast<const T*>(from);
+  const Doubles scales = splat(scale);
   std::int64_t i = 0;
-  for (; i + kLanes <= numbers; i += kLanes) store(row + i, load(values + i));
-  for (; i < numbers; ++i) row[i] = real_of<double>(values[i]);
+  if (factors == nullptr) {
+    for (; i + kLanes <= numbers; i += kLanes) store(row + i, load(values + i) * scales);
+    for (; i < numbers; ++i) row[i] = real_of<double>(values[i]) * scale;
+    return;
+  }
+  for (; i + kLanes <= numbers; i += kLanes) {
+    store(row + i, load(values + i) * (scales * load(factors + i)));
+  }
+  for (; i < numbers; ++i) row[i] = real_of<double>(values[i]) * (scale * factors[i]);
 }
 
 void multiply(double* __restrict value, double scale, const double* __restrict factors,

@@ -28,8 +28,9 @@ struct WeightedRows {
 struct WeightedKernels {
   // to[k] = from[k] * (scale * weights[k]), for floating types only
   void (*weigh[kDtypes])(const WeightedRows& rows);
-  // row[i] = from[i]; the same types.
-  void (*widen[kDtypes])(double* row, const void* from, std::int64_t numbers);
+  // row[i] = from[i] * (scale * factors[i]); the same types. Null factors are ones.
+  void (*widen[kDtypes])(double* row, const void* from, std::int64_t numbers, double scale,
+                         const double* factors);
   // value[k] *= scale * factors[k], of `count` positions of `width` numbers; null factors are ones.
   void (*multiply)(double* value, double scale, const double* factors, std::int64_t count,
                    std::int64_t width);
