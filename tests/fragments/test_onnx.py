@@ -108,3 +108,27 @@ def test_decompositions_hold_no_operator_of_ours() -> None:
     assert "tokfrag" not in plain.graph_module.code
     x = torch.randn(1, 2, 8, 7)
     torch.testing.assert_close(plain.module()(x), function(x))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own
+@pytest.mark.parametrize("window", ["uniform", "gaussian", "vectors", "whole"])
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+def test_decompositions_of_merge_and_its_adjoint(window: str, reduce: str) -> None:
+    from tokfrag.nn import decompositions
+
+    random = torch.Generator().manual_seed(0)
+    shapes: list[tuple[int, ...]] = {"vectors": [(3,), (2,)], "whole": [(3, 2)]}.get(window, [])
+    weights = [0.1 + torch.rand(s, dtype=torch.float64, generator=random) for s in shapes]
+    x = torch.randn(1, 2, 8, 7, generator=random)
+    merge(extract(x, GRID), GRID)  # defines the operators
+    axes = ([3, 2], [2, 1], [1, 1], "shift", "constant")
+
+    def function(x: Any) -> Any:
+        given = (*axes, window, weights, reduce, False)
+        cut = torch.ops.tokfrag.extract_weighted(x, *given, 1)
+        return torch.ops.tokfrag.merge(cut * cut, [8, 7], *given, 0, 1)
+
+    exported = torch.export.export(Calls(function), (x,))
+    plain = exported.run_decompositions(decompositions())
+    assert "tokfrag" not in plain.graph_module.code
+    torch.testing.assert_close(plain.module()(x), function(x))

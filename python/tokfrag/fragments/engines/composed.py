@@ -145,6 +145,19 @@ def dense_weights(window: Any, tensors: list[Tensor], size: Sequence[int]) -> Te
     return dense
 
 
+def spelled_out(
+    window: Any, tensors: list[Tensor], size: Sequence[int]
+) -> tuple[Any, list[Tensor]]:
+    """A named window as vectors made of numbers, for traced programs hold no other constants."""
+    if window in ("vectors", "whole"):
+        return window, tensors
+    vectors = [
+        torch.stack([torch.full((), float(v), dtype=torch.float64) for v in axis_window(window, w)])
+        for w in size
+    ]
+    return "vectors", vectors
+
+
 def extract_weighted(
     x: Tensor,
     size: Any,

@@ -73,6 +73,12 @@ def _fake(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
     return x.new_empty(cut_shape(x, *axes, given.channels_last))
 
 
+def _composed(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    given = _Arguments(*arguments)
+    window, weights = composed.spelled_out(given.window, given.weights, given.size)
+    return composed.extract_weighted(x, *given._replace(window=window, weights=weights))
+
+
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     x, *arguments = inputs
     given = _Arguments(*arguments)
@@ -94,5 +100,6 @@ extract_weighted = define(
     fake=_fake,
     setup_context=_setup,
     backward=_backward,
+    decomposition=_composed,
 )
 implement("extract_weighted", "CUDA", _on_device)

@@ -256,7 +256,8 @@ def _merge_composed(fragments: torch.Tensor, *arguments: Any) -> torch.Tensor:
     given = MergeArguments(*arguments)
     weights = None
     if given.reduce != "max":
-        weights = composed.dense_weights(given.window, given.weights, given.size)
+        window = composed.spelled_out(given.window, given.weights, given.size)
+        weights = composed.dense_weights(*window, given.size)
     options = (given.reduce, given.channels_last, given.fill_value)
     return composed.merge_free(fragments, given.grid, weights, *options)
 
