@@ -11,67 +11,95 @@ using sparse::ProductKernels;
 
 namespace {
 
-// Adds values[n] * panel[local[n]] for n in [begin, end) of one run to its accumulators.
-template <class T, int kVectors>
-TOKFRAG_INLINE void add_run(const typename Simd<T>::Native* panel, const T* values,
-                            const std::uint8_t* local, int begin, int end,
-                            typename Simd<T>::Native* sum) {
-  for (int n = begin; n < end; ++n) {
-    const auto* in = panel + local[n] * kVectors;
+// sum += values[k] * panel[local[k]] for k below kCount: all indices in one load.
+template <int kCount, class T, int kVectors>
+TOKFRAG_INLINE void add_columns(const typename Simd<T>::Native* panel, const T* values,
+                                const std::uint8_t* local,
+                                typename Simd<T>::Native (&sum)[kVectors]) {
+  std::uint64_t columns = 0;
+  std::memcpy(&columns, local, kCount);
+#pragma GCC unroll 8
+  for (int k = 0; k < kCount; ++k) {
+    const auto* in = panel + (columns >> (8 * k) & 0xff) * kVectors;
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; ++v) sum[v] += in[v] * values[n];
+    for (int v = 0; v < kVectors; ++v) sum[v] += in[v] * values[k];
   }
 }
 
-// The run shared by kRows rows: enough independent sums to hide the latency of an addition. Runs
-// are sorted by length, so what neighbours do not share is short.
+// Adds values[n] * panel[local[n]] for n below `count`: eights, then four, two and one, which is
+// three branches where a loop of as many as are left would be mispredicted.
+template <class T, int kVectors>
+TOKFRAG_INLINE void add_run(const typename Simd<T>::Native* panel, const T* values,
+                            const std::uint8_t* local, std::size_t count,
+                            typename Simd<T>::Native (&sum)[kVectors]) {
+  std::size_t n = 0;
+  for (; n < (count & ~std::size_t{7}); n += 8) add_columns<8>(panel, values + n, local + n, sum);
+  if ((count & 4) != 0) {
+    add_columns<4>(panel, values + n, local + n, sum);
+    n += 4;
+  }
+  if ((count & 2) != 0) {
+    add_columns<2>(panel, values + n, local + n, sum);
+    n += 2;
+  }
+  if ((count & 1) != 0) add_columns<1>(panel, values + n, local + n, sum);
+}
+
+template <class T, int kVectors>
+TOKFRAG_INLINE void multiply_row(const typename Simd<T>::Native* panel, const T* values,
+                                 const std::uint8_t* local, std::size_t count,
+                                 typename Simd<T>::Native* out) {
+  typename Simd<T>::Native sum[kVectors];
+#pragma GCC unroll 32
+  for (int v = 0; v < kVectors; ++v) sum[v] = out[v];
+  add_run<T, kVectors>(panel, values, local, count, sum);
+#pragma GCC unroll 32
+  for (int v = 0; v < kVectors; ++v) out[v] = sum[v];
+}
+
+// kRows runs side by side, for long ones: the sums of one alone would wait for one another. Runs
+// are sorted by length, so what neighbours do not share is short. Returns how many non-zeros.
 template <class T, int kVectors, int kRows>
-TOKFRAG_INLINE void multiply_rows(const typename Simd<T>::Native* panel, const T* values,
-                                  const std::uint8_t* local, const std::uint8_t* runs,
-                                  typename Simd<T>::Native* rows) {
+TOKFRAG_INLINE std::size_t multiply_rows(const typename Simd<T>::Native* panel, const T* values,
+                                         const std::uint8_t* local, const std::uint8_t* runs,
+                                         typename Simd<T>::Native* rows) {
   using V = typename Simd<T>::Native;
   V sum[kRows][kVectors];
-  int start[kRows];
-  int total = 0;
+  std::size_t start[kRows];
+  std::size_t total = 0;
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
     start[r] = total;
     total += runs[2 * r + 1];
+    const V* out = rows + std::size_t{runs[2 * r]} * kVectors;
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = rows[runs[2 * r] * kVectors + v];
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = out[v];
   }
-  const int shared = runs[1];
-  int n = 0;
-  for (; n + 4 <= shared; n += 4) {  // four indices in one load: loads are what is short
-    std::uint32_t quad[kRows];
+  const std::size_t shared = runs[1] & ~std::size_t{3};
+  for (std::size_t n = 0; n < shared; n += 4) {  // four indices in one load: loads are short
+    std::uint32_t columns[kRows];
 #pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) std::memcpy(&quad[r], local + start[r] + n, 4);
+    for (int r = 0; r < kRows; ++r) std::memcpy(&columns[r], local + start[r] + n, 4);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
-        const V* in = panel + ((quad[r] >> (8 * k)) & 0xff) * kVectors;
-        const T value = values[start[r] + n + k];
+        const V* in = panel + std::size_t{columns[r] >> (8 * k) & 0xff} * kVectors;
+        const T value = values[start[r] + n + static_cast<std::size_t>(k)];
 #pragma GCC unroll 32
         for (int v = 0; v < kVectors; ++v) sum[r][v] += in[v] * value;
       }
     }
   }
-  for (; n < shared; ++n) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const V* in = panel + local[start[r] + n] * kVectors;
-      const T value = values[start[r] + n];
-#pragma GCC unroll 32
-      for (int v = 0; v < kVectors; ++v) sum[r][v] += in[v] * value;
-    }
-  }
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
-    add_run<T, kVectors>(panel, values + start[r], local + start[r], n, runs[2 * r + 1], sum[r]);
+    const std::size_t begin = start[r] + shared;
+    add_run<T, kVectors>(panel, values + begin, local + begin, runs[2 * r + 1] - shared, sum[r]);
+    V* out = rows + std::size_t{runs[2 * r]} * kVectors;
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; ++v) rows[runs[2 * r] * kVectors + v] = sum[r][v];
+    for (int v = 0; v < kVectors; ++v) out[v] = sum[r][v];
   }
+  return total;
 }
 
 template <class T, int kLanes>
@@ -79,23 +107,28 @@ void multiply(const void* panel_address, const void* values_address, const std::
               const std::uint8_t* runs, std::int64_t block_rows, void* rows_address) {
   using V = typename Simd<T>::Native;
   constexpr int kVectors = kLanes / Simd<T>::kWidth;
-  constexpr int kRows = kVectors >= 8 ? 1 : kVectors >= 4 ? 2 : 4;
+  constexpr int kRows = kVectors >= 2 ? 2 : 4;
+  // From this length on rows go side by side (measured on Zen 5); with eight sums a row, never.
+  constexpr std::size_t kLong = kVectors >= 8 ? 256 : kVectors == 4 ? 48 : kVectors == 2 ? 36 : 20;
   const auto* panel = static_cast<const V*>(panel_address);
   const auto* values = static_cast<const T*>(values_address);
   auto* rows = static_cast<V*>(rows_address);
-  std::int64_t i = 0;
-  while (i < block_rows && runs[2 * i + 1] == 0) ++i;  // empty runs come first
-  for (; i + kRows <= block_rows; i += kRows) {
-    multiply_rows<T, kVectors, kRows>(panel, values, local, runs + 2 * i, rows);
-    for (int r = 0; r < kRows; ++r) {
-      local += runs[2 * (i + r) + 1];
-      values += runs[2 * (i + r) + 1];
+  const std::uint8_t* end = runs + 2 * block_rows;
+  while (runs < end && runs[1] == 0) runs += 2;  // empty runs come first
+  while (runs < end) {
+    const std::size_t count = runs[1];
+    if (count >= kLong && end - runs >= 2 * kRows) {
+      const std::size_t total = multiply_rows<T, kVectors, kRows>(panel, values, local, runs, rows);
+      values += total;
+      local += total;
+      runs += 2 * kRows;
+    } else {
+      V* out = rows + std::size_t{runs[0]} * kVectors;
+      multiply_row<T, kVectors>(panel, values, local, count, out);
+      values += count;
+      local += count;
+      runs += 2;
     }
-  }
-  for (; i < block_rows; ++i) {
-    multiply_rows<T, kVectors, 1>(panel, values, local, runs + 2 * i, rows);
-    local += runs[2 * i + 1];
-    values += runs[2 * i + 1];
   }
 }
 
