@@ -174,6 +174,7 @@ void bind_sparse(py::module_& parent) {
           py::arg("x"), py::arg("values"), py::arg("threads"), release());
 
   module.attr("WORD_COLUMNS") = sparse::kWordColumns;
+  module.attr("FEW_INPUTS") = sparse::kFewInputs;
   module.def(
       "encode_bitmap",
       [](Address mask, std::int64_t rows, std::int64_t columns, Address bitmap) {

@@ -9,6 +9,7 @@
 #include "core/parallel.hpp"
 #include "sparse/batching.hpp"
 #include "sparse/bitmap_kernel.hpp"
+#include "sparse/bitmap_tiles.hpp"
 #include "sparse/packing_kernel.hpp"
 
 namespace tokfrag::sparse {
@@ -109,6 +110,10 @@ void Bitmap::multiply(Element element, const std::uint64_t* bitmap, const void* 
                       std::int64_t batch, const void* values, const void* bias, void* y,
                       int threads) const {
   if (batch == 0 || rows_ == 0) return;
+  if (batch > kFewInputs) {
+    multiply_by_tiles(*this, bitmap, {element, values}, element, x, batch, bias, y, threads);
+    return;
+  }
   const PackingKernels& packing = packing_kernels();
   const std::int64_t size = element_size(element);
   const std::int64_t width = words() * kWordColumns;
@@ -150,6 +155,11 @@ void Bitmap::multiply_codes(const std::uint64_t* bitmap, const float* x, std::in
                             const std::int8_t* codes, const float* scales, std::int64_t group_words,
                             const float* bias, float* y, int threads) const {
   if (batch == 0 || rows_ == 0) return;
+  if (batch > kFewInputs) {
+    const BitmapValues values{kCodes, codes, scales, group_words};
+    multiply_by_tiles(*this, bitmap, values, kFloat32, x, batch, bias, y, threads);
+    return;
+  }
   const std::int64_t width = words() * kWordColumns;
   const std::int64_t groups = (words() + group_words - 1) / group_words;
   auto* inputs = static_cast<std::int16_t*>(scratch(kPanel, kMostInputs * width * 2));

@@ -16,6 +16,8 @@
 namespace tokfrag::sparse {
 
 constexpr std::int64_t kWordColumns = 64;
+// Up to so many inputs are worked on row by row, more by tiles (sparse/bitmap_tiles.hpp).
+constexpr std::int64_t kFewInputs = 8;
 
 inline std::int64_t words_along(std::int64_t columns) {
   return (columns + kWordColumns - 1) / kWordColumns;
@@ -43,7 +45,8 @@ class Bitmap {
                 const void* values, const void* bias, void* y, int threads) const;
   // The same in float for codes: each stands for itself times its group's scale. Inputs are rounded
   // to 16 bits, a share of 1 / 65534 of the largest of each line, and sums of products are exact:
-  // every instruction set gives the same bits. A line that is not finite is not rounded.
+  // every instruction set gives the same bits. A line that is not finite is not rounded. Nor are
+  // the lines of more than kFewInputs, which are multiplied by each code times its scale, in float.
   void multiply_codes(const std::uint64_t* bitmap, const float* x, std::int64_t batch,
                       const std::int8_t* codes, const float* scales, std::int64_t group_words,
                       const float* bias, float* y, int threads) const;

@@ -101,6 +101,7 @@ class Pattern:
     ) -> None: ...
 
 WORD_COLUMNS: int
+FEW_INPUTS: int
 
 def encode_bitmap(mask: int, rows: int, columns: int, bitmap: int) -> int: ...
 

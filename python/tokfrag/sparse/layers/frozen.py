@@ -38,9 +38,11 @@ def check_group(group: object) -> int:
 class FrozenSparseLinear(nn.Module):
     """A linear layer for serving: non-zeros under a bitmap, as floats or as codes of eight bits.
 
-    An input reads a bit a weight and the values, nothing else; four inputs share a pass. Nothing
-    trains: values, scales and bias are buffers, and gradients flow to the input only. Made by
-    :meth:`from_sparse`, by :func:`freeze` of a whole model, and by ``sparsify(values=...)``.
+    An input reads a bit a weight and the values, nothing else; four inputs share a pass. Batches of
+    more than eight are multiplied as :class:`SparseLinear` does, from tiles made on the way, or by
+    the dense matrix made on the way where a race, once a kind of call, says that it is faster.
+    Nothing trains: values, scales and bias are buffers, and gradients flow to the input only. Made
+    by :meth:`from_sparse`, by :func:`freeze` of a whole model, and by ``sparsify(values=...)``.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class FrozenSparseLinear(nn.Module):
         Which weights are stored; by default those that are not exactly zero.
     values : {"float32", "float16", "bfloat16", "int8"}
         How they are stored. Floats take inputs of their own dtype. Codes take inputs of any of the
-        three, which count as 16-bit integers, a 32767th of the largest of each.
+        three; up to eight inputs count as 16-bit integers, a 32767th of the largest of each.
     group : int
         How many columns of a row share the scale of their codes: 64, 128, 256, ....
 

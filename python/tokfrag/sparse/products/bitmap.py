@@ -15,11 +15,15 @@ from torch.nn import functional
 
 from tokfrag._core import sparse as _native
 from tokfrag._operators import define, implement, transformed
+from tokfrag.sparse.products import planner
+from tokfrag.sparse.products.contest import batch_bucket
 from tokfrag.sparse.products.operators import direct
 from tokfrag.sparse.products.products import ELEMENTS, threads
 from tokfrag.sparse.products.remembered import Remembered, own_copy
 
 WORD_COLUMNS = _native.WORD_COLUMNS
+#: Up to so many inputs are worked on row by row, more by tiles.
+FEW_INPUTS = _native.FEW_INPUTS
 #: Dtypes of values, by name; codes take inputs of any of the others.
 DTYPES = {
     "float32": torch.float32,
@@ -28,6 +32,7 @@ DTYPES = {
     "int8": torch.int8,
 }
 _MOST_CODE = 127
+_VERSION = torch.__version__
 
 
 @dataclass(eq=False, frozen=True)
@@ -137,9 +142,13 @@ def multiply(
     bitmap: Tensor,
     columns: int,
 ) -> Tensor:
-    """``x W^T + bias``: natively on the CPU, four inputs a pass; elsewhere by the dense matrix."""
+    """``x W^T + bias``: natively on the CPU, elsewhere by the dense matrix.
+
+    Up to ``FEW_INPUTS`` inputs go row by row, four a pass. More go by tiles that are written out as
+    :class:`SparseLinear` has them, or by the dense matrix where a race says that it is faster.
+    """
     _check(x, values, scales, bitmap, columns)
-    rows, words = bitmap.shape
+    rows = len(bitmap)
     if bias is not None and bias.shape != (rows,):
         raise ValueError(f"bias: got shape {tuple(bias.shape)}, takes ({rows},)")
     form = form_of(bitmap, columns)
@@ -147,8 +156,21 @@ def multiply(
         raise ValueError(f"values: got shape {tuple(values.shape)}, takes ({form.native.nnz},)")
     if not x.is_cpu:
         return _multiply_dense(x, values, scales, bias, bitmap, columns)
-    inner = x.dtype if scales is None else torch.float32
-    lines, values = _plain(x if x.ndim == 2 else x.reshape(-1, columns), inner), values.contiguous()
+    lines = x if x.ndim == 2 else x.reshape(-1, columns)
+    if len(lines) > FEW_INPUTS and _winner(form, lines, values, scales, bias) == "dense":
+        out = _multiply_dense(lines, values, scales, bias, bitmap, columns)
+    else:
+        out = _multiply_natively(form, lines, values, scales, bias)
+    return out if x.ndim == 2 else out.view(*x.shape[:-1], rows)
+
+
+def _multiply_natively(
+    form: Form, lines: Tensor, values: Tensor, scales: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    dtype = lines.dtype
+    inner = dtype if scales is None else torch.float32
+    rows, words = form.bitmap.shape
+    lines, values = _plain(lines, inner), values.contiguous()
     place = 0
     if bias is not None:
         bias = _plain(bias, inner)
@@ -157,14 +179,31 @@ def multiply(
     given = (form.bitmap.data_ptr(), lines.data_ptr(), len(lines), values.data_ptr())
     if scales is None:
         form.native.multiply(ELEMENTS[inner], *given, place, out.data_ptr(), threads())
-    else:
-        scales = scales.contiguous()
-        shared = group_words(words, scales.shape[1])
-        form.native.multiply_codes(
-            *given, scales.data_ptr(), shared, place, out.data_ptr(), threads()
-        )
-        out = _plain(out, x.dtype)
-    return out if x.ndim == 2 else out.view(*x.shape[:-1], rows)
+        return out
+    scales = scales.contiguous()
+    shared = group_words(words, scales.shape[1])
+    form.native.multiply_codes(*given, scales.data_ptr(), shared, place, out.data_ptr(), threads())
+    return _plain(out, dtype)
+
+
+def _winner(
+    form: Form, lines: Tensor, values: Tensor, scales: Tensor | None, bias: Tensor | None
+) -> str:
+    """The faster way for a batch, by a race on its own first lines, once for each kind of call."""
+    rows, columns = len(form.bitmap), lines.shape[1]
+    twentieths = -(-20 * values.numel() // max(1, rows * columns))
+    batch = batch_bucket(len(lines))
+    kinds = f"{values.dtype} {lines.dtype}".replace("torch.", "")
+    key = f"bitmap {(rows, columns, twentieths, batch)} {kinds} {threads()} torch {_VERSION}"
+
+    def race(way: str) -> None:
+        with torch.no_grad():
+            if way == "dense":
+                _multiply_dense(lines[:batch], values, scales, bias, form.bitmap, columns)
+            else:
+                _multiply_natively(form, lines[:batch], values, scales, bias)
+
+    return planner.choose(key, race)
 
 
 def _plain(x: Tensor, dtype: torch.dtype) -> Tensor:
