@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,17 +30,33 @@ def evaluation(*models: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, no fused attention that would bypass hooks; all put back."""
     states = [[(m, m.training) for m in model.modules()] for model in models]
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+
+    def put_back() -> None:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for state in states:
+            for module, training in state:
+                module.training = training
+
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         for model in models:
             model.eval()
         with torch.no_grad():
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for state in states:
-            for module, training in state:
-                module.training = training
+        try:
+            put_back()
+        except KeyboardInterrupt:  # put back all the same
+            put_back()
+            raise
+
+
+def _unhook(modules: Sequence[nn.Module], hook: Callable[..., None]) -> None:
+    """Remove a hook from modules, also where an interrupt came before its handle was known."""
+    for module in modules:
+        for key in [key for key, other in module._forward_hooks.items() if other is hook]:
+            del module._forward_hooks[key]
+            module._forward_hooks_with_kwargs.pop(key, None)
 
 
 def calls_of(
@@ -57,16 +73,18 @@ def calls_of(
     def count(module: nn.Module, *_: Any) -> None:
         counts.setdefault(paths[id(module)], [0] * len(batches))[number] += 1
 
-    hooks = [
-        model.get_submodule(path).register_forward_hook(count)
-        for path in dict.fromkeys(site.path for site in sites)
-    ]
+    modules = [model.get_submodule(path) for path in dict.fromkeys(site.path for site in sites)]
     try:
+        for module in modules:
+            module.register_forward_hook(count)
         for number, batch in enumerate(batches):  # noqa: B007 (the hook reads it)
             call(model, batch)
     finally:
-        for hook in hooks:
-            hook.remove()
+        try:
+            _unhook(modules, count)
+        except KeyboardInterrupt:
+            _unhook(modules, count)
+            raise
     missing = [path for path in dict.fromkeys(site.path for site in sites) if path not in counts]
     if missing:
         layers = "this layer (name it" if len(missing) == 1 else "these layers (name them"
@@ -88,13 +106,17 @@ def inputs_of(model: nn.Module, site: Site, batch: Any, calls: int | None) -> Te
         if len(seen) == calls:
             raise _Enough
 
-    hook = module.register_forward_hook(keep, with_kwargs=True)
     try:
+        module.register_forward_hook(keep, with_kwargs=True)
         call(model, batch)
     except _Enough:
         pass
     finally:
-        hook.remove()
+        try:
+            _unhook([module], keep)
+        except KeyboardInterrupt:
+            _unhook([module], keep)
+            raise
     if not seen:
         return None
     x = torch.cat(seen)
