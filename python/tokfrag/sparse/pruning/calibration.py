@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tokfrag.sparse.pruning.hooks import hooked
 from tokfrag.sparse.pruning.sites import Site
 
 
@@ -51,14 +52,6 @@ def evaluation(*models: nn.Module) -> Iterator[None]:
             raise
 
 
-def _unhook(modules: Sequence[nn.Module], hook: Callable[..., None]) -> None:
-    """Remove a hook from modules, also where an interrupt came before its handle was known."""
-    for module in modules:
-        for key in [key for key, other in module._forward_hooks.items() if other is hook]:
-            del module._forward_hooks[key]
-            module._forward_hooks_with_kwargs.pop(key, None)
-
-
 def calls_of(
     model: nn.Module, sites: Sequence[Site], batches: Sequence[Any]
 ) -> dict[str, list[int]]:
@@ -74,17 +67,9 @@ def calls_of(
         counts.setdefault(paths[id(module)], [0] * len(batches))[number] += 1
 
     modules = [model.get_submodule(path) for path in dict.fromkeys(site.path for site in sites)]
-    try:
-        for module in modules:
-            module.register_forward_hook(count)
+    with hooked((module, count) for module in modules):
         for number, batch in enumerate(batches):  # noqa: B007 (the hook reads it)
             call(model, batch)
-    finally:
-        try:
-            _unhook(modules, count)
-        except KeyboardInterrupt:
-            _unhook(modules, count)
-            raise
     missing = [path for path in dict.fromkeys(site.path for site in sites) if path not in counts]
     if missing:
         layers = "this layer (name it" if len(missing) == 1 else "these layers (name them"
@@ -106,17 +91,8 @@ def inputs_of(model: nn.Module, site: Site, batch: Any, calls: int | None) -> Te
         if len(seen) == calls:
             raise _Enough
 
-    try:
-        module.register_forward_hook(keep, with_kwargs=True)
+    with suppress(_Enough), hooked([(module, keep)], with_kwargs=True):
         call(model, batch)
-    except _Enough:
-        pass
-    finally:
-        try:
-            _unhook([module], keep)
-        except KeyboardInterrupt:
-            _unhook([module], keep)
-            raise
     if not seen:
         return None
     x = torch.cat(seen)

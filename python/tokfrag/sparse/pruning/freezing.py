@@ -13,6 +13,7 @@ from tokfrag.sparse.layers.frozen import GROUP, FrozenSparseLinear, check_group,
 from tokfrag.sparse.layers.linear import SparseLinear
 from tokfrag.sparse.layers.recurrent_base import SparseRecurrent
 from tokfrag.sparse.pruning.calibration import call, evaluation
+from tokfrag.sparse.pruning.hooks import hooked
 from tokfrag.sparse.pruning.replacing import HOOKS
 
 
@@ -202,14 +203,10 @@ def _output_errors(
         sums[layer][0] += (rounded - exact).square().sum().item()
         sums[layer][1] += exact.square().sum().item()
 
-    hooks = [layer.register_forward_hook(compare, prepend=True) for layer in prepared]
-    try:
-        with evaluation(model):
-            for batch in calibration:
-                call(model, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [(layer, compare) for layer in prepared]
+    with hooked(hooks, prepend=True), evaluation(model):
+        for batch in calibration:
+            call(model, batch)
     return {layer: off / size for layer, (off, size) in sums.items() if size}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tokfrag.sparse.layers.linear import SparseLinear
 from tokfrag.sparse.pruning.calibration import call
+from tokfrag.sparse.pruning.hooks import hooked
 from tokfrag.sparse.pruning.sgd import carry_state
 
 _BLOCK_ROWS = 128
@@ -105,20 +106,14 @@ def flows_of(
             x = args[0] if args else named["input"]
             calls[path].append((x.detach(), output))
 
-        hooks.append(layer.register_forward_hook(keep, with_kwargs=True))
-    try:
-        with torch.enable_grad():
-            output = call(model, inputs)
-            value = output if loss is None else loss(output)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                raise ValueError(
-                    "loss: got no scalar tensor; give loss=, or a model that returns one"
-                )
-            outputs = [y for pairs in calls.values() for _, y in pairs]
-            gradients = torch.autograd.grad(value, outputs, allow_unused=True)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        hooks.append((layer, keep))
+    with hooked(hooks, with_kwargs=True), torch.enable_grad():
+        output = call(model, inputs)
+        value = output if loss is None else loss(output)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise ValueError("loss: got no scalar tensor; give loss=, or a model that returns one")
+        outputs = [y for pairs in calls.values() for _, y in pairs]
+        gradients = torch.autograd.grad(value, outputs, allow_unused=True)
     flows: dict[str, Flow] = {}
     left = iter(gradients)
     for path, pairs in calls.items():

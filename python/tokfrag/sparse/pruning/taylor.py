@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokfrag.sparse.pruning.hooks import hooked
 from tokfrag.sparse.pruning.sites import Site, is_turned_linear
 
 # Rows that matter less than this part of the mean row count as if they mattered so much.
@@ -94,20 +95,16 @@ def _gradients(
 
         return hook
 
-    hooks = [model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
-    try:
-        with torch.enable_grad():
-            value = loss(model, batch)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                raise ValueError("loss: got no scalar tensor, takes one")
-            if not torch.isfinite(value):
-                raise ValueError(f"loss: got {value.item()}, takes finite values")
-            found: Sequence[Tensor | None] = [None] * len(outputs)
-            if value.requires_grad:
-                found = torch.autograd.grad(value, outputs, allow_unused=True)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [(model.get_submodule(path), keep(path)) for path in paths]
+    with hooked(hooks), torch.enable_grad():
+        value = loss(model, batch)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise ValueError("loss: got no scalar tensor, takes one")
+        if not torch.isfinite(value):
+            raise ValueError(f"loss: got {value.item()}, takes finite values")
+        found: Sequence[Tensor | None] = [None] * len(outputs)
+        if value.requires_grad:
+            found = torch.autograd.grad(value, outputs, allow_unused=True)
     gradients: dict[str, list[Tensor]] = {path: [] for path in paths}
     for path, output, gradient in zip(owners, outputs, found, strict=True):
         whole = torch.zeros_like(output) if gradient is None else gradient
