@@ -15,6 +15,10 @@ HugeBuffer zeroed(std::int64_t count) {
   return buffer;
 }
 
+std::uint64_t hash_of(const WordEntry& entry) {
+  return hash_key({entry.key.low, entry.key.high & ~kSpilled});
+}
+
 void spill(const std::uint32_t* ids, std::int64_t count, std::vector<std::uint32_t>* spilled) {
   spilled->insert(spilled->end(), ids, ids + count);
   while (spilled->size() % kSpillStep != 0) spilled->push_back(0);
@@ -39,8 +43,8 @@ void WordCache::reset(std::int64_t entries) {
 WordEntry* WordCache::locate(const WordKey& key, std::uint64_t hash, int* step) const {
   for (*step = 0; *step < kReach; ++*step) {
     WordEntry* const entry = line(hash, *step);
-    if (same_key(entry[0].key, key)) return entry;
-    if (same_key(entry[1].key, key)) return entry + 1;
+    if (is_of(entry[0], key)) return entry;
+    if (is_of(entry[1], key)) return entry + 1;
     if (entry[1].key.high == 0) return nullptr;
   }
   return nullptr;
@@ -48,7 +52,7 @@ WordEntry* WordCache::locate(const WordKey& key, std::uint64_t hash, int* step) 
 
 // Whether a search for this entry's word would come by a place.
 bool WordCache::reaches(const WordEntry& entry, const WordEntry* place) const {
-  const std::uint64_t hash = hash_key(entry.key);
+  const std::uint64_t hash = hash_of(entry);
   for (int step = 0; step < kReach; ++step) {
     const WordEntry* const there = line(hash, step);
     if (place == there || place == there + 1) return true;
@@ -95,7 +99,7 @@ void WordCache::grow() {
   used_ = 0;
   for (std::int64_t i = 0; i < entries; ++i) {
     const WordEntry& entry = old.as<WordEntry>()[i];
-    if (entry.key.high != 0) place(entry, hash_key(entry.key));
+    if (entry.key.high != 0) place(entry, hash_of(entry));
   }
 }
 
@@ -106,13 +110,13 @@ void WordCache::insert(const WordKey& key, std::uint64_t hash, const std::uint32
   const std::int64_t most = entries < kMaxEntries ? entries / 3 : entries / 4 * 3;
   if (used_ > most || static_cast<std::int64_t>(spill_.size()) > kMaxSpill) grow();
   WordEntry entry{key, {0, 0, 0, 0}};
-  if (count <= 4) {
+  if (count < 4 || (count == 4 && ids[3] <= kLastIdMask)) {
     for (std::int64_t i = 0; i < count; ++i) entry.ids[i] = ids[i];
-    entry.ids[3] |= static_cast<std::uint32_t>(count) << 28;
+    entry.ids[3] |= static_cast<std::uint32_t>(count) << 24;
   } else {
+    entry.key.high |= kSpilled;
     entry.ids[0] = static_cast<std::uint32_t>(spill_.size());
     entry.ids[1] = static_cast<std::uint32_t>(count);
-    entry.ids[3] = kSpilled << 28;
     spill(ids, count, &spill_);
   }
   int step = 0;
@@ -121,6 +125,17 @@ void WordCache::insert(const WordKey& key, std::uint64_t hash, const std::uint32
   } else if (!place(entry, hash)) {
     line(hash, 0)[1] = entry;
   }
+}
+
+std::int64_t WordCache::copy_ids(const WordEntry& entry, std::uint32_t* ids) const {
+  if (is_spilled(entry)) {
+    const std::uint32_t* const from = spill_.data() + entry.ids[0];
+    std::copy(from, from + entry.ids[1], ids);
+    return entry.ids[1];
+  }
+  const unsigned count = id_count(entry);
+  for (unsigned i = 0; i < count; ++i) ids[i] = i < 3 ? entry.ids[i] : entry.ids[i] & kLastIdMask;
+  return count;
 }
 
 const LongWord* LongWordCache::find(const std::uint8_t* text, std::int64_t length,

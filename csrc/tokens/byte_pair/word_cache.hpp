@@ -34,9 +34,8 @@ class WordCache {
   // Adds or replaces a word; what tables() and find() have given is no longer valid. Words may be
   // forgotten at any time.
   void insert(const WordKey& key, std::uint64_t hash, const std::uint32_t* ids, std::int64_t count);
-  const std::uint32_t* spilled(const WordEntry& entry) const {
-    return spill_.data() + entry.ids[0];
-  }
+  // Writes the ids of an entry and returns how many.
+  std::int64_t copy_ids(const WordEntry& entry, std::uint32_t* ids) const;
 
  private:
   static constexpr int kReach = 4;  // lines a word may be in

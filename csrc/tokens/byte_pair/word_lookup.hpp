@@ -31,11 +31,11 @@ struct WordRun {
   std::int64_t length(int i) const { return ends[i] - begin_of(i); }
 };
 
-// A word on its way: its key and what the key hashes to. A word of more than 15 bytes has a key
-// that no entry has, and the hash of its own.
+// A word on its way: its key, and where its line begins. A word of more than 15 bytes has a key
+// that no entry has.
 struct PackedWord {
   WordKey key;
-  std::uint64_t hash;
+  std::uint64_t place;
 };
 
 struct WordLookup {

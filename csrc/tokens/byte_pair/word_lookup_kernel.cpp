@@ -17,7 +17,7 @@ namespace tokfrag {
 
 namespace {
 
-// By length: the bytes of a key that the word fills, and the length as the key holds it.
+// By length: the bytes of a key that the word fills, and its mark.
 struct KeyParts {
   std::uint64_t low[16] = {};
   std::uint64_t high[16] = {};
@@ -29,7 +29,7 @@ constexpr KeyParts key_parts(std::uint64_t unit) {
   for (unsigned length = 0; length < 16; ++length) {
     parts.low[length] = length < 8 ? (std::uint64_t{1} << 8 * length) - 1 : ~std::uint64_t{0};
     parts.high[length] = length < 8 ? 0 : (std::uint64_t{1} << 8 * (length - 8)) - 1;
-    parts.mark[length] = unit | std::uint64_t{length} << 56;
+    parts.mark[length] = word_mark(length, unit);
   }
   return parts;
 }
@@ -60,7 +60,7 @@ std::uint64_t load(const void* from) {
 WordKey key_forward(const std::uint8_t* text, std::int64_t begin, std::int64_t length,
                     const KeyParts& parts) {
   return {load(text + begin) & parts.low[length],
-          (load(text + begin + 8) & parts.high[length]) | parts.mark[length]};
+          (load(text + begin + 8) & parts.high[length]) ^ parts.mark[length]};
 }
 
 // The same, reading nothing behind the word: the 16 bytes up to its end where these are text.
@@ -71,8 +71,9 @@ WordKey key_backward(const std::uint8_t* text, std::int64_t begin, std::int64_t 
   __extension__ using Wide = unsigned __int128;
   Wide bytes = static_cast<Wide>(load(text + end - 8)) << 64 | load(text + end - 16);
   bytes >>= 8 * (16 - length);
-  return {static_cast<std::uint64_t>(bytes), static_cast<std::uint64_t>(bytes >> 64) | unit |
-                                                 static_cast<std::uint64_t>(length) << 56};
+  return {static_cast<std::uint64_t>(bytes),
+          static_cast<std::uint64_t>(bytes >> 64) ^
+              word_mark(static_cast<std::uint64_t>(length), unit)};
 }
 
 // The key of a word of 16 to 63 bytes.
@@ -89,18 +90,19 @@ inline void long_key(const WordRun& words, std::int64_t begin, std::int64_t leng
   key[7] |= unit | static_cast<std::uint64_t>(length) << 56;
 }
 
-constexpr WordKey kNoKey{0, ~0ull};
+// In the upper half of a key that no entry has; the hash of the word is then in the lower.
+constexpr std::uint64_t kNoKey = ~0ull;
 
 // Out of line, as is emit_long: the loops need the registers.
 __attribute__((noinline)) void pack_long(const WordRun& words, std::int64_t begin,
                                          std::int64_t length, std::uint64_t unit,
                                          const WordTables& tables, PackedWord* packed) {
-  *packed = {kNoKey, 0};
+  *packed = {{0, kNoKey}, 0};
   if (length > LongWord::kMaxLength || tables.long_words == nullptr) return;
   std::uint64_t key[8];
   long_key(words, begin, length, unit, key);
-  packed->hash = hash_long_key(key);
-  const LongWord* const word = tables.long_words + (packed->hash & tables.long_mask);
+  packed->key.low = hash_long_key(key);
+  const LongWord* const word = tables.long_words + (packed->key.low & tables.long_mask);
   __builtin_prefetch(word);
   __builtin_prefetch(word->ids);
 }
@@ -108,23 +110,22 @@ __attribute__((noinline)) void pack_long(const WordRun& words, std::int64_t begi
 template <class Key>
 void pack_while(const WordRun& words, int from, int count, std::uint64_t unit,
                 const WordTables& tables, PackedWord* packed, Key key_of) {
-  const std::int64_t* const ends = words.ends;
   const auto* const lines = reinterpret_cast<const std::uint8_t*>(tables.entries);
   const std::uint64_t line_mask = tables.line_mask;
+  const std::int64_t* end_at = words.ends + from;
+  const PackedWord* const last = packed + count;
   std::int64_t begin = words.begin_of(from);
-  for (int i = from; i < count; ++i) {
-    const std::int64_t length = ends[i] - begin;
+  for (PackedWord* word = packed + from; word != last; ++word) {
+    const std::int64_t end = *end_at++;
+    const std::int64_t length = end - begin;
     if (__builtin_expect(length > kMaxWord, 0)) {
-      pack_long(words, begin, length, unit, tables, packed + i);
-      begin += length;
-      continue;
+      pack_long(words, begin, length, unit, tables, word);
+    } else {
+      word->key = key_of(begin, length);
+      word->place = hash_key(word->key) & line_mask;
+      __builtin_prefetch(lines + word->place);
     }
-    const WordKey key = key_of(begin, length);
-    const std::uint64_t hash = hash_key(key);
-    __builtin_prefetch(lines + (hash & line_mask));
-    packed[i].key = key;
-    packed[i].hash = hash;
-    begin += length;
+    begin = end;
   }
 }
 
@@ -172,47 +173,57 @@ __attribute__((noinline)) std::uint32_t* emit_long(const WordRun& words, int i, 
   return out + word->count;
 }
 
+std::uint32_t* copy_ids(const WordEntry& entry, std::uint32_t* out) {
+#if defined(__SSE2__)
+  const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(entry.ids));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                   _mm_and_si128(four, _mm_set_epi32(kLastIdMask, -1, -1, -1)));
+#else
+  std::uint64_t pairs[2];
+  std::memcpy(pairs, entry.ids, sizeof pairs);
+  pairs[1] &= std::uint64_t{kLastIdMask} << 32 | 0xFFFFFFFFu;
+  std::memcpy(out, pairs, sizeof pairs);
+#endif
+  return out + id_count(entry);
+}
+
+// The same of a word whose key is not that of the first entry of its line: one of more than 15
+// bytes, or with more ids than an entry has room for, or the second of its line, which goes to the
+// front.
+__attribute__((noinline)) std::uint32_t* emit_rare(const WordRun& words, int i,
+                                                   const PackedWord& word, std::uint64_t unit,
+                                                   const WordTables& tables, std::uint32_t* out) {
+  if (word.key.high == kNoKey) return emit_long(words, i, word.key.low, unit, tables, out);
+  auto* const entry =
+      reinterpret_cast<WordEntry*>(reinterpret_cast<std::uint8_t*>(tables.entries) + word.place);
+  if (!is_of(entry[0], word.key)) {
+    if (!is_of(entry[1], word.key)) return nullptr;
+    std::swap(entry[0], entry[1]);
+  }
+  if (!is_spilled(*entry)) return copy_ids(*entry, out);
+  copy_spilled(tables.spill + entry->ids[0], entry->ids[1], out);
+  return out + entry->ids[1];
+}
+
 int emit(const WordRun& words, const PackedWord* packed, int from, int count, std::uint64_t unit,
          const WordTables& tables, std::uint32_t** cursor) {
-  auto* const lines = reinterpret_cast<std::uint8_t*>(tables.entries);
-  const std::uint64_t line_mask = tables.line_mask;
+  const auto* const lines = reinterpret_cast<const std::uint8_t*>(tables.entries);
+  const PackedWord* const last = packed + count;
   std::uint32_t* out = *cursor;
-  int i = from;
-  for (; i < count; ++i) {
-    const WordKey& key = packed[i].key;
-    auto* const entry = reinterpret_cast<WordEntry*>(lines + (packed[i].hash & line_mask));
-    if (__builtin_expect(!same_key(entry->key, key), 0)) {
-      if (key.high == kNoKey.high) {
-        std::uint32_t* const end = emit_long(words, i, packed[i].hash, unit, tables, out);
-        if (end == nullptr) break;
-        out = end;
-        continue;
-      }
-      if (!same_key(entry[1].key, key)) break;
-      std::swap(entry[0], entry[1]);
-    }
-    const unsigned ids = id_count(*entry);
-    if (__builtin_expect(ids == kSpilled, 0)) {
-      const std::uint32_t* const spilled = tables.spill + entry->ids[0];
-      const std::uint32_t more = entry->ids[1];
-      copy_spilled(spilled, more, out);
-      out += more;
+  const PackedWord* word = packed + from;
+  for (; word != last; ++word) {
+    const auto* const entry = reinterpret_cast<const WordEntry*>(lines + word->place);
+    if (__builtin_expect(same_key(entry->key, word->key), 1)) {
+      out = copy_ids(*entry, out);
       continue;
     }
-#if defined(__SSE2__)
-    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(entry->ids));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
-                     _mm_and_si128(four, _mm_set_epi32(kIdMask, -1, -1, -1)));
-#else
-    std::uint64_t pairs[2];
-    std::memcpy(pairs, entry->ids, sizeof pairs);
-    pairs[1] &= std::uint64_t{kIdMask} << 32 | 0xFFFFFFFFu;
-    std::memcpy(out, pairs, sizeof pairs);
-#endif
-    out += ids;
+    std::uint32_t* const end =
+        emit_rare(words, static_cast<int>(word - packed), *word, unit, tables, out);
+    if (end == nullptr) break;
+    out = end;
   }
   *cursor = out;
-  return i;
+  return static_cast<int>(word - packed);
 }
 
 }  // namespace

@@ -60,10 +60,8 @@ void WordPieceEncoder::encode_new(const WordRun& pieces, int i, Worker& worker,
     // It may be in another line.
     const WordKey key = word_key(text, length, 0);
     if (const WordEntry* const entry = worker.cache.find(key, hash_key(key))) {
-      const bool spilled = id_count(*entry) == kSpilled;
-      const std::uint32_t* const from = spilled ? worker.cache.spilled(*entry) : entry->ids;
-      const std::uint32_t count = spilled ? entry->ids[1] : id_count(*entry);
-      for (std::uint32_t at = 0; at < count; ++at) ids->push_back(from[at] & kIdMask);
+      ids->resize(count_of(*entry));
+      worker.cache.copy_ids(*entry, ids->data());
       return;
     }
   }
