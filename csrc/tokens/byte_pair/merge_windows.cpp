@@ -96,7 +96,7 @@ class Merger::Windows {
 
  private:
   static constexpr std::int64_t kWindow = MergeJob::kMaxLength;
-  static constexpr int kNear = 2;  // symbols on each side of a place
+  static constexpr int kNear = 3;  // symbols on each side of a place
   static_assert(kWindow == 32);
 
   // Bytes that whole symbols cover, around a place.
