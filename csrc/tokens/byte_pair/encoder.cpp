@@ -11,7 +11,7 @@ namespace tokfrag {
 
 namespace {
 
-constexpr int kChunk = 192;
+constexpr int kChunk = 512;
 
 // Where pieces come from: a scanner, a list of ends, or the text as one piece.
 struct GivenPieces {
@@ -90,14 +90,7 @@ std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length
     key = word_key(bytes, length, unit);
     hash = hash_key(key);
     if (const WordEntry* entry = worker.cache.find(key, hash)) {
-      const std::uint32_t* from = entry->ids;
-      std::int64_t count = id_count(*entry);
-      if (count == kSpilled) {
-        from = worker.cache.spilled(*entry);
-        count = entry->ids[1];
-      }
-      for (std::int64_t i = 0; i < count; ++i) ids[i] = from[i] & kIdMask;
-      return count;
+      return worker.cache.copy_ids(*entry, ids);
     }
   } else if (is_long) {
     if (const LongWord* known = worker.long_words.find(bytes, length, unit)) {
@@ -132,7 +125,7 @@ bool Encoder::is_new(const WordRun& words, const PackedWord* packed, int i, std:
   const std::int64_t length = words.length(i);
   if (length > MergeJob::kMaxLength || ends_in_ideograph(text, length)) return false;
   if (length > kMaxWord) return worker.long_words.find(text, length, unit) == nullptr;
-  return worker.cache.find(packed[i].key, packed[i].hash) == nullptr;
+  return worker.cache.find(packed[i].key, hash_key(packed[i].key)) == nullptr;
 }
 
 // Encodes and remembers the words from `from` on that are not known yet and are not to be cut:
@@ -204,11 +197,9 @@ bool Encoder::encode_units(const std::uint8_t* text, std::int64_t length, Worker
   return true;
 }
 
-// Encodes piece i, which the lookup has not found.
-bool Encoder::encode_piece(const WordRun& words, int i, std::uint64_t unit, Worker& worker,
-                           std::uint32_t** cursor) const {
-  const std::uint8_t* const text = words.text + words.begin_of(i);
-  const std::int64_t length = words.length(i);
+// Encodes a piece that the lookup has not found and that is not remembered as a long one.
+bool Encoder::encode_new_piece(const std::uint8_t* text, std::int64_t length, std::uint64_t unit,
+                               Worker& worker, std::uint32_t** cursor) const {
   if (!cuts(text, length, unit)) {
     const std::int64_t count = encode_word(text, length, unit, worker, *cursor);
     if (count == WordModel::kWholePiece) return false;
@@ -233,6 +224,24 @@ bool Encoder::encode_piece(const WordRun& words, int i, std::uint64_t unit, Work
   std::uint32_t* const ids = *cursor;
   if (!encode_units(text, length, worker, cursor)) return false;
   if (worker.seen.again(hash)) remember(text, length, unit, ids, *cursor - ids, worker);
+  return true;
+}
+
+// Encodes piece i, which the lookup has not found.
+bool Encoder::encode_piece(const WordRun& words, int i, std::uint64_t unit, Worker& worker,
+                           std::uint32_t** cursor) const {
+  const std::uint8_t* const text = words.text + words.begin_of(i);
+  const std::int64_t length = words.length(i);
+  static_assert(PieceMemory::kMinLength == LongWord::kMaxLength + 1);
+  if (length < PieceMemory::kMinLength || length > PieceMemory::kMaxLength) {
+    return encode_new_piece(text, length, unit, worker, cursor);
+  }
+  const std::uint64_t hash = PieceMemory::hash_of(text, length, unit);
+  std::uint32_t* const ids = *cursor;
+  *cursor += worker.pieces.find(text, length, hash, ids);
+  if (*cursor != ids) return true;
+  if (!encode_new_piece(text, length, unit, worker, cursor)) return false;
+  if (worker.seen.again(hash)) worker.pieces.insert(text, length, hash, ids, *cursor - ids);
   return true;
 }
 
@@ -274,11 +283,11 @@ std::int64_t Encoder::run(Pieces pieces, const Stretch& stretch, Worker& worker,
   WordRun words{stretch.text, stretch.size, 0, ends};
   std::int64_t total = 0;
   const std::int64_t begin = out->size();
-  // Most texts have less than an id for two bytes: no block is then outgrown and copied. (Large
-  // ones grow without a copy.)
+  // Room for an id a byte: no block is then outgrown and copied. What is not written to is never
+  // touched, and given back. (Large ones grow without a copy.)
   if (keep && limit == INT64_MAX) {
     constexpr std::int64_t kMostAtOnce = 1 << 22;
-    out->reserve_more(std::min(stretch.size / 2, kMostAtOnce) + WordLookup::kMostOver);
+    out->reserve_more(std::min(stretch.size, kMostAtOnce) + WordLookup::kMostOver);
   }
   while (const auto count = static_cast<int>(pieces.next(ends, kChunk))) {
     const std::int64_t end = ends[count - 1];

@@ -62,6 +62,8 @@ class Encoder {
                  Worker& worker, std::uint32_t** cursor) const;
   bool encode_piece(const WordRun& words, int i, std::uint64_t unit, Worker& worker,
                     std::uint32_t** cursor) const;
+  bool encode_new_piece(const std::uint8_t* text, std::int64_t length, std::uint64_t unit,
+                        Worker& worker, std::uint32_t** cursor) const;
   bool encode_units(const std::uint8_t* text, std::int64_t length, Worker& worker,
                     std::uint32_t** cursor) const;
   static bool is_new(const WordRun& words, const PackedWord* packed, int i, std::uint64_t unit,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tokens/byte_pair/merge.hpp"
+#include "tokens/byte_pair/piece_memory.hpp"
 #include "tokens/byte_pair/token_buffer.hpp"
 #include "tokens/byte_pair/word_cache.hpp"
 #include "tokens/text/text.hpp"
@@ -32,6 +33,7 @@ struct Worker {
 
   WordCache cache;
   LongWordCache long_words;
+  PieceMemory pieces;
   SeenWords seen;
   MergeScratch merge;
   std::vector<PathNode> path;
