@@ -10,6 +10,8 @@
 #include <immintrin.h>
 #endif
 
+#include "tokens/text/byte_rows.hpp"
+
 namespace tokfrag {
 
 namespace {
@@ -55,12 +57,12 @@ class ByteBlock {
       : low_(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(text))),
         high_(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + 32))) {}
   std::uint64_t equal(std::uint8_t byte) const {
-    const __m256i wanted = _mm256_set1_epi8(static_cast<char>(byte));
+    const __m256i wanted = all(byte);
     return join(_mm256_cmpeq_epi8(low_, wanted), _mm256_cmpeq_epi8(high_, wanted));
   }
   std::uint64_t either(std::uint8_t one, std::uint8_t other) const {
-    const __m256i first = _mm256_set1_epi8(static_cast<char>(one));
-    const __m256i second = _mm256_set1_epi8(static_cast<char>(other));
+    const __m256i first = all(one);
+    const __m256i second = all(other);
     return join(_mm256_or_si256(_mm256_cmpeq_epi8(low_, first), _mm256_cmpeq_epi8(low_, second)),
                 _mm256_or_si256(_mm256_cmpeq_epi8(high_, first), _mm256_cmpeq_epi8(high_, second)));
   }
@@ -68,7 +70,7 @@ class ByteBlock {
     return join(below(low_, first, count), below(high_, first, count));
   }
   std::uint64_t folded_in(std::uint8_t first, std::uint8_t count) const {
-    const __m256i bit = _mm256_set1_epi8(0x20);
+    const __m256i bit = all(0x20);
     return join(below(_mm256_or_si256(low_, bit), first, count),
                 below(_mm256_or_si256(high_, bit), first, count));
   }
@@ -78,9 +80,12 @@ class ByteBlock {
   }
 
  private:
+  static __m256i all(std::uint8_t byte) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(kByteRows.all[byte]));
+  }
   static __m256i below(__m256i bytes, std::uint8_t first, std::uint8_t count) {
-    const __m256i moved = _mm256_sub_epi8(bytes, _mm256_set1_epi8(static_cast<char>(first)));
-    const __m256i most = _mm256_set1_epi8(static_cast<char>(count - 1));
+    const __m256i moved = _mm256_sub_epi8(bytes, all(first));
+    const __m256i most = all(static_cast<std::uint8_t>(count - 1));
     return _mm256_cmpeq_epi8(_mm256_min_epu8(moved, most), moved);
   }
   static std::uint64_t join(__m256i low, __m256i high) {
