@@ -15,7 +15,7 @@ namespace tokfrag {
 
 py::array_t<std::uint32_t> encode(const Model& model, py::handle object, AllowedSpecial allowed,
                                   std::int64_t limit) {
-  const Text text = text_of(object);
+  const Text text = text_met(object);
   constexpr std::int64_t kBrief = 256;  // encoded in less time than the GIL takes to change hands
   if (text.length < kBrief) {
     const WorkerPool::Lease worker = model.encoder().workers().acquire();

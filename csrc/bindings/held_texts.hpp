@@ -44,6 +44,30 @@ inline Text text_of(pybind11::handle object) {
   throw pybind11::type_error("text: expected str or bytes, got " + type_name(object));
 }
 
+// The same of a text to encode. A str of some length that comes twice in a row is likely to come
+// again: then Python is asked for its UTF-8 after all, which it keeps for as long as the str lives,
+// and all calls to come are spared the conversion.
+inline Text text_met(pybind11::handle object) {
+  const Text text = text_of(object);
+#if !defined(PYPY_VERSION) && !defined(Py_GIL_DISABLED)
+  constexpr std::int64_t kFew = 1 << 12;
+  constexpr std::int64_t kMany = 1 << 22;  // what is kept is memory
+  if (text.unit == 0 || text.length < kFew || text.length > kMany) return text;
+  // Under the GIL. Only ever compared: it may be gone.
+  static const PyObject* last = nullptr;
+  if (last != object.ptr()) {
+    last = object.ptr();
+    return text;
+  }
+  Py_ssize_t size = 0;
+  if (const char* const bytes = PyUnicode_AsUTF8AndSize(object.ptr(), &size)) {
+    return {bytes, size, 0};
+  }
+  PyErr_Clear();  // a lone surrogate: it has none
+#endif
+  return text;
+}
+
 // The texts of a list, whatever other threads and signal handlers do to it meanwhile.
 class HeldTexts {
  public:
