@@ -83,7 +83,7 @@ class HeldTexts {
   // With the GIL. Those of a list or of ArrowTexts.
   static HeldTexts of_many(const pybind11::object& texts, std::size_t first_index = 0) {
     if (pybind11::isinstance<ArrowTexts>(texts)) {
-      return {texts, texts.cast<const ArrowTexts&>().texts(), first_index};
+      return {texts, &texts.cast<const ArrowTexts&>().texts(), first_index};
     }
     if (!PyList_Check(texts.ptr())) {
       throw pybind11::type_error("texts: expected a list or ArrowTexts, got " + type_name(texts));
@@ -91,19 +91,20 @@ class HeldTexts {
     return HeldTexts(pybind11::reinterpret_borrow<pybind11::list>(texts), first_index);
   }
 
-  const std::vector<Text>& texts() const { return texts_; }
+  const std::vector<Text>& texts() const { return borrowed_ != nullptr ? *borrowed_ : texts_; }
 
   // The same as UTF-8, in place where it is that already. Without the GIL, and answers Ctrl-C.
   // Throws std::invalid_argument, Python's ValueError, for a text that has no UTF-8 form.
   std::vector<TextView> utf8() {
+    const std::vector<Text>& all = texts();
     std::vector<TextView> views;
-    views.reserve(texts_.size());
+    views.reserve(all.size());
     std::int64_t left = 0;
-    for (const Text& text : texts_) left += text.unit == 0 ? 0 : room_for(text);
+    for (const Text& text : all) left += text.unit == 0 ? 0 : room_for(text);
     std::uint8_t* place = nullptr;
     std::int64_t room = 0;
-    for (std::size_t i = 0; i < texts_.size(); ++i) {
-      const Text& text = texts_[i];
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const Text& text = all[i];
       if (text.unit == 0) {
         views.push_back({static_cast<const std::uint8_t*>(text.data), text.length});
         continue;
@@ -129,8 +130,8 @@ class HeldTexts {
  private:
   static constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
 
-  HeldTexts(const pybind11::object& holder, std::vector<Text> texts, std::size_t first_index)
-      : held_{holder}, texts_(std::move(texts)), first_index_(first_index) {}
+  HeldTexts(const pybind11::object& holder, const std::vector<Text>* texts, std::size_t first_index)
+      : held_{holder}, borrowed_(texts), first_index_(first_index) {}
 
   void hold(pybind11::handle text) {
     if (!is_text(text)) {
@@ -147,6 +148,7 @@ class HeldTexts {
 
   std::vector<pybind11::object> held_;
   std::vector<Text> texts_;
+  const std::vector<Text>* borrowed_ = nullptr;  // of an object that is held
   std::vector<HugeBuffer> blocks_;
   std::size_t first_index_ = 0;
 };

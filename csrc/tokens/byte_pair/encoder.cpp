@@ -11,8 +11,6 @@ namespace tokfrag {
 
 namespace {
 
-constexpr int kChunk = 512;
-
 // Where pieces come from: a scanner, a list of ends, or the text as one piece.
 struct GivenPieces {
   const std::int64_t* ends;

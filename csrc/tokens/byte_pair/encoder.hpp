@@ -45,6 +45,13 @@ class Encoder {
   // Appends the ids of a stretch to `out`. May stop early, at a piece, once `out` holds `limit`.
   void encode(const Stretch& stretch, Worker& worker, TokenBuffer* out,
               std::int64_t limit = INT64_MAX) const;
+  // The same for many short texts, none of which sees its neighbours: row i ends at row_ends[i],
+  // with a newline behind it, which is no part of it, and the next row behind that. counts[i] is
+  // how many ids it has. Words of many rows are looked up together, so that a row costs little
+  // more than its bytes.
+  void encode_rows(const std::uint8_t* text, const std::int64_t* row_ends, std::int64_t rows,
+                   Worker& worker, TokenBuffer* out, std::int64_t* counts) const;
+  bool takes_rows() const { return family_ && words_ == nullptr; }
   // The same for text already cut into pieces: piece i is text[ends[i - 1], ends[i]).
   void encode_pieces(const std::uint8_t* text, const std::int64_t* ends, std::int64_t count,
                      Worker& worker, TokenBuffer* out) const;
@@ -77,6 +84,8 @@ class Encoder {
                   std::vector<Span>* spans) const;
   std::int64_t encode_word(const std::uint8_t* bytes, std::int64_t length, std::uint64_t unit,
                            Worker& worker, std::uint32_t* ids) const;
+
+  static constexpr int kChunk = 512;  // pieces that are looked up together
 
   Vocabulary vocabulary_;
   PairTable pairs_;

@@ -182,6 +182,26 @@ std::int64_t Model::count_long(Utf8 text, int threads) const {
   return total;
 }
 
+// Texts of a block, written one after another; counts[i]: how many ids text i has.
+void Model::encode_rows(const Text* texts, std::int64_t count, Worker& worker, TokenBuffer* out,
+                        std::int64_t* counts) const {
+  std::int64_t bytes = kUtf8Slack;
+  for (std::int64_t i = 0; i < count; ++i) bytes += utf8_bound(texts[i]) + 1;
+  worker.row_ends.clear();
+  std::uint8_t* const begin = worker.text.room(bytes);
+  std::uint8_t* place = begin;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (texts[i].unit == 0) {
+      place = std::copy_n(static_cast<const std::uint8_t*>(texts[i].data), texts[i].length, place);
+    } else {
+      place = write_utf8(texts[i], place);
+    }
+    worker.row_ends.push_back(place - begin);
+    *place++ = '\n';
+  }
+  encoder_.encode_rows(begin, worker.row_ends.data(), count, worker, out, counts);
+}
+
 TokenBuffer Model::encode_batch(const std::vector<Text>& texts, AllowedSpecial allowed, int threads,
                                 std::int64_t* offsets) const {
   const std::vector<Block> blocks = blocks_of(texts);
@@ -200,7 +220,13 @@ TokenBuffer Model::encode_batch(const std::vector<Text>& texts, AllowedSpecial a
                  for (std::int64_t i = begin; i < end; ++i) {
                    const Block& block = blocks[static_cast<std::size_t>(i)];
                    TokenBuffer& ids = parts[static_cast<std::size_t>(i)];
-                   for (std::int64_t at = block.begin; at < block.end && !block.is_long; ++at) {
+                   if (block.is_long) continue;
+                   if (!allowed.any && encoder_.takes_rows() && block.end - block.begin > 1) {
+                     encode_rows(&texts[static_cast<std::size_t>(block.begin)],
+                                 block.end - block.begin, *worker, &ids, offsets + block.begin + 1);
+                     continue;
+                   }
+                   for (std::int64_t at = block.begin; at < block.end; ++at) {
                      const Text& text = texts[static_cast<std::size_t>(at)];
                      const std::int64_t before = ids.size();
                      encode(to_utf8(text, &worker->text), allowed, *worker, &ids);

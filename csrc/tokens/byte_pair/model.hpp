@@ -54,6 +54,8 @@ class Model {
     std::int64_t token;
   };
   std::vector<Share> share_out(Utf8 text, AllowedSpecial allowed) const;
+  void encode_rows(const Text* texts, std::int64_t count, Worker& worker, TokenBuffer* out,
+                   std::int64_t* counts) const;
 
   Encoder encoder_;
   SpecialTokens special_;

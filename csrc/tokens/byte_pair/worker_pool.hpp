@@ -39,6 +39,7 @@ struct Worker {
   std::vector<PathNode> path;
   TokenBuffer ids;
   Utf8Scratch text;
+  std::vector<std::int64_t> row_ends;
 };
 
 class WorkerPool {
