@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,8 +19,10 @@ import pyarrow.parquet as pq
 
 from tokfrag import Tokenizer
 from tokfrag.scale import corpora
+from tokfrag.scale.parts import CheckPart, record_path
 from tokfrag.tokens.shards.shard_writer import shard_writer
 
+FIRE = 60.0  # seconds after which a test under fire has failed
 PART_BYTES = 1 << 20
 OPTIONS: dict[str, Any] = {
     "part_bytes": PART_BYTES,
@@ -60,7 +64,8 @@ def sums(folder: Path) -> dict[str, str]:
 class Fired:
     """A work whose worker is killed in the middle of some parts, each as often as it is listed.
 
-    Every attempt is a line of ``log/attempts``.
+    Every attempt at a part that is not done is a line of ``log/attempts``. (Engines may give out a
+    part that is: its worker was killed before it could say so.)
     """
 
     work: Callable[[Any], Any]
@@ -70,8 +75,9 @@ class Fired:
 
     def __call__(self, part: Any) -> Any:
         folder = Path(self.log)
-        with (folder / "attempts").open("a") as file:
-            file.write(f"{part.number} {os.getpid()}\n")
+        if not record_path(Path(self.work.out), part.number).exists():  # type: ignore[attr-defined]
+            with (folder / "attempts").open("a") as file:
+                file.write(f"{part.number} {os.getpid()}\n")
         time.sleep(self.seconds)
         for turn, number in enumerate(self.kills):
             if number == part.number and _first(folder / f"kill-{turn}"):
@@ -107,6 +113,9 @@ class UnderFire:
     begun: list[Any] = field(default_factory=list)
 
     def run(self, work: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:
+        if isinstance(work, CheckPart):  # a look at what is done is no attempt at it
+            yield from self.engine.run(work, parts)
+            return
         self.log.mkdir(exist_ok=True)
         yield from self.engine.run(Fired(work, str(self.log), self.kills, self.seconds), parts)
 
@@ -117,3 +126,33 @@ class UnderFire:
 def attempts(log: Path) -> list[int]:
     """The numbers of the parts that were begun, as often as they were."""
     return [int(line.split()[0]) for line in (log / "attempts").read_text().splitlines()]
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[1])
+from scale_cases import OPTIONS, UnderFire, tokenizer
+from tokfrag.scale import LocalEngine, encode_corpus
+folder, out, log, seconds = Path(sys.argv[2]), *sys.argv[3:5], float(sys.argv[5])
+names = ("a.txt", "b.jsonl", "c.parquet", "d.txt", "e.txt")
+engine = UnderFire(LocalEngine(2), Path(log), seconds=seconds)
+encode_corpus(tokenizer(), [folder / n for n in names], out, engine=engine, **OPTIONS)
+"""
+
+
+def driver(paths: list[Path], out: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
+    places = [json.dumps(sys.path), str(paths[0].parent), str(out), str(log), str(seconds)]
+    return subprocess.Popen([sys.executable, "-c", DRIVER, *places], stderr=subprocess.PIPE)
+
+
+def killed_driver(paths: list[Path], out: Path, log: Path) -> None:
+    """Begin a corpus with two processes of this machine; kill the caller after two parts."""
+    process = driver(paths, out, log, 0.3)
+    stop = time.monotonic() + FIRE
+    while len(list(out.glob("0*.json"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < stop
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=FIRE)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scale_cases import OPTIONS, UnderFire, attempts, corpus, sums, tokenizer
+from scale_cases import (
+    FIRE,
+    OPTIONS,
+    UnderFire,
+    attempts,
+    corpus,
+    driver,
+    killed_driver,
+    sums,
+    tokenizer,
+)
 
 from tokfrag import TokenShards, WordCounts
 from tokfrag.scale import (
@@ -30,10 +38,9 @@ from tokfrag.scale import (
     join_corpus,
     parts,
 )
-from tokfrag.scale.plan import CorpusPlan, sealed
+from tokfrag.scale.plan import CorpusPlan
 from tokfrag.tokens.shards import index
-
-FIRE = 60.0  # seconds after which a test under fire has failed
+from tokfrag.tokens.shards.sealing import sealed
 
 
 def test_parts_hold_the_ids_of_whole_files(paths: list[Path], serial: Path, tmp_path: Path) -> None:
@@ -89,36 +96,11 @@ def test_what_cannot_be_pickled_is_no_lost_worker(work: Any, part: Any) -> None:
         list(LocalEngine(2).run(work, [part]))
 
 
-DRIVER = """
-import json, sys
-from pathlib import Path
-sys.path[:0] = json.loads(sys.argv[1])
-from scale_cases import OPTIONS, UnderFire, tokenizer
-from tokfrag.scale import LocalEngine, encode_corpus
-folder, out, log, seconds = Path(sys.argv[2]), *sys.argv[3:5], float(sys.argv[5])
-names = ("a.txt", "b.jsonl", "c.parquet", "d.txt", "e.txt")
-engine = UnderFire(LocalEngine(2), Path(log), seconds=seconds)
-encode_corpus(tokenizer(), [folder / n for n in names], out, engine=engine, **OPTIONS)
-"""
-
-
-def driver(paths: list[Path], out: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
-    places = [json.dumps(sys.path), str(paths[0].parent), str(out), str(log), str(seconds)]
-    return subprocess.Popen([sys.executable, "-c", DRIVER, *places], stderr=subprocess.PIPE)
-
-
 def test_the_driver_killed_and_called_again(
     paths: list[Path], serial: Path, tmp_path: Path
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    process = driver(paths, out, log, 0.3)
-    stop = time.monotonic() + FIRE
-    while len(list(out.glob("0*.json"))) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < stop
-        time.sleep(0.01)
-    process.kill()
-    process.communicate(timeout=FIRE)
+    killed_driver(paths, out, log)
     engine = UnderFire(LocalEngine(3), log)
     assert encode_corpus(tokenizer(), paths, out, engine=engine, **OPTIONS) == out
     assert sums(out) == sums(serial)

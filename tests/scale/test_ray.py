@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 import ray
 import volume_cases
-from scale_cases import OPTIONS, UnderFire, sums, tokenizer
+from scale_cases import OPTIONS, UnderFire, killed_driver, sums, tokenizer
 
 from tokfrag import FragmentGrid
-from tokfrag.scale import LocalEngine, RayEngine, encode_corpus, map_volume
+from tokfrag.scale import RayEngine, encode_corpus, map_volume
 
 FIRE = 120.0
 
@@ -53,15 +54,25 @@ def test_goes_on_with_what_another_engine_began(
     cluster: None, paths: list[Path], serial: Path, tmp_path: Path
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    local = UnderFire(LocalEngine(2, retries=0), log, kills=(4,))
-    with pytest.raises(RuntimeError, match="workers died"):
-        encode_corpus(tokenizer(), paths, out, engine=local, **OPTIONS)
-    done = len(list(out.glob("0*.json")))
+    killed_driver(paths, out, log)
     engine = UnderFire(RayEngine(), log)
     encode_corpus(tokenizer(), paths, out, engine=engine, **OPTIONS)
     assert sums(out) == sums(serial)
-    assert done
     assert len(engine.attempts()) <= len(list(out.glob("*.bin"))) + 2
+
+
+def test_a_changed_part_is_found_by_the_workers(
+    cluster: None, paths: list[Path], serial: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(serial, out := tmp_path / "out")
+    data = bytearray((out / "000002.bin").read_bytes())
+    data[7] ^= 1
+    (out / "000002.bin").write_bytes(data)
+    with pytest.raises(ValueError, match="part 000002 is not what was written"):
+        encode_corpus(tokenizer(), paths, out, engine="ray", **OPTIONS)
+    (out / "000002.json").unlink()
+    encode_corpus(tokenizer(), paths, out, engine="ray", **OPTIONS)
+    assert sums(out) == sums(serial)
 
 
 def test_errors_are_those_of_the_work(cluster: None, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_a_folder_of_an_earlier_release_is_resumed(make, tmp_path: Path) -> None
     out = encode_files(make(), paths, tmp_path / "ids", shard_bytes=1)
     wanted = TokenShards(out)[:]
     index = json.loads((out / "index.json").read_text())
+    del index["seal"]  # which releases of that time did not write
     index["tokenizer"] = EARLIER[make]
     index["shards"][1].update(tokens=-1, documents=-1, sha256="")
     (out / "index.json").write_text(json.dumps(index))

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokfrag.scale.engines import Engine, engine_of
-from tokfrag.scale.parts import PartDone, do_part, join_corpus, missing_parts
+from tokfrag.scale.engines import Engine, LocalEngine, engine_of
+from tokfrag.scale.parts import (
+    CheckPart,
+    PartDone,
+    do_part,
+    join_corpus,
+    missing_parts,
+    write_index,
+)
 from tokfrag.scale.plan import CorpusPart, CorpusPlan, PlanHead
 from tokfrag.scale.progress import parts_bar
 from tokfrag.tokens.pipeline import Piped
@@ -123,7 +130,7 @@ def encode_corpus(
     A part is written to temporary files, synchronised, renamed, and then recorded with its SHA-256;
     a part that has its record is never done again. Workers and this process may be killed at any
     time: the same call, on any engine, does what is missing. Several such calls may write to one
-    folder. In the end all sums are checked and the index is written.
+    folder. In the end the workers check all sums, and the index is written.
 
     Examples
     --------
@@ -155,7 +162,7 @@ def encode_corpus(
     plan.write(folder, resume=resume)
     work = EncodePart(tokenizer, str(folder), plan.hash, plan.settings)
     run_plan(chosen, work, plan, folder, "encoding", progress)
-    shards = join_corpus(folder)
+    shards = _joined(chosen, plan, folder)
     warn_of_skips(
         sum(shard.skipped for shard in shards), [place for s in shards for place in s.places]
     )
@@ -172,6 +179,16 @@ def run_plan(
         if missing:
             for done in engine.run(work, parts):
                 advance(done)
+
+
+def _joined(engine: Engine, plan: CorpusPlan, folder: Path) -> list[Shard]:
+    """Check what the workers have written and write the index."""
+    if isinstance(engine, LocalEngine):
+        return join_corpus(folder)  # threads of this machine: no interpreters are started again
+    # Of a corpus that many machines have written, no one of them can read all in time.
+    for _ in engine.run(CheckPart(str(folder), plan.hash), range(len(plan))):
+        pass
+    return write_index(folder, PlanHead(plan.hash, len(plan), plan.settings))
 
 
 def _nothing(count: int) -> None:

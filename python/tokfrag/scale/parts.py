@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from tokfrag._files import remove_partial_files, whole_file
-from tokfrag.scale.plan import PlanHead, part_name, sealed, unsealed
+from tokfrag.scale.plan import PlanHead, part_name
 from tokfrag.tokens.shards.index import Shard, ShardIndex, shard_digest
+from tokfrag.tokens.shards.sealing import sealed, unsealed
 
 _CHECKERS = 4  # threads that read shards and hash them
 
@@ -114,6 +115,32 @@ def missing_parts(folder: Path, head: PlanHead) -> Iterator[int]:
             yield number
 
 
+@dataclass(frozen=True)
+class CheckPart:
+    """The work: a look at every byte of the shard of a part that is done.
+
+    Attributes
+    ----------
+    out
+        The folder.
+    plan
+        The hash of the plan.
+    """
+
+    out: str
+    plan: str
+
+    def __call__(self, number: int) -> None:
+        """Check a part; ValueError if it is not what its record says."""
+        folder = Path(self.out)
+        shard = read_record(folder, self.plan, number)
+        if shard_digest(folder, shard) != shard.sha256:
+            raise ValueError(
+                f"{folder}: part {shard.name} is not what was written; without its"
+                f" {shard.name}.json it is done again"
+            )
+
+
 def join_corpus(out: str | os.PathLike[str]) -> list[Shard]:
     """Write the index of a corpus whose parts are all done, after a look at every byte of them.
 
@@ -144,14 +171,25 @@ def join_corpus(out: str | os.PathLike[str]) -> list[Shard]:
     >>> [shard.tokens for shard in join_corpus(out)]
     [2]
     """
-    out = Path(out)
-    head = PlanHead.read(out)
-    missing = list(missing_parts(out, head))
+    folder = Path(out)
+    head = PlanHead.read(folder)
+    _refuse_missing(folder, head)
+    with ThreadPoolExecutor(_CHECKERS) as pool:
+        for _ in pool.map(CheckPart(str(folder), head.hash), range(head.parts)):
+            pass
+    return write_index(folder, head)
+
+
+def _refuse_missing(folder: Path, head: PlanHead) -> None:
+    missing = list(missing_parts(folder, head))
     if missing:
-        raise ValueError(f"out: {out}: {len(missing)} of {head.parts} parts are not done")
+        raise ValueError(f"out: {folder}: {len(missing)} of {head.parts} parts are not done")
+
+
+def write_index(folder: Path, head: PlanHead) -> list[Shard]:
+    """Write the index of parts that are done and checked; give them."""
     settings = head.settings
-    shards = [read_record(out, head.hash, number) for number in range(head.parts)]
-    _check_sums(out, shards)
+    shards = [read_record(folder, head.hash, number) for number in range(head.parts)]
     index = ShardIndex(
         str(np.dtype(settings["dtype"])),
         int(settings["vocab_size"]),
@@ -164,28 +202,22 @@ def join_corpus(out: str | os.PathLike[str]) -> list[Shard]:
         head.hash,
     )
     try:
-        index.write(out)
+        index.write(folder)
     except FileNotFoundError:
         # Another call has joined the same parts, and removed what was half written.
-        if ShardIndex.read(out) != index:
+        if ShardIndex.read(folder) != index:
             raise
-    remove_partial_files(out)
+    remove_partial_files(folder)
     return shards
 
 
-def _check_sums(out: Path, shards: Iterable[Shard]) -> None:
-    """ValueError names the first shard that is not what its record says."""
-
-    def check(shard: Shard) -> None:
-        if shard_digest(out, shard) != shard.sha256:
-            raise ValueError(
-                f"{out}: part {shard.name} is not what was written; without its"
-                f" {shard.name}.json it is done again"
-            )
-
-    with ThreadPoolExecutor(_CHECKERS) as pool:
-        for _ in pool.map(check, shards):
-            pass
-
-
-__all__ = ["PartDone", "do_part", "is_done", "join_corpus", "missing_parts", "read_record"]
+__all__ = [
+    "CheckPart",
+    "PartDone",
+    "do_part",
+    "is_done",
+    "join_corpus",
+    "missing_parts",
+    "read_record",
+    "write_index",
+]

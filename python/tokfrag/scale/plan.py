@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag._files import whole_file
-from tokfrag.tokens.formats.json_place import Place, parse_json
 from tokfrag.tokens.shards.index import INDEX
+from tokfrag.tokens.shards.sealing import compact_json, sealed, unsealed
 from tokfrag.tokens.shards.sources import (
     Paths,
     Source,
@@ -148,9 +147,9 @@ class CorpusPlan:
         return CorpusPart(number, tuple(sources))
 
     def _hashed(self) -> str:
-        digest = hashlib.sha256(_json(self.settings))
+        digest = hashlib.sha256(compact_json(self.settings))
         for chunk in self._path_chunks():
-            digest.update(_json(chunk))
+            digest.update(compact_json(chunk))
         for column in (self._sizes, self._stamps, self._files, self._begins, self._ends):
             digest.update(column.data)
         digest.update(self._starts.data)
@@ -189,7 +188,7 @@ class CorpusPlan:
             for chunk in self._path_chunks():
                 end = at + len(chunk)
                 sizes, stamps = (c[at:end].tolist() for c in (self._sizes, self._stamps))
-                file.write(_json([chunk, sizes, stamps]) + b"\n")
+                file.write(compact_json([chunk, sizes, stamps]) + b"\n")
                 at = end
         write_head(folder, self.hash, len(self), self.settings)
 
@@ -233,25 +232,9 @@ def write_head(folder: Path, plan_hash: str, parts: int, settings: Settings) -> 
         file.write(sealed({**head, "settings": settings}))
 
 
-def sealed(facts: dict[str, Any]) -> bytes:
-    """JSON of facts with their SHA-256 as a last member, so that no damage is taken for another."""
-    seal = hashlib.sha256(_json(facts)).hexdigest()
-    return json.dumps({**facts, "seal": seal}, indent=1).encode("ascii")
-
-
-def unsealed(data: bytes, source: str) -> Place:
-    """The facts; ValueError if they are not those that were sealed."""
-    root = parse_json(data, source)
-    facts = dict(root.take(dict))
-    seal = facts.pop("seal", None)
-    if seal != hashlib.sha256(_json(facts)).hexdigest():
-        raise root.refusal("is damaged: it is not what was written")
-    return Place(facts, source)
-
-
 def settings_hash(settings: Settings) -> str:
     """The hash of a plan that is its settings alone."""
-    return hashlib.sha256(_json(settings)).hexdigest()
+    return hashlib.sha256(compact_json(settings)).hexdigest()
 
 
 def _grouped(spans: NDArray[np.int64], part_bytes: int) -> NDArray[np.int64]:
@@ -265,10 +248,6 @@ def _grouped(spans: NDArray[np.int64], part_bytes: int) -> NDArray[np.int64]:
     return np.array(starts, np.int64)
 
 
-def _json(value: Sequence[Any] | Settings) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
 __all__ = [
     "FILES",
     "PLAN",
@@ -276,8 +255,6 @@ __all__ = [
     "CorpusPlan",
     "PlanHead",
     "part_name",
-    "sealed",
     "settings_hash",
-    "unsealed",
     "write_head",
 ]

@@ -10,15 +10,8 @@ from typing import Any
 
 from tokfrag._files import whole_file
 from tokfrag.scale.parts import is_done, record_path
-from tokfrag.scale.plan import (
-    PLAN,
-    PlanHead,
-    part_name,
-    sealed,
-    settings_hash,
-    unsealed,
-    write_head,
-)
+from tokfrag.scale.plan import PLAN, PlanHead, part_name, settings_hash, write_head
+from tokfrag.tokens.shards.sealing import sealed, unsealed
 
 
 @dataclass(frozen=True)

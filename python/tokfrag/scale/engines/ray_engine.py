@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from tokfrag.scale.engines.contract import Part, Result, WorkerLostError, call
+from tokfrag.scale.engines.contract import Part, Result, WorkerLostError
+
+# The work of this process, where that is a worker of Ray, and the name of the object it came from.
+_held: dict[str, Callable[[Any], Any]] = {}
 
 
 class RayEngine:
@@ -55,8 +58,8 @@ class RayEngine:
             ray.init(num_cpus=self.workers, include_dashboard=False, log_to_driver=False)
         pending: list[Any] = []
         try:
-            task = ray.remote(num_cpus=1, max_retries=self.retries)(call)
-            held = ray.put(work)
+            task = ray.remote(num_cpus=1, max_retries=self.retries)(_call_held)
+            held = [ray.put(work)]  # in a list: Ray would make a new work of it for every part
             left = iter(parts)
             # Two tasks a processor: none waits for the next, and no million is held at once.
             room = max(4, 2 * int(ray.cluster_resources().get("CPU", 1)))
@@ -80,6 +83,17 @@ class RayEngine:
             raise error.cause from error
         except ray.exceptions.WorkerCrashedError as error:
             raise WorkerLostError(f"engine: {error}") from error
+
+
+def _call_held(reference: list[Any], part: Any) -> Any:
+    """Call the work, which a worker fetches once: what it has learnt serves the next part."""
+    import ray
+
+    name = reference[0].hex()
+    if name not in _held:
+        _held.clear()
+        _held[name] = ray.get(reference[0])
+    return _held[name](part)
 
 
 __all__ = ["RayEngine"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tokfrag._files import whole_file
-from tokfrag.tokens.formats.json_place import Place, parse_json
+from tokfrag.tokens.formats.json_place import Place
+from tokfrag.tokens.shards.sealing import sealed, unsealed
 from tokfrag.tokens.shards.sources import Source
 
 INDEX = "index.json"
@@ -81,14 +81,15 @@ class ShardIndex:
 
     def write(self, folder: Path) -> None:
         """Write ``index.json``."""
-        text = json.dumps({"format": _FORMAT, "version": self.version, **asdict(self)}, indent=1)
+        facts = {"format": _FORMAT, "version": self.version, **asdict(self)}
         with whole_file(folder / INDEX) as file:
-            file.write(text.encode())
+            file.write(sealed(facts))
 
     @classmethod
     def read(cls, folder: Path) -> ShardIndex:
         """Read ``index.json``; ValueError names what is wrong with it."""
-        root = parse_json((folder / INDEX).read_bytes(), str(folder / INDEX))
+        path = folder / INDEX
+        root = unsealed(path.read_bytes(), str(path), required=False)
         if root.get("format", str, "") != _FORMAT or root.get("version", int, 0) not in (1, 2):
             raise root.refusal(f"is no {_FORMAT} index of version 1 or 2")
         dtype = root.get("dtype", str)
