@@ -46,6 +46,7 @@ _ENGINES = {
     "tables": "datasets",
     "dask": "distributed",
     "datatrove": "datatrove",
+    "spark": "pyspark",
     "volumes": "zarr",  # whose third version wants Python 3.11
 }
 _ABSENT = [name for name, module in _ENGINES.items() if find_spec(module) is None]

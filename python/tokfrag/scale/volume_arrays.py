@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -137,9 +140,26 @@ def create_npy(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         array.flush()
         del array
+        _reserve(temporary, path)
         os.link(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _reserve(temporary: str, path: str) -> None:
+    """Take the room on the disk now: where it is missing, a write to a mapped file is a SIGBUS."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    handle = os.open(temporary, os.O_RDWR)
+    try:
+        os.posix_fallocate(handle, 0, os.fstat(handle).st_size)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
+            return  # a file system that promises nothing
+        error.filename = path
+        raise
+    finally:
+        os.close(handle)
 
 
 def synchronise(array: Any, place: Region) -> None:
@@ -169,9 +189,21 @@ def synchronise(array: Any, place: Region) -> None:
 def write_block(array: Any, place: Region, values: NDArray[Any]) -> str:
     """Write a region, and wait until it is on disk: its SHA-256."""
     values = np.ascontiguousarray(values, array.dtype)
-    array[place] = values
-    synchronise(array, place)
+    with _naming(array):
+        array[place] = values
+        synchronise(array, place)
     return digest(values)
+
+
+@contextmanager
+def _naming(array: Any) -> Iterator[None]:
+    """Let an error of the disk say which volume it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(getattr(array, "filename", None) or array.store_path)
+        raise
 
 
 def write_result(

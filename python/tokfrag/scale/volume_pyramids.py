@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag.scale.parts import PartDone, is_done
-from tokfrag.scale.volume_arrays import Layout, open_volume, synchronise
+from tokfrag.scale.volume_arrays import Layout, open_volume, write_block
 from tokfrag.scale.volume_blocks import Blocks
 from tokfrag.scale.volume_records import write_block_record
 
@@ -80,8 +80,7 @@ class CoarsenPart:
         values = np.asarray(fine[self.layout.place(entry, read)])
         made = coarsened(values, self.factors, self.how)
         place = self.layout.place(entry, region)
-        coarse[place] = _arrays.narrowed(made, np.dtype(coarse.dtype))
-        synchronise(coarse, place)
+        write_block(coarse, place, _arrays.narrowed(made, np.dtype(coarse.dtype)))
         write_block_record(
             Path(self.folder), self.plan, part.number, windows=0, seconds=monotonic() - began
         )
