@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 
 from token_cases import SCANNERS
 from tokfrag import Tokenizer
-from tokfrag.tokens.shards import encoding, pieces, writing as files
+from tokfrag.tokens.shards import encoding, writing as files
 from tokfrag.tokens.shards.cuts import cut_rule
 from tokfrag.tokens.shards.pieces import read_pieces
 from tokfrag.tokens.shards.reading import TokenShards
@@ -309,7 +309,7 @@ def test_documents_are_framed(
     last = {None: [], True: [97], "ab": [259]}[end]
     rows = [[*first, *tok.encode(text).tolist(), *last] for text in [*texts, "ab"]]
     for batch in (1, 16 << 20):  # a batch a document, and all at once
-        monkeypatch.setattr(pieces, "_BATCH", batch)
+        monkeypatch.setattr(encoding, "MOST_BATCH_BYTES", batch)
         out = encode_files(
             tok,
             [tmp_path / "x.jsonl", tmp_path / "y.txt"],

@@ -12,12 +12,13 @@ from tokfrag.tokens.shards.opening import BrokenFileError, needed, opened
 from tokfrag.tokens.shards.skips import Skips
 from tokfrag.tokens.shards.sources import Source, is_url, kind_of
 
-_BATCH = 16 << 20
 _MOST_ROWS = 1 << 16
 
 
-def read_column(source: Source, column: str, skips: Skips) -> Iterator[tuple[ArrowTexts, int]]:
-    """The texts of a column, and how far the file is read, some megabytes at a time.
+def read_column(
+    source: Source, column: str, skips: Skips, batch_bytes: int
+) -> Iterator[tuple[ArrowTexts, int]]:
+    """The texts of a column, and how far the file is read, about ``batch_bytes`` at a time.
 
     Raises
     ------
@@ -30,7 +31,7 @@ def read_column(source: Source, column: str, skips: Skips) -> Iterator[tuple[Arr
     form = kind_of(source.path).form
     read = _parquet if form == "parquet" else _ipc
     try:
-        for rows, first, position in read(source, column):
+        for rows, first, position in read(source, column, batch_bytes):
             yield _texts(pyarrow, rows, first, column, source.path, skips), position
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, EOFError) as error:
         raise BrokenFileError(f"{source.path}: not a whole {form} file ({error})") from None
@@ -52,7 +53,7 @@ def _texts(pyarrow: Any, rows: Any, first: int, column: str, path: str, skips: S
     return ArrowTexts(rows)
 
 
-def _parquet(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
+def _parquet(source: Source, column: str, batch_bytes: int) -> Iterator[tuple[Any, int, int]]:
     parquet = needed("pyarrow.parquet", source.path)
     with ExitStack() as stack:
         helper = stack.enter_context(ThreadPoolExecutor(1))
@@ -71,7 +72,7 @@ def _parquet(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
                 size = _column_bytes(group, column, place)
                 done = first
                 batches = file.iter_batches(
-                    min(_MOST_ROWS, max(1, group.num_rows * _BATCH // max(1, size))),
+                    min(_MOST_ROWS, max(1, group.num_rows * batch_bytes // max(1, size))),
                     row_groups=[number],
                     columns=[column],
                     use_threads=False,
@@ -101,7 +102,7 @@ def _column_bytes(group: Any, column: str, place: int) -> int:
     return int(group.total_byte_size)
 
 
-def _ipc(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
+def _ipc(source: Source, column: str, batch_bytes: int) -> Iterator[tuple[Any, int, int]]:
     pyarrow = needed("pyarrow", source.path)
     with ExitStack() as stack:
         if is_url(source.path):
@@ -119,7 +120,7 @@ def _ipc(source: Source, column: str) -> Iterator[tuple[Any, int, int]]:
         first = 0
         for batch in batches:
             rows = batch.column(reader.schema.get_field_index(column))
-            step = max(1, len(rows) * _BATCH // max(1, rows.nbytes))
+            step = max(1, len(rows) * batch_bytes // max(1, rows.nbytes))
             for at in range(0, len(rows), step):
                 part = rows.slice(at, step)
                 yield part, first + at, min(file.tell(), source.bytes)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from tokfrag.tokens.pipeline import Piped, TextPipeline
 from tokfrag.tokens.shards.cuts import cut_rule
-from tokfrag.tokens.shards.pieces import Reading, read_blocks
+from tokfrag.tokens.shards.pieces import MOST_BATCH_BYTES, Reading, read_blocks
 from tokfrag.tokens.shards.skips import Skips
 from tokfrag.tokens.shards.sources import Source, kind_of
 from tokfrag.tokens.standins.huggingface_tokens import token_of_role
+
+_THREAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class Encoder:
         self, tokenizer: Piped, edges: Edges, field: str, column: str, threads: int | None
     ) -> None:
         self.way = tokenizer.text_pipeline
-        self.reading = Reading(field, column, cut_rule(tokenizer))
+        # What one thread takes at a time stays in its cache on the way to the disk.
+        batch = MOST_BATCH_BYTES if threads is None else _THREAD_BYTES * threads
+        self.reading = Reading(field, column, cut_rule(tokenizer), min(batch, MOST_BATCH_BYTES))
         self._framing = Framing(self.way, edges, threads)
 
     def file(

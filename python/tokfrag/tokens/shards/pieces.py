@@ -20,7 +20,7 @@ from tokfrag.tokens.shards.skips import Skips
 from tokfrag.tokens.shards.sources import Source, kind_of
 
 _READ = 1 << 20
-_BATCH = 16 << 20
+MOST_BATCH_BYTES = 16 << 20
 _BEFORE = 64  # bytes read before a place that is asked for a cut
 _SOUGHT = 1 << 16  # bytes first read after it
 
@@ -37,11 +37,14 @@ class Reading:
         What holds the text: of JSON lines, of tables.
     rule
         Where a text may be cut; None: nowhere.
+    batch_bytes
+        Of text that is taken at a time, about.
     """
 
     field: str
     column: str
     rule: Rule
+    batch_bytes: int = MOST_BATCH_BYTES
 
 
 class Piece(NamedTuple):
@@ -71,7 +74,7 @@ def read_blocks(source: Source, reading: Reading, skips: Skips) -> Iterator[Bloc
         A document cannot be read, with ``skips`` that raise.
     """
     if kind_of(source.path).form in ("parquet", "arrow"):
-        for rows, position in read_column(source, reading.column, skips):
+        for rows, position in read_column(source, reading.column, skips, reading.batch_bytes):
             yield Block(rows, np.ones(len(rows), np.bool_), position)
         return
     batch: list[Piece] = []
@@ -79,7 +82,7 @@ def read_blocks(source: Source, reading: Reading, skips: Skips) -> Iterator[Bloc
     for piece in read_pieces(source, field=reading.field, rule=reading.rule, skips=skips):
         batch.append(piece)
         size += len(piece.text)
-        if size >= _BATCH:
+        if size >= reading.batch_bytes:
             yield _block(batch)
             batch, size = [], 0
     if batch:
@@ -235,4 +238,4 @@ def _cut_at(file: IO[bytes], place: int, source: Source, rule: Rule) -> int:
     return source.bytes if cut < 0 else from_ + cut
 
 
-__all__ = ["Block", "Piece", "Reading", "read_blocks", "read_pieces"]
+__all__ = ["MOST_BATCH_BYTES", "Block", "Piece", "Reading", "read_blocks", "read_pieces"]
