@@ -5,7 +5,9 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "bindings/cuda_bindings.hpp"
@@ -95,11 +97,44 @@ class WindowPlan : public WindowWeights {
     return py::array_t<double>(static_cast<py::ssize_t>(tables_.size()), tables_.data());
   }
 
+  // The tables once more, each number as a Pair in the place of a double.
+  py::array_t<double> pair_tables() const {
+    std::vector<double> pairs(tables_.size());
+    for (std::size_t i = 0; i < tables_.size(); ++i) {
+      const Pair pair = pair_of(tables_[i]);
+      std::memcpy(&pairs[i], &pair, sizeof pair);
+    }
+    return py::array_t<double>(static_cast<py::ssize_t>(pairs.size()), pairs.data());
+  }
+
+  // Whether Pair holds any product of a weight an axis as precisely as others.
+  bool pairable() const {
+    double least = 1;
+    double greatest = 1;
+    for (int axis = 0; axis < plan_.rank(); ++axis) {
+      const auto& own = window_.axes[static_cast<std::size_t>(axis)];
+      for (const std::vector<double>* table : {&own.weights, &own.inverse}) {
+        double low = 1;
+        double high = 1;
+        for (const double weight : *table) {
+          const double size = std::abs(weight);
+          if (size == 0) continue;
+          low = std::min(low, size);
+          high = std::max(high, size);
+        }
+        least *= low;
+        greatest *= high;
+      }
+    }
+    return window_.whole.empty() && least > kLeastPairedWeight && greatest < 1 / kLeastPairedWeight;
+  }
+
   void merge_at(Address address, const py::tuple& shape, const py::tuple& strides, int dtype,
                 std::int64_t item, bool channels_last, const py::bytes& fill, Address out,
-                Address tables, int device, Address stream) const {
+                Address tables, bool pairs, int device, Address stream) const {
     const auto type = static_cast<Dtype>(dtype);
-    const DeviceWindow window = window_at(tables, type);
+    DeviceWindow window = window_at(tables, type);
+    window.pairs = pairs ? static_cast<std::int64_t>(tables_.size() * sizeof(double)) : 0;
     const Extents sizes = extents(shape);
     const std::int64_t channels = sizes[channels_last ? shape.size() - 1 : 2];
     const Extents target = plan_.data_strides(sizes[0], channels, channels_last, item);
@@ -158,13 +193,20 @@ class WindowPlan : public WindowWeights {
       append(window_.axes[i].sums, sums_[i]);
     }
     append({window_.whole.begin(), window_.whole.end()}, whole_);
+    if (tables_.empty()) tables_.push_back(0);  // pairs lie behind something
   }
 
-  // Adds a table, and says where it begins; -1 if it is empty.
+  // Adds a table, and says where it begins, aligned for wide loads; -1 if it is empty.
   void append(const std::vector<double>& values, std::int64_t& begin) {
-    begin = values.empty() ? -1 : static_cast<std::int64_t>(tables_.size());
+    begin = -1;
+    if (values.empty()) return;
+    while (tables_.size() % kAlignedNumbers != 0) tables_.push_back(0);
+    begin = static_cast<std::int64_t>(tables_.size());
     tables_.insert(tables_.end(), values.begin(), values.end());
   }
+
+  static constexpr std::size_t kAlignedNumbers = 4;  // 16 bytes of floats
+  static constexpr double kLeastPairedWeight = 0x1p-40;
 
   std::vector<double> tables_;
   std::int64_t weights_[kMaxAxes] = {};
@@ -197,8 +239,8 @@ const std::int64_t* indices(Address address) {
 
 void reduce(int dtype, Address x, std::int64_t x_batch_stride, std::int64_t x_row_stride,
             Address offsets, Address order, Address weight, Address y, Address weight_sum,
-            std::int64_t batch, std::int64_t rows, std::int64_t segments, std::int64_t columns,
-            bool mean, int device, Address stream) {
+            Address partial, std::int64_t batch, std::int64_t rows, std::int64_t segments,
+            std::int64_t columns, bool mean, int device, Address stream) {
   const SegmentReduceTask task{input(x),
                                x_batch_stride,
                                x_row_stride,
@@ -207,6 +249,7 @@ void reduce(int dtype, Address x, std::int64_t x_batch_stride, std::int64_t x_ro
                                input(weight),
                                output(y),
                                output(weight_sum),
+                               output(partial),
                                batch,
                                rows,
                                segments,
@@ -264,10 +307,13 @@ PYBIND11_MODULE(_cuda, module) {
            "The weights of some windows, for merging the positions that no others hold.")
       .def_property_readonly("tables", &WindowPlan::tables,
                              "What merge_at wants on the device, in the accumulator's type.")
+      .def_property_readonly("pair_tables", &WindowPlan::pair_tables,
+                             "What it wants behind those to add float32 without doubles.")
+      .def_property_readonly("pairable", &WindowPlan::pairable, "Whether the weights allow that.")
       .def("merge_at", &WindowPlan::merge_at, py::arg("address"), py::arg("shape"),
            py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("channels_last"),
-           py::arg("fill"), py::arg("out"), py::arg("tables"), py::arg("device"), py::arg("stream"),
-           "Merges the fragments at a device address; strides in items.")
+           py::arg("fill"), py::arg("out"), py::arg("tables"), py::arg("pairs"), py::arg("device"),
+           py::arg("stream"), "Merges the fragments at a device address; strides in items.")
       .def("extract_at", &WindowPlan::extract_at, py::arg("address"), py::arg("shape"),
            py::arg("strides"), py::arg("dtype"), py::arg("item"), py::arg("channels_last"),
            py::arg("norms"), py::arg("out"), py::arg("tables"), py::arg("device"),
@@ -275,17 +321,28 @@ PYBIND11_MODULE(_cuda, module) {
 
   module.def("check_device", &check_cuda_device, py::arg("device"), py::call_guard<ReleaseGil>(),
              "Raises CudaError unless these kernels run on the device.");
+  module.def("adds_doubles_slowly", &adds_doubles_slowly, py::arg("device"),
+             py::call_guard<ReleaseGil>(),
+             "Whether the device adds doubles at a small part of the rate of floats.");
   module.def("current_device", &current_cuda_device,
              "The device that this thread's calls go to; starts the driver.");
   module.def("driver_version", &cuda_driver_version,
              "The newest CUDA the driver knows (12040: 12.4); 0 without a driver.");
   module.attr("toolkit_version") = cuda_toolkit_version();
   module.attr("architectures") = TOKFRAG_CUDA_ARCHITECTURES;
+  module.def(
+      "segment_sums",
+      [](std::int64_t rows, std::int64_t longest) {
+        return longest > kLongSegment ? segment_slots(rows) * kShareRuns : std::int64_t{0};
+      },
+      py::arg("rows"), py::arg("longest"),
+      "How many rows of sums `reduce` wants in `partial` for so many rows; 0: no `partial`.");
   module.def("reduce", &reduce, py::arg("dtype"), py::arg("x"), py::arg("x_batch_stride"),
              py::arg("x_row_stride"), py::arg("offsets"), py::arg("order"), py::arg("weight"),
-             py::arg("y"), py::arg("weight_sum"), py::arg("batch"), py::arg("rows"),
-             py::arg("segments"), py::arg("columns"), py::arg("mean"), py::arg("device"),
-             py::arg("stream"), "Sums of the rows of each segment; 0 stands for no array.");
+             py::arg("y"), py::arg("weight_sum"), py::arg("partial"), py::arg("batch"),
+             py::arg("rows"), py::arg("segments"), py::arg("columns"), py::arg("mean"),
+             py::arg("device"), py::arg("stream"),
+             "Sums of the rows of each segment; 0 stands for no array.");
   module.def("gather", &gather, py::arg("dtype"), py::arg("y"), py::arg("y_batch_stride"),
              py::arg("y_row_stride"), py::arg("index"), py::arg("scale"), py::arg("x"),
              py::arg("batch"), py::arg("rows"), py::arg("segments"), py::arg("columns"),

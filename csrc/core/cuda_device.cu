@@ -25,6 +25,13 @@ void check_cuda_device(int device) {
   check_cuda(cudaFuncGetAttributes(&attributes, probe_kernel), "cudaFuncGetAttributes");
 }
 
+bool adds_doubles_slowly(int device) {
+  int ratio = 0;
+  check_cuda(cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, device),
+             "cudaDeviceGetAttribute");
+  return ratio > 8;
+}
+
 int cuda_driver_version() {
   int version = 0;
   check_cuda(cudaDriverGetVersion(&version), "cudaDriverGetVersion");

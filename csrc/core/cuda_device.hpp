@@ -14,6 +14,10 @@ void set_cuda_device(int device);
 // Leaves the current device as it was.
 void check_cuda_device(int device);
 
+// True if the device adds doubles at less than an eighth of the rate of floats, as T4, L4 and all
+// GeForce cards do: 1/32 or 1/64.
+bool adds_doubles_slowly(int device);
+
 // The newest CUDA that the driver knows, as 1000 * major + 10 * minor; 0 without a driver.
 int cuda_driver_version();
 

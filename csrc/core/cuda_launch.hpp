@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -40,10 +41,11 @@ inline void check_cuda(cudaError_t code, const char* call) {
                   cudaGetErrorString(code) + ")");
 }
 
-// Starts `blocks` blocks of kBlockThreads; the kernel's arguments are `arguments`.
+// Starts `blocks` blocks of kBlockThreads with `shared` bytes each, at most 48 KB; the kernel's
+// arguments are `arguments`.
 template <class... Parameters, class... Arguments>
-void launch_blocks(void (*kernel)(Parameters...), std::int64_t blocks, cudaStream_t stream,
-                   const char* name, const Arguments&... arguments) {
+void launch_shared(void (*kernel)(Parameters...), std::int64_t blocks, std::size_t shared,
+                   cudaStream_t stream, const char* name, const Arguments&... arguments) {
   // Arguments go by address: one of another type would be read past its end.
   static_assert((std::is_same_v<std::remove_cv_t<Parameters>, Arguments> && ...));
   constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1;
@@ -52,8 +54,14 @@ void launch_blocks(void (*kernel)(Parameters...), std::int64_t blocks, cudaStrea
   const void* pointers[] = {&arguments...};
   check_cuda(
       cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(blocks)),
-                       dim3(kBlockThreads), const_cast<void**>(pointers), 0, stream),
+                       dim3(kBlockThreads), const_cast<void**>(pointers), shared, stream),
       name);
+}
+
+template <class... Parameters, class... Arguments>
+void launch_blocks(void (*kernel)(Parameters...), std::int64_t blocks, cudaStream_t stream,
+                   const char* name, const Arguments&... arguments) {
+  launch_shared(kernel, blocks, 0, stream, name, arguments...);
 }
 
 // Starts `threads` threads, rounded up to whole blocks.

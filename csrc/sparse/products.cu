@@ -24,53 +24,54 @@ struct Number<__nv_bfloat16> {
 
 namespace {
 
-// Products of so few inputs take a warp a row, not a batch tile.
-constexpr std::int64_t kFewInputs = 4;
-
 template <class E, int kWide>
 __global__ void __launch_bounds__(kSparseThreads)
     multiply_kernel(const __grid_constant__ MultiplyTask task) {
-  __shared__ Real<E> panel[kPanelNumbers<kWide>];
+  __shared__ alignas(16) Real<E> panel[kPanelNumbers<kWide>];
   const int thread = static_cast<int>(threadIdx.x);
   const ProductPlace place = product_place<kWide>(task, blockIdx.x);
   const TileGrid& grid = task.matrix.grid;
-  Real<E> sums[kWarpRows][kWide] = {};
+  Real<E> sums[kLaneRows<kWide>][kQuad] = {};
   for (std::int64_t chunk = 0; chunk < grid.chunks(); ++chunk) {
     const std::int64_t tile = grid.tile(chunk, place.first_row / kTile);
     if (task.matrix.starts[tile] == task.matrix.starts[tile + 1]) continue;  // for all threads
     __syncthreads();
-    stage_panel<E, kWide * kWarpLanes, kPanelStride<kWide>>(
+    stage_panel<E, kWide * kWarpLanes>(
         static_cast<const E*>(task.x) + place.first_input * grid.columns + chunk * kTile,
         grid.columns, place.inputs, grid.chunk_columns(chunk), thread, panel);
     __syncthreads();
     add_chunk<E, kWide>(task, place, chunk, thread, panel, sums);
   }
   __syncthreads();
-  put_sums(thread, sums, panel);
+  put_sums<Real<E>, kWide>(thread, sums, panel);
   __syncthreads();
   write_sums<E, kWide>(task, place, thread, panel);
 }
 
-template <class E>
+template <class E, int kInputs>
 __global__ void __launch_bounds__(kSparseThreads)
     multiply_few_kernel(const __grid_constant__ MultiplyTask task) {
-  const std::int64_t rows = task.matrix.grid.rows;
-  const std::int64_t unit = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes;
-  if (unit >= rows * task.batch) return;  // whole warps
+  const std::int64_t row = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes;
+  if (row >= task.matrix.grid.rows) return;  // whole warps
   const int lane = static_cast<int>(threadIdx.x % kWarpLanes);
-  Real<E> sum = row_part<E>(task, unit / rows, unit % rows, lane);
-  for (int step = kWarpLanes / 2; step > 0; step /= 2) {
-    sum += __shfl_xor_sync(0xffffffffu, sum, step);
+  Real<E> sums[kInputs];
+  row_part<E, kInputs>(task, row, lane, sums);
+#pragma unroll
+  for (int i = 0; i < kInputs; ++i) {
+#pragma unroll
+    for (int step = kWarpLanes / 2; step > 0; step /= 2) {
+      sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], step);
+    }
+    if (lane == i && i < task.batch) write_row<E>(task, i, row, sums[i]);
   }
-  if (lane == 0) write_row<E>(task, unit / rows, unit % rows, sum);
 }
 
 template <class E>
 __global__ void __launch_bounds__(kSparseThreads)
     sample_kernel(const __grid_constant__ SampleTask task) {
   constexpr int kLanes = kSampleLanes<Real<E>>;
-  __shared__ Real<E> grad_panel[kTile * (kLanes + 1)];
-  __shared__ Real<E> x_panel[kTile * (kLanes + 1)];
+  __shared__ alignas(16) Real<E> grad_panel[kTile * panel_stride(kLanes)];
+  __shared__ alignas(16) Real<E> x_panel[kTile * panel_stride(kLanes)];
   const int thread = static_cast<int>(threadIdx.x);
   const SamplePlace place = sample_place(task, blockIdx.x);
   if (place.first >= place.last) return;  // the whole block
@@ -88,8 +89,9 @@ template <class E>
 void multiply_as(const MultiplyTask& task, cudaStream_t stream) {
   constexpr const char* kName = "sparse_mm: cudaLaunchKernel";
   if (task.batch <= kFewInputs) {
-    const std::int64_t units = task.matrix.grid.rows * task.batch;
-    launch_blocks(multiply_few_kernel<E>, (units + kWarps - 1) / kWarps, stream, kName, task);
+    const auto kernel = task.batch == 1 ? multiply_few_kernel<E, 1>
+                                        : multiply_few_kernel<E, static_cast<int>(kFewInputs)>;
+    launch_blocks(kernel, (task.matrix.grid.rows + kWarps - 1) / kWarps, stream, kName, task);
     return;
   }
   if constexpr (sizeof(Real<E>) == 4) {

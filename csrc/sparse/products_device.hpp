@@ -3,7 +3,7 @@
 //
 // Sums run chunk by chunk over a row's non-zeros in storage order, fused, one accumulator an
 // output: the order of the CPU kernels, the same bits whatever the launch. Products of few inputs
-// (RowPart) split a row over the lanes of a warp.
+// split a row over the lanes of a warp, and are added up in another order.
 #pragma once
 
 #include <cmath>
@@ -13,8 +13,10 @@
 
 #if defined(__CUDACC__)
 #define TOKFRAG_SPARSE_UNROLL _Pragma("unroll")
+#define TOKFRAG_SPARSE_UNROLL_4 _Pragma("unroll 4")
 #else
 #define TOKFRAG_SPARSE_UNROLL
+#define TOKFRAG_SPARSE_UNROLL_4
 #endif
 
 namespace tokfrag::sparse {
@@ -66,31 +68,54 @@ constexpr int kWarpLanes = 32;
 constexpr int kWarps = kSparseThreads / kWarpLanes;
 constexpr int kWarpRows = 8;                    // outputs of a lane, for each input
 constexpr int kGroupRows = kWarps * kWarpRows;  // rows of a block; two groups make a row block
-constexpr int kEntries = 4;                     // sampled sums of a thread
+constexpr int kEntries = 8;                     // sampled sums of a thread
 constexpr int kPassEntries = kEntries * kSparseThreads;
 
 static_assert(kTile % kGroupRows == 0, "a group of rows lies in one row block");
 
-// Inputs that share a block in a product, 32 for each of kWide. One more number a column keeps
-// threads that write down a column out of one another's memory bank.
+// Inputs that lie side by side in a panel, read by one access or two.
+constexpr int kQuad = 4;
+
+// How the lanes of a warp share the sums of its rows, for 32 inputs for each of kWide: a quad of
+// inputs each, of several rows at once.
 template <int kWide>
-constexpr int kPanelStride = kWide * kWarpLanes + 1;
+constexpr int kRowLanes = kWide * kWarpLanes / kQuad;
+template <int kWide>
+constexpr int kRowsAtOnce = kWarpLanes / kRowLanes<kWide>;
+template <int kWide>
+constexpr int kLaneRows = kWarpRows / kRowsAtOnce<kWide>;
+
+// A panel holds so many numbers a column. One more quad keeps the threads that write down quads of
+// neighbouring columns out of one another's memory banks.
+constexpr int panel_stride(int inputs) { return inputs + kQuad; }
+template <int kWide>
+constexpr int kPanelStride = panel_stride(kWide * kWarpLanes);
 template <int kWide>
 constexpr int kPanelNumbers = static_cast<int>(kTile) * kPanelStride<kWide>;
+
+template <class T>
+struct alignas(16) Quad {
+  T numbers[kQuad];
+};
 
 // Inputs that a sampled product takes at a time: two panels fit 48 KB.
 template <class T>
 constexpr int kSampleLanes = sizeof(T) == 8 ? 16 : 32;
 
-// panel[c, l] = lines[l, c] for c < width and l < valid, else 0; `lines` are `stride` apart.
-template <class E, int kLanes, int kStride>
+// panel[c, l] = lines[l, c] for c < width and l < valid, else 0; `lines` are `stride` apart. A warp
+// takes 8 columns of 4 lines at a time: whole sectors of memory, and every bank once.
+template <class E, int kLanes>
 TOKFRAG_HOST_DEVICE inline void stage_panel(const E* lines, std::int64_t stride, std::int64_t valid,
                                             std::int64_t width, int thread, Real<E>* panel) {
+  constexpr int kColumns = kWarpLanes / kQuad;
+  constexpr int kColumnGroups = static_cast<int>(kTile) / kColumns;
   for (int i = thread; i < static_cast<int>(kTile) * kLanes; i += kSparseThreads) {
-    const int column = i % static_cast<int>(kTile);
-    const int lane = i / static_cast<int>(kTile);
+    const int within = i % kWarpLanes;
+    const int group = i / kWarpLanes;
+    const int column = group % kColumnGroups * kColumns + within / kQuad;
+    const int lane = group / kColumnGroups * kQuad + within % kQuad;
     const bool inside = column < width && lane < valid;
-    panel[column * kStride + lane] =
+    panel[column * panel_stride(kLanes) + lane] =
         inside ? Number<E>::widen(lines[lane * stride + column]) : Real<E>(0);
   }
 }
@@ -119,41 +144,62 @@ TOKFRAG_HOST_DEVICE inline ProductPlace product_place(const MultiplyTask& task,
   return {block / tiles * kGroupRows, first, left < kInputs ? left : kInputs};
 }
 
-// Adds one chunk to the sums of a warp's rows, `panel` holding its inputs.
+// Adds a row's run of `count` values to a quad of sums. `sources`: where in `values` each lies, if
+// kSourced; else they lie there one after the other.
+template <class E, int kWide, bool kSourced>
+TOKFRAG_HOST_DEVICE inline void add_values(const std::uint8_t* local, const E* values,
+                                           const std::uint16_t* sources, int count,
+                                           const Real<E>* inputs, Real<E> (&sums)[kQuad]) {
+  TOKFRAG_SPARSE_UNROLL_4
+  for (int n = 0; n < count; ++n) {
+    const Real<E> value = Number<E>::widen(values[kSourced ? sources[n] : n]);
+    const int column = local[n];
+    const auto in = *reinterpret_cast<const Quad<Real<E>>*>(inputs + column * kPanelStride<kWide>);
+    TOKFRAG_SPARSE_UNROLL
+    for (int q = 0; q < kQuad; ++q) sums[q] = std::fma(value, in.numbers[q], sums[q]);
+  }
+}
+
+// Adds one chunk to the sums of a lane, `panel` holding its inputs.
 template <class E, int kWide>
 TOKFRAG_HOST_DEVICE inline void add_chunk(const MultiplyTask& task, const ProductPlace& place,
                                           std::int64_t chunk, int thread, const Real<E>* panel,
-                                          Real<E> (&sums)[kWarpRows][kWide]) {
+                                          Real<E> (&sums)[kLaneRows<kWide>][kQuad]) {
   const DeviceMatrix& matrix = task.matrix;
   const std::int64_t tile = matrix.grid.tile(chunk, place.first_row / kTile);
   const std::int64_t start = matrix.starts[tile];
   const E* values = static_cast<const E*>(task.values) + matrix.origins[tile];
+  const int lane = thread % kWarpLanes;
   const std::int64_t first = place.first_row + thread / kWarpLanes * kWarpRows;
-  const Real<E>* lane = panel + thread % kWarpLanes;
+  const Real<E>* inputs = panel + lane % kRowLanes<kWide> * kQuad;
   TOKFRAG_SPARSE_UNROLL
-  for (int r = 0; r < kWarpRows; ++r) {
-    if (first + r >= matrix.grid.rows) break;
-    const std::uint32_t span = matrix.spans[chunk * matrix.grid.rows + first + r];
+  for (int r = 0; r < kLaneRows<kWide>; ++r) {
+    const std::int64_t row = first + r * kRowsAtOnce<kWide> + lane / kRowLanes<kWide>;
+    if (row >= matrix.grid.rows) continue;
+    const std::uint32_t span = matrix.spans[chunk * matrix.grid.rows + row];
     const int begin = span_begin(span);
-    const int end = begin + span_count(span);
-    for (int n = begin; n < end; ++n) {
-      const int from = matrix.sources == nullptr ? n : matrix.sources[start + n];
-      const Real<E> value = Number<E>::widen(values[from]);
-      const Real<E>* in = lane + matrix.local[start + n] * kPanelStride<kWide>;
-      TOKFRAG_SPARSE_UNROLL
-      for (int w = 0; w < kWide; ++w) sums[r][w] = std::fma(value, in[w * kWarpLanes], sums[r][w]);
+    const std::uint8_t* local = matrix.local + start + begin;
+    if (matrix.sources == nullptr) {
+      add_values<E, kWide, false>(local, values + begin, nullptr, span_count(span), inputs,
+                                  sums[r]);
+    } else {
+      add_values<E, kWide, true>(local, values, matrix.sources + start + begin, span_count(span),
+                                 inputs, sums[r]);
     }
   }
 }
 
 // A lane's sums, laid out in the panel so that an input's outputs lie together.
 template <class T, int kWide>
-TOKFRAG_HOST_DEVICE inline void put_sums(int thread, const T (&sums)[kWarpRows][kWide], T* panel) {
+TOKFRAG_HOST_DEVICE inline void put_sums(int thread, const T (&sums)[kLaneRows<kWide>][kQuad],
+                                         T* panel) {
+  const int lane = thread % kWarpLanes;
+  const int first = thread / kWarpLanes * kWarpRows + lane / kRowLanes<kWide>;
   TOKFRAG_SPARSE_UNROLL
-  for (int w = 0; w < kWide; ++w) {
-    T* line = panel + (w * kWarpLanes + thread % kWarpLanes) * (kGroupRows + 1);
+  for (int q = 0; q < kQuad; ++q) {
+    T* line = panel + (lane % kRowLanes<kWide> * kQuad + q) * (kGroupRows + 1);
     TOKFRAG_SPARSE_UNROLL
-    for (int r = 0; r < kWarpRows; ++r) line[thread / kWarpLanes * kWarpRows + r] = sums[r][w];
+    for (int r = 0; r < kLaneRows<kWide>; ++r) line[first + r * kRowsAtOnce<kWide>] = sums[r][q];
   }
 }
 
@@ -172,26 +218,54 @@ TOKFRAG_HOST_DEVICE inline void write_sums(const MultiplyTask& task, const Produ
   }
 }
 
-// One lane's part of y[input, row], for products of few inputs: every 32nd of a run's values.
-template <class E>
-TOKFRAG_HOST_DEVICE inline Real<E> row_part(const MultiplyTask& task, std::int64_t input,
-                                            std::int64_t row, int lane) {
+// Products of so few inputs take a warp a row, not a batch tile: groups of its lanes take a chunk
+// each, at once, and a lane every kFewLanes-th of a run's values, for all inputs.
+constexpr std::int64_t kFewInputs = 4;
+constexpr int kFewLanes = 8;
+constexpr int kFewChunks = kWarpLanes / kFewLanes;
+
+// Where a row's values of one chunk lie.
+struct RunPlace {
+  std::int64_t start;
+  std::int64_t origin;
+  std::uint32_t span;
+};
+
+TOKFRAG_HOST_DEVICE inline RunPlace run_place(const DeviceMatrix& matrix, std::int64_t row,
+                                              std::int64_t chunk) {
+  const std::int64_t tile = matrix.grid.tile(chunk, row / kTile);
+  return {matrix.starts[tile], matrix.origins[tile], matrix.spans[chunk * matrix.grid.rows + row]};
+}
+
+// One lane's part of y[:, row].
+template <class E, int kInputs>
+TOKFRAG_HOST_DEVICE inline void row_part(const MultiplyTask& task, std::int64_t row, int lane,
+                                         Real<E> (&sums)[kInputs]) {
   const DeviceMatrix& matrix = task.matrix;
-  const E* x = static_cast<const E*>(task.x) + input * matrix.grid.columns;
-  Real<E> sum = 0;
-  for (std::int64_t chunk = 0; chunk < matrix.grid.chunks(); ++chunk, x += kTile) {
-    const std::int64_t tile = matrix.grid.tile(chunk, row / kTile);
-    const std::int64_t start = matrix.starts[tile];
-    const E* values = static_cast<const E*>(task.values) + matrix.origins[tile];
-    const std::uint32_t span = matrix.spans[chunk * matrix.grid.rows + row];
-    const int end = span_begin(span) + span_count(span);
-    for (int n = span_begin(span) + lane; n < end; n += kWarpLanes) {
-      const int from = matrix.sources == nullptr ? n : matrix.sources[start + n];
-      sum = std::fma(Number<E>::widen(values[from]), Number<E>::widen(x[matrix.local[start + n]]),
-                     sum);
+  const std::int64_t chunks = matrix.grid.chunks();
+  TOKFRAG_SPARSE_UNROLL
+  for (int i = 0; i < kInputs; ++i) sums[i] = 0;
+  std::int64_t chunk = lane / kFewLanes;
+  if (chunk >= chunks) return;
+  RunPlace next = run_place(matrix, row, chunk);
+  for (; chunk < chunks; chunk += kFewChunks) {
+    const RunPlace place = next;  // the one behind it is read meanwhile
+    if (chunk + kFewChunks < chunks) next = run_place(matrix, row, chunk + kFewChunks);
+    const std::uint8_t* local = matrix.local + place.start;
+    const E* values = static_cast<const E*>(task.values) + place.origin;
+    const E* x = static_cast<const E*>(task.x) + chunk * kTile;
+    const int end = span_begin(place.span) + span_count(place.span);
+    for (int n = span_begin(place.span) + lane % kFewLanes; n < end; n += kFewLanes) {
+      const int from = matrix.sources == nullptr ? n : matrix.sources[place.start + n];
+      const Real<E> value = Number<E>::widen(values[from]);
+      const int column = local[n];
+      TOKFRAG_SPARSE_UNROLL
+      for (int i = 0; i < kInputs; ++i) {
+        if (i >= task.batch) continue;
+        sums[i] = std::fma(value, Number<E>::widen(x[i * matrix.grid.columns + column]), sums[i]);
+      }
     }
   }
-  return sum;
 }
 
 template <class E>
@@ -230,12 +304,10 @@ TOKFRAG_HOST_DEVICE inline void stage_sample(const SampleTask& task, const Sampl
   constexpr int kLanes = kSampleLanes<Real<E>>;
   const TileGrid& grid = task.matrix.grid;
   const std::int64_t left = task.batch - input;
-  stage_panel<E, kLanes, kLanes + 1>(
-      static_cast<const E*>(task.grad) + input * grid.rows + place.block * kTile, grid.rows, left,
-      grid.block_rows(place.block), thread, grad_panel);
-  stage_panel<E, kLanes, kLanes + 1>(
-      static_cast<const E*>(task.x) + input * grid.columns + place.chunk * kTile, grid.columns,
-      left, grid.chunk_columns(place.chunk), thread, x_panel);
+  stage_panel<E, kLanes>(static_cast<const E*>(task.grad) + input * grid.rows + place.block * kTile,
+                         grid.rows, left, grid.block_rows(place.block), thread, grad_panel);
+  stage_panel<E, kLanes>(static_cast<const E*>(task.x) + input * grid.columns + place.chunk * kTile,
+                         grid.columns, left, grid.chunk_columns(place.chunk), thread, x_panel);
 }
 
 template <class E>
@@ -247,10 +319,15 @@ TOKFRAG_HOST_DEVICE inline void add_samples(const SampleTask& task, const Sample
   for (int k = 0; k < kEntries; ++k) {
     const std::int64_t i = place.first + k * kSparseThreads + thread;
     if (i >= place.last) break;
-    const Real<E>* row = grad_panel + task.entry_rows[i] * (kLanes + 1);
-    const Real<E>* column = x_panel + task.matrix.local[i] * (kLanes + 1);
+    const Real<E>* row = grad_panel + task.entry_rows[i] * panel_stride(kLanes);
+    const Real<E>* column = x_panel + task.matrix.local[i] * panel_stride(kLanes);
     TOKFRAG_SPARSE_UNROLL
-    for (int l = 0; l < kLanes; ++l) sums[k] = std::fma(row[l], column[l], sums[k]);
+    for (int l = 0; l < kLanes; l += kQuad) {
+      const auto a = *reinterpret_cast<const Quad<Real<E>>*>(row + l);
+      const auto b = *reinterpret_cast<const Quad<Real<E>>*>(column + l);
+      TOKFRAG_SPARSE_UNROLL
+      for (int q = 0; q < kQuad; ++q) sums[k] = std::fma(a.numbers[q], b.numbers[q], sums[k]);
+    }
   }
 }
 

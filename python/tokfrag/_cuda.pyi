@@ -79,6 +79,10 @@ class WindowPlan:
     ) -> WindowPlan: ...
     @property
     def tables(self) -> NDArray[np.float64]: ...
+    @property
+    def pair_tables(self) -> NDArray[np.float64]: ...
+    @property
+    def pairable(self) -> bool: ...
     def merge_at(
         self,
         address: int,
@@ -90,6 +94,7 @@ class WindowPlan:
         fill: bytes,
         out: int,
         tables: int,
+        pairs: bool,
         device: int,
         stream: int,
     ) -> None: ...
@@ -150,6 +155,7 @@ MOST_CHANGED_CHANNELS: int
 MOST_PATCH_CHANNELS: int
 
 def check_device(device: int) -> None: ...
+def adds_doubles_slowly(device: int) -> bool: ...
 def current_device() -> int: ...
 def driver_version() -> int: ...
 def patchify(
@@ -165,6 +171,7 @@ def patchify(
     device: int,
     stream: int,
 ) -> None: ...
+def segment_sums(rows: int, longest: int) -> int: ...
 def reduce(
     dtype: int,
     x: int,
@@ -175,6 +182,7 @@ def reduce(
     weight: int,
     y: int,
     weight_sum: int,
+    partial: int,
     batch: int,
     rows: int,
     segments: int,

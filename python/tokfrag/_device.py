@@ -38,6 +38,7 @@ _LASTING = (
 
 _is_initialized: Callable[[], bool] = torch.cuda.is_initialized
 _found: dict[int, ModuleType | None] = {}
+_slow: dict[int, bool] = {}
 
 
 def kernels(device: int) -> ModuleType | None:
@@ -120,6 +121,28 @@ def current_stream(device: int) -> int:
     if raw is not None:
         return int(raw(device))
     return int(torch.cuda.current_stream(device).cuda_stream)
+
+
+def adds_doubles_slowly(device: int | None) -> bool:
+    """Whether the kernels of a device had better add float32 without doubles."""
+    if device is None:
+        return False
+    try:
+        return _slow[device]
+    except KeyError:
+        module = kernels(device)
+    slow = module is not None and bool(module.adds_doubles_slowly(device))
+    _slow[device] = slow
+    return slow
+
+
+def refuse_in_graph(x: Tensor, name: str) -> None:
+    """Raise RuntimeError if a CUDA graph is captured: what is made of `x` is made on the host."""
+    if not x.is_cpu and is_captured():
+        raise RuntimeError(
+            f"{name}: got a CUDA graph that is being captured, takes one that is captured after a "
+            "first call: what is made of indices on the host is made by the first"
+        )
 
 
 def is_captured() -> bool:

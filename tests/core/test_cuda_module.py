@@ -51,6 +51,8 @@ def test_window_tables_are_the_axis_weights_and_their_sums() -> None:
         "    print(error)\n"
     )
     tables, error = run_python(code).stdout.splitlines()
-    # One axis: inverse of the sums, and the sums; constant weights need no table of their own.
-    assert tables == "[1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0]"
+    # One axis: inverse of the sums, and the sums, each aligned to four numbers; constant weights
+    # need no table of their own.
+    inverse, sums = "1.0, 1.0, 0.5, 1.0, 1.0", "1.0, 1.0, 2.0, 1.0, 1.0"
+    assert tables == f"[{inverse}, 0.0, 0.0, 0.0, {sums}]"
     assert error.startswith("window: the weights of some positions on axis 0")

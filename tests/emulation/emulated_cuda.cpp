@@ -2,10 +2,14 @@
 // other: with it, tests/fragments/test_cuda_emulated.py tries all of the CUDA path but the device
 // itself.
 #include <stdexcept>
+#include <vector>
 
 #include "fragments/cuda_kernels.hpp"
+#include "fragments/extract/affine_device.hpp"
 #include "fragments/extract/device.hpp"
 #include "fragments/extract/rows_device.hpp"
+#include "fragments/features/staged_device.hpp"
+#include "fragments/merge/choice_device.hpp"
 
 namespace tokfrag {
 
@@ -21,6 +25,11 @@ void run_extract(const DeviceExtractPlan<std::uint32_t>& plan) {
   }
 }
 
+template <int kBytes>
+void run_affine(const DeviceAffinePlan& plan) {
+  for (std::uint32_t i = 0; i < plan.threads(); ++i) extract_affine<kBytes>(plan, i);
+}
+
 template <int kLoad>
 void run_extract_rows(const DeviceRowPlan<std::uint32_t>& plan) {
   constexpr std::uint32_t kThreads = 32;
@@ -31,56 +40,57 @@ void run_extract_rows(const DeviceRowPlan<std::uint32_t>& plan) {
   }
 }
 
-struct MergeCall {
-  const GridLayout& layout;
-  const GridShape& grid;
-  const DeviceWindow& window;
-  Dtype dtype;
-  const void* fragments;
-  void* out;
-  const void* fill;
+struct RunMerge {
+  template <class Merge>
+  void operator()(const MergeCall& call, Merge) const {
+    const typename Merge::Plan plan = plan_of<Merge>(call);
+    for (typename Merge::Index unit = 0; unit < plan.units; ++unit) Merge::run(plan, unit);
+  }
 };
 
-template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
-void run_merge(const MergeCall& call) {
-  const auto plan =
-      make_merge_plan<Index, AccumulatorOf<T>>(call.layout, call.grid, call.window, call.dtype,
-                                               kNumbers, call.fragments, call.out, call.fill);
-  for (Index unit = 0; unit < plan.units; ++unit) {
-    merge_unit<T, kNumbers, kMethod, kOuter, Index>(plan, unit);
-  }
-}
-
-template <class T>
-void choose_merge(const MergeCall& call) {
-  constexpr int kWide = merge_wide<T>(DeviceMergeMethod::kScaled);
-  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kExtreme);
-  const auto method = choose_merge_method(call.window, call.dtype);
-  const int wanted = method == DeviceMergeMethod::kExtreme ? kWidest : kWide;
-  const bool wide =
-      wanted > 1 &&
-      merge_numbers(call.layout, call.window, call.fragments, call.out, wanted) == wanted &&
-      merge_outer_axes(call.layout, call.window) <= 2 && merge_is_narrow(call.layout);
-  if (wide && method == DeviceMergeMethod::kExtreme) {
-    return run_merge<T, kWidest, DeviceMergeMethod::kExtreme, 2, std::uint32_t>(call);
-  }
-  if constexpr (std::is_integral_v<T> && kIsSummed<T>) {
-    if (wide && method == DeviceMergeMethod::kScaled) {
-      return run_merge<T, kWide, DeviceMergeMethod::kScaled, 2, std::uint32_t>(call);
+// Steps between two barriers, lane after lane.
+template <class T, class Out>
+void run_staged(const DeviceFeaturePlan& plan) {
+  const std::uint32_t lanes = plan.values + plan.tail > kWarpStaged ? 256 : 32;
+  std::vector<float> data(plan.values + plan.tail);
+  const auto items = static_cast<std::uint32_t>(plan.batch * plan.windows * plan.channels);
+  for (std::uint32_t item = 0; item < items; ++item) {
+    const FeatureWindow at = find_window(plan, item);
+    StagedFirst first = stage_window<T>(plan, at, data.data(), 0, lanes);
+    for (std::uint32_t lane = 1; lane < lanes; ++lane) {
+      add_sums(first, stage_window<T>(plan, at, data.data(), lane, lanes));
     }
-  } else if constexpr (!std::is_integral_v<T>) {
-    if (wide && method == DeviceMergeMethod::kScaled) {
-      return run_merge<T, kWide, DeviceMergeMethod::kScaled, 2, std::uint32_t>(call);
+    float lift = 1;
+    if (overflows(first)) {
+      lift = kSumLift;
+      first.sum = {0, 0};
+      for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+        first.sum = first.sum + lifted_sum(plan, data.data(), lane, lanes);
+      }
     }
-    if (wide && method == DeviceMergeMethod::kWhole) {
-      return run_merge<T, kWide, DeviceMergeMethod::kWhole, 2, std::uint32_t>(call);
+    const StagedCenter center = center_of(plan, first, lift);
+    std::vector<float> differences(lanes);
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+      differences[lane] = staged_differences(plan, center, data.data(), lane, lanes);
+    }
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+      center_values(plan, center, data.data(), lane, lanes);
+    }
+    StagedSecond second{};
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+      add_sums(second, staged_sums(plan, data.data(), differences[lane], lane, lanes));
+    }
+    for (int lane = 0; lane < kStagedSums; ++lane) {
+      write_staged<Out>(plan, at, first, center, lane, second.sums[lane], second.sums[kSquares]);
     }
   }
-  run_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(call);
 }
 
 template <class T, class Out>
-void run_features(const DeviceFeaturePlan& plan) {
+void run_features(DeviceFeaturePlan plan) {
+  if constexpr (kIsStaged<T>) {
+    if (prepare_staged(plan)) return run_staged<T, Out>(plan);
+  }
   constexpr std::uint32_t kLanes = 4;
   for (std::int64_t item = 0; item < plan.batch * plan.windows * plan.channels; ++item) {
     const FeatureWindow at = find_window(plan, item);
@@ -99,6 +109,10 @@ void run_features(const DeviceFeaturePlan& plan) {
 
 template <class T>
 void run_rows(const SegmentReduceTask& task) {
+  for (std::int64_t slot = 0;
+       task.partial != nullptr && slot < segment_slots(task.batch * task.rows); ++slot) {
+    for (std::int64_t unit = 0; unit < task.columns; ++unit) share_unit<T, 1>(task, slot, unit);
+  }
   const auto units = make_row_units<std::uint32_t>(task.batch, task.segments, task.columns);
   for (std::uint32_t i = 0; i < units.total; ++i) reduce_unit<T, 1, std::uint32_t>(task, units, i);
 }
@@ -130,6 +144,7 @@ void set_cuda_device(int device) {
 }
 
 void check_cuda_device(int device) { const OnDevice here(device); }
+bool adds_doubles_slowly(int device) { return device == 1; }
 int cuda_driver_version() { return 0; }
 int cuda_toolkit_version() { return 0; }
 
@@ -145,6 +160,14 @@ void extract_cuda(const GridLayout& given, const void* data, void* fragments, co
     if (load == 4) return run_extract_rows<4>(plan);
     if (load == 2) return run_extract_rows<2>(plan);
     return run_extract_rows<1>(plan);
+  }
+  if (extract_is_affine(layout, unit)) {
+    const DeviceAffinePlan plan = make_affine_plan(layout, unit, data, fragments);
+    if (unit == 16) return run_affine<16>(plan);
+    if (unit == 8) return run_affine<8>(plan);
+    if (unit == 4) return run_affine<4>(plan);
+    if (unit == 2) return run_affine<2>(plan);
+    return run_affine<1>(plan);
   }
   const auto plan = make_extract_plan<std::uint32_t>(layout, unit, data, fragments, pad_value);
   if (unit == 16) return run_extract<16>(plan);
@@ -164,22 +187,24 @@ void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWin
   if (window.reduce >= Reduce::kMedian) {
     return order_cuda({layout, grid, window, dtype, fragments, out, fill, nullptr});
   }
-  const MergeCall call{layout, grid, window, dtype, fragments, out, fill};
-  if (dtype == Dtype::kU8) return choose_merge<std::uint8_t>(call);
-  if (dtype == Dtype::kI16) return choose_merge<std::int16_t>(call);
-  if (dtype == Dtype::kI32) return choose_merge<std::int32_t>(call);
-  if (dtype == Dtype::kI64) return choose_merge<std::int64_t>(call);
-  if (dtype == Dtype::kF16) return choose_merge<Half>(call);
-  if (dtype == Dtype::kBF16) return choose_merge<BFloat16>(call);
-  if (dtype == Dtype::kF32) return choose_merge<float>(call);
-  if (dtype == Dtype::kF64) return choose_merge<double>(call);
+  const MergeCall call{layout, grid, window, dtype, fragments, out, fill, nullptr};
+  if (dtype == Dtype::kU8) return choose_merge<std::uint8_t>(call, RunMerge{});
+  if (dtype == Dtype::kI16) return choose_merge<std::int16_t>(call, RunMerge{});
+  if (dtype == Dtype::kI32) return choose_merge<std::int32_t>(call, RunMerge{});
+  if (dtype == Dtype::kI64) return choose_merge<std::int64_t>(call, RunMerge{});
+  if (dtype == Dtype::kF16) return choose_merge<Half>(call, RunMerge{});
+  if (dtype == Dtype::kBF16) return choose_merge<BFloat16>(call, RunMerge{});
+  if (dtype == Dtype::kF32) return choose_merge<float>(call, RunMerge{});
+  if (dtype == Dtype::kF64) return choose_merge<double>(call, RunMerge{});
   throw std::invalid_argument("dtype: not emulated");
 }
 
 void features_cuda(const DeviceFeaturePlan& plan, Dtype dtype, cudaStream_t) {
   if (dtype == Dtype::kBool) return run_features<bool, float>(plan);
   if (dtype == Dtype::kI32) return run_features<std::int32_t, float>(plan);
+  if (dtype == Dtype::kU8) return run_features<std::uint8_t, float>(plan);
   if (dtype == Dtype::kF16) return run_features<Half, Half>(plan);
+  if (dtype == Dtype::kBF16) return run_features<BFloat16, BFloat16>(plan);
   if (dtype == Dtype::kF32) return run_features<float, float>(plan);
   if (dtype == Dtype::kF64) return run_features<double, double>(plan);
   throw std::invalid_argument("dtype: not emulated");

@@ -25,25 +25,13 @@ void every_thread(std::uint64_t total, int units, const Run& run) {
   }
 }
 
-template <class T, int kNumbers, int kOuter, class Index>
-void run_order(const OrderCall& call) {
-  const auto plan =
-      make_merge_plan<Index, AccumulatorOf<T>>(call.layout, call.grid, call.window, call.dtype,
-                                               kNumbers, call.fragments, call.out, call.fill);
-  for (Index unit = 0; unit < plan.units; ++unit) {
-    order_unit<T, kNumbers, kOuter, Index>(plan, unit);
+struct RunOrder {
+  template <class Order>
+  void operator()(const OrderCall& call, Order) const {
+    const auto plan = make_order_plan<Order>(call);
+    for (typename Order::Index unit = 0; unit < plan.units; ++unit) Order::run(plan, unit);
   }
-}
-
-template <class T>
-void choose_order(const OrderCall& call) {
-  constexpr int kWide = kOrderWide<T>;
-  const bool few = merge_outer_axes(call.layout, call.window) <= 2 && merge_is_narrow(call.layout);
-  if (!few) return run_order<T, 1, kMaxAxes, std::uint64_t>(call);
-  const int numbers = merge_numbers(call.layout, call.window, call.fragments, call.out, kWide);
-  if (numbers == kWide) return run_order<T, kWide, 2, std::uint32_t>(call);
-  run_order<T, 1, 2, std::uint32_t>(call);
-}
+};
 
 template <class T, int kNumbers>
 void run_weigh(const GridLayout& layout, const GridShape& grid, const DeviceWindow& window,
@@ -119,14 +107,14 @@ void choose_patches_in(const PatchTask& task) {
 }  // namespace
 
 void order_cuda(const OrderCall& call) {
-  if (call.dtype == Dtype::kU8) return choose_order<std::uint8_t>(call);
-  if (call.dtype == Dtype::kI16) return choose_order<std::int16_t>(call);
-  if (call.dtype == Dtype::kI32) return choose_order<std::int32_t>(call);
-  if (call.dtype == Dtype::kI64) return choose_order<std::int64_t>(call);
-  if (call.dtype == Dtype::kF16) return choose_order<Half>(call);
-  if (call.dtype == Dtype::kBF16) return choose_order<BFloat16>(call);
-  if (call.dtype == Dtype::kF32) return choose_order<float>(call);
-  if (call.dtype == Dtype::kF64) return choose_order<double>(call);
+  if (call.dtype == Dtype::kU8) return choose_order<std::uint8_t>(call, RunOrder{});
+  if (call.dtype == Dtype::kI16) return choose_order<std::int16_t>(call, RunOrder{});
+  if (call.dtype == Dtype::kI32) return choose_order<std::int32_t>(call, RunOrder{});
+  if (call.dtype == Dtype::kI64) return choose_order<std::int64_t>(call, RunOrder{});
+  if (call.dtype == Dtype::kF16) return choose_order<Half>(call, RunOrder{});
+  if (call.dtype == Dtype::kBF16) return choose_order<BFloat16>(call, RunOrder{});
+  if (call.dtype == Dtype::kF32) return choose_order<float>(call, RunOrder{});
+  if (call.dtype == Dtype::kF64) return choose_order<double>(call, RunOrder{});
   throw std::invalid_argument("dtype: not emulated");
 }
 

@@ -35,42 +35,43 @@ void run_tiles(const MultiplyTask& task) {
   for (std::int64_t block = 0; block < product_blocks<kWide>(task); ++block) {
     const ProductPlace place = product_place<kWide>(task, block);
     std::vector<T> panel(kPanelNumbers<kWide>);
-    T sums[kSparseThreads][kWarpRows][kWide] = {};
+    T sums[kSparseThreads][kLaneRows<kWide>][kQuad] = {};
     for (std::int64_t chunk = 0; chunk < grid.chunks(); ++chunk) {
       const E* lines =
           static_cast<const E*>(task.x) + place.first_input * grid.columns + chunk * kTile;
       every_thread([&](int thread) {
-        stage_panel<E, kWide * kWarpLanes, kPanelStride<kWide>>(
-            lines, grid.columns, place.inputs, grid.chunk_columns(chunk), thread, panel.data());
+        stage_panel<E, kWide * kWarpLanes>(lines, grid.columns, place.inputs,
+                                           grid.chunk_columns(chunk), thread, panel.data());
       });
       every_thread([&](int thread) {
         add_chunk<E, kWide>(task, place, chunk, thread, panel.data(), sums[thread]);
       });
     }
-    every_thread([&](int thread) { put_sums(thread, sums[thread], panel.data()); });
+    every_thread([&](int thread) { put_sums<T, kWide>(thread, sums[thread], panel.data()); });
     every_thread([&](int thread) { write_sums<E, kWide>(task, place, thread, panel.data()); });
   }
 }
 
 template <class E>
 void run_rows(const MultiplyTask& task) {
-  for (std::int64_t input = 0; input < task.batch; ++input) {
-    for (std::int64_t row = 0; row < task.matrix.grid.rows; ++row) {
-      Real<E> parts[kWarpLanes];
-      for (int lane = 0; lane < kWarpLanes; ++lane) {
-        parts[lane] = row_part<E>(task, input, row, lane);
-      }
+  constexpr int kInputs = static_cast<int>(kFewInputs);
+  for (std::int64_t row = 0; row < task.matrix.grid.rows; ++row) {
+    Real<E> parts[kWarpLanes][kInputs];
+    for (int lane = 0; lane < kWarpLanes; ++lane) {
+      row_part<E, kInputs>(task, row, lane, parts[lane]);
+    }
+    for (int input = 0; input < task.batch; ++input) {
       for (int step = kWarpLanes / 2; step > 0; step /= 2) {
-        for (int lane = 0; lane < step; ++lane) parts[lane] += parts[lane + step];
+        for (int lane = 0; lane < step; ++lane) parts[lane][input] += parts[lane + step][input];
       }
-      write_row<E>(task, input, row, parts[0]);
+      write_row<E>(task, input, row, parts[0][input]);
     }
   }
 }
 
 template <class E>
 void run(const MultiplyTask& task) {
-  if (task.batch <= 4) return run_rows<E>(task);
+  if (task.batch <= kFewInputs) return run_rows<E>(task);
   if (sizeof(Real<E>) == 4 && task.batch > kWarpLanes) return run_tiles<E, 2>(task);
   run_tiles<E, 1>(task);
 }
@@ -79,8 +80,8 @@ template <class E>
 void run(const SampleTask& task) {
   using T = Real<E>;
   constexpr int kLanes = kSampleLanes<T>;
-  std::vector<T> grad_panel(kTile * (kLanes + 1));
-  std::vector<T> x_panel(kTile * (kLanes + 1));
+  std::vector<T> grad_panel(kTile * panel_stride(kLanes));
+  std::vector<T> x_panel(kTile * panel_stride(kLanes));
   for (std::int64_t block = 0; block < sample_blocks(task); ++block) {
     const SamplePlace place = sample_place(task, block);
     T sums[kSparseThreads][kEntries] = {};

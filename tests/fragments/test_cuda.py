@@ -28,6 +28,7 @@ from cuda_cases import (  # noqa: E402
     merge_cases,
     numbers,
 )
+from support import run_python  # noqa: E402
 
 LONGEST = (60, 24, 10, 6)
 SUMMED = (torch.uint8, torch.int8, torch.int16, torch.int32, *FLOATS)
@@ -281,6 +282,58 @@ def test_segments_are_captured() -> None:
     torch.cuda.synchronize()
     assert torch.equal(y, expected)
     assert torch.equal(again, back)
+
+
+def test_long_segments() -> None:
+    """Shared out between threads: the bits of the CPU."""
+    x = torch.randn(2, 20_000, 24)
+    index = (torch.rand(2, 20_000) ** 4 * 9).long()
+    expected, sums = segment_merge(x, index, 9)
+    got, got_sums = segment_merge(x.cuda(), index.cuda(), 9)
+    assert_equal(got, expected)
+    assert_equal(got_sums, sums)
+
+
+def test_an_index_that_is_not_validated_waits_for_nothing() -> None:
+    x = torch.randn(300, 8, device="cuda")
+    index = torch.randint(0, 7, (300,), device="cuda")
+    expected, _ = segment_merge(x, index.clone(), 7)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        y, _ = segment_merge(x, index, 7, validate=False)
+        back = unmerge(y, index, validate=False)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(y, expected)
+    assert torch.equal(back, expected[index])
+    index[0] = 7
+    assert not unmerge(y, index, validate=False)[0].any()
+
+
+def test_a_failure_of_an_earlier_kernel_is_told_as_such() -> None:
+    code = (
+        "import torch, tokfrag\n"
+        "x, out = torch.ones(1, 1, 8, device='cuda'), torch.empty(1, 2, 1, 4, device='cuda')\n"
+        "tokfrag.extract(x, size=4, out=out)\n"
+        "torch._assert_async(torch.zeros((), device='cuda'))\n"
+        "try:\n"
+        "    for _ in range(10_000):\n"
+        "        tokfrag.extract(x, size=4, out=out)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+    )
+    done = run_python(code, timeout=120)
+    assert "an earlier kernel on this device failed, seen by extract" in done.stdout, done.stdout
+
+
+def test_data_on_two_devices_are_refused() -> None:
+    grid = FragmentGrid((16,), 4, 2)
+    x = torch.ones(1, 1, 16, device="cuda")
+    with pytest.raises(ValueError, match="out: got a tensor on cpu, takes x's device, cuda:0"):
+        extract(x, grid, out=torch.empty(1, grid.n, 1, 4))
+    with pytest.raises(ValueError, match="index: got device cpu, takes cuda:0"):
+        segment_merge(x[0], torch.zeros(1, dtype=torch.long), 1)
 
 
 def test_weights_made_on_one_stream_are_read_on_another() -> None:

@@ -31,6 +31,7 @@ from cuda_cases import (  # noqa: E402
     merge_cases,
     numbers,
 )
+from tokfrag.fragments.operators import segments  # noqa: E402
 
 LONGEST = (40, 12, 6, 4)
 several = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -288,3 +289,80 @@ def test_what_lies_under_no_weight_is_left_out(backend: Any) -> None:
     backend.merge(fragments, merging, out)
     assert torch.equal(out, expected)
     host.check_sums(merging)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_long_segments_are_shared_out(backend: Any, dtype: Any, weighted: bool) -> None:
+    """Many runs of rows a segment, in any place among the sorted rows; the bits of the CPU."""
+    generator = np.random.default_rng(3)
+    lengths = [0, 700, 3, 257, 256, 0, 64, 1000, 1, 641]
+    index = np.repeat(np.arange(len(lengths)), lengths)
+    index = torch.from_numpy(np.stack([generator.permutation(index) for _ in range(2)]))
+    x = torch.from_numpy(generator.standard_normal((*index.shape, 5))).to(dtype)
+    precise = torch.float64 if dtype == torch.float64 else torch.float32
+    weight = torch.from_numpy(generator.random(index.shape)).to(precise) if weighted else None
+    for mean in (False, True):
+        expected, sums = segments.reduce(x, index, weight, len(lengths), mean)
+        y, weights = torch.empty_like(expected), torch.empty_like(sums)
+        backend.reduce(x, index, weight, y, weights, mean)
+        assert torch.equal(y, expected)
+        assert torch.equal(weights, sums)
+
+
+def test_an_index_is_checked_once_and_again_when_it_changes(
+    backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    aminmax = torch.aminmax
+
+    def looked(x: Any) -> Any:
+        looks.append(len(x))
+        return aminmax(x)
+
+    monkeypatch.setattr(torch, "aminmax", looked)
+    y, index = torch.arange(10.0).reshape(5, 2), torch.tensor([4, 0, 2])
+    x = torch.empty(3, 2)
+    for _ in range(3):
+        backend.gather(y, index, None, x)
+    assert torch.equal(x, y[index])
+    assert len(looks) == 1
+    index[1] = 5
+    with pytest.raises(IndexError, match=r"index: got values from 2 to 5, takes \[0, 5\)"):
+        backend.gather(y, index, None, x)
+    index[1] = 1
+    backend.gather(y[:2], index.clone().clamp_(max=1), None, x)  # another index, of another n
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_an_index_that_is_trusted_reads_nothing_outside(backend: Any, batch: int) -> None:
+    """Rows sent elsewhere are left out, also where narrow integers would wrap; zeros come back."""
+    index = torch.tensor([0, -1, 2, 3, 1 << 16, 1, -(1 << 40), 2])
+    index = index.expand(batch, -1).contiguous() if batch else index
+    x = torch.arange(1.0, 1 + index.numel() * 2).reshape(*index.shape, 2)
+    kept = (index >= 0) & (index < 3)
+    expected, sums = segments.reduce(x * kept[..., None], index * kept, kept.float(), 3, False)
+    backend.trust(index, 3)
+    y, weights = torch.empty_like(expected), torch.empty_like(sums)
+    backend.reduce(x, index, None, y, weights, False)
+    assert torch.equal(y, expected)
+    assert torch.equal(weights, sums)
+    back = torch.empty_like(x)
+    backend.gather(y, index, None, back)
+    assert torch.equal(back, unmerge(y, index * kept) * kept[..., None])
+
+
+def test_a_call_goes_to_the_stream_of_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever device is current: a stream of another one would be refused by the driver."""
+    from types import SimpleNamespace
+
+    from tokfrag import _device
+
+    streams = {0: 11, 1: 22}
+    monkeypatch.setattr(_device, "_is_initialized", lambda: False)
+    monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", streams.get, raising=False)
+    for device in (1, 0):
+        x: Any = SimpleNamespace(device=torch.device("cuda", device))
+        with _device.launch(x) as there:
+            assert there == (device, streams[device])

@@ -6,6 +6,7 @@
 
 #include "check.hpp"
 #include "device_case.hpp"
+#include "fragments/extract/affine_device.hpp"
 #include "fragments/extract/device.hpp"
 #include "fragments/extract/rows_device.hpp"
 
@@ -43,6 +44,20 @@ void run_extract(const GridLayout& layout, int unit, const char* data, char* fra
   if (unit == 4) run_threads<4>(plan);
   if (unit == 2) run_threads<2>(plan);
   if (unit == 1) run_threads<1>(plan);
+}
+
+template <int kBytes>
+void run_affine_threads(const DeviceAffinePlan& plan) {
+  for (std::uint32_t i = 0; i < plan.threads(); ++i) extract_affine<kBytes>(plan, i);
+}
+
+void run_affine(const GridLayout& layout, int unit, const char* data, char* fragments) {
+  const DeviceAffinePlan plan = make_affine_plan(layout, unit, data, fragments);
+  if (unit == 16) run_affine_threads<16>(plan);
+  if (unit == 8) run_affine_threads<8>(plan);
+  if (unit == 4) run_affine_threads<4>(plan);
+  if (unit == 2) run_affine_threads<2>(plan);
+  if (unit == 1) run_affine_threads<1>(plan);
 }
 
 template <int kLoad>
@@ -112,6 +127,7 @@ NATIVE_TEST(device_extract_equals_loops) {
   Random random(2);
   int seen_units = 0;
   int seen_loads = 0;
+  int affine_seen = 0;
   for (int round = 0; round < 3000; ++round) {
     const std::int64_t item = std::int64_t{1} << random.between(0, 4);
     const DeviceCase made = random_case(random, item, true);
@@ -148,6 +164,12 @@ NATIVE_TEST(device_extract_equals_loops) {
       run_rows(layout, load, data.get(), fragments.get(), pad.data());
       CHECK(std::memcmp(fragments.get(), expected.data(), expected.size()) == 0);
     }
+    if (extract_is_affine(layout, widest)) {
+      ++affine_seen;
+      std::memset(fragments.get(), 99, expected.size());
+      run_affine(layout, widest, data.get(), fragments.get());
+      CHECK(std::memcmp(fragments.get(), expected.data(), expected.size()) == 0);
+    }
     for (const bool narrow : {true, false}) {
       std::memset(fragments.get(), 99, expected.size());
       if (narrow) {
@@ -160,4 +182,5 @@ NATIVE_TEST(device_extract_equals_loops) {
   }
   CHECK(seen_units == 31);  // 1, 2, 4, 8 and 16 bytes
   CHECK(seen_loads == 15);
+  CHECK(affine_seen > 300);
 }

@@ -11,19 +11,20 @@
 #include "check.hpp"
 #include "device_case.hpp"
 #include "fragments/grid/walk.hpp"
-#include "fragments/merge/device.hpp"
+#include "fragments/merge/choice_device.hpp"
 
 namespace {
 
 using namespace tokfrag;
 using namespace tokfrag_test;
 
-template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
-void run_threads(const DeviceMergePlan<Index, AccumulatorOf<T>>& plan) {
-  for (Index unit = 0; unit < plan.units; ++unit) {
-    merge_unit<T, kNumbers, kMethod, kOuter, Index>(plan, unit);
+struct RunThreads {
+  template <class Merge>
+  void operator()(const MergeCall& call, Merge) const {
+    const typename Merge::Plan plan = plan_of<Merge>(call);
+    for (typename Merge::Index unit = 0; unit < plan.units; ++unit) Merge::run(plan, unit);
   }
-}
+};
 
 struct MergeCase {
   DeviceCase shape;
@@ -33,36 +34,13 @@ struct MergeCase {
   Dtype dtype;
 };
 
-template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
-void run_plan(const MergeCase& made, const T* fragments, T* out, T fill) {
-  const auto plan = make_merge_plan<Index, AccumulatorOf<T>>(
-      made.layout, made.shape.grid, made.window, made.dtype, kNumbers, fragments, out, &fill);
-  run_threads<T, kNumbers, kMethod, kOuter, Index>(plan);
-}
-
-// The kernels of merge.cu, chosen at random among those that fit.
+// The kernel that merge.cu chooses, or one that does for all.
 template <class T>
-void run_merge(Random& random, const MergeCase& made, const T* fragments, T* out, T fill,
-               bool wide) {
-  constexpr int kWide = merge_wide<T>(DeviceMergeMethod::kScaled);
-  constexpr int kWidest = merge_wide<T>(DeviceMergeMethod::kExtreme);
-  const DeviceMergeMethod method = choose_merge_method(made.window, made.dtype);
-  const int outer = merge_outer_axes(made.layout, made.window);
-  if (outer > 2 || random.chance(30)) {
-    run_plan<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(made, fragments, out, fill);
-  } else if (method == DeviceMergeMethod::kExtreme && wide) {
-    run_plan<T, kWidest, DeviceMergeMethod::kExtreme, 2, std::uint32_t>(made, fragments, out, fill);
-  } else if (method == DeviceMergeMethod::kScaled && wide && outer <= 1) {
-    run_plan<T, kWide, DeviceMergeMethod::kScaled, 1, std::uint32_t>(made, fragments, out, fill);
-  } else if (method == DeviceMergeMethod::kScaled && wide) {
-    run_plan<T, kWide, DeviceMergeMethod::kScaled, 2, std::uint32_t>(made, fragments, out, fill);
-  } else if (method == DeviceMergeMethod::kScaled) {
-    run_plan<T, 1, DeviceMergeMethod::kScaled, 2, std::uint32_t>(made, fragments, out, fill);
-  } else if (method == DeviceMergeMethod::kWhole && wide) {
-    run_plan<T, kWide, DeviceMergeMethod::kWhole, 2, std::uint32_t>(made, fragments, out, fill);
-  } else {
-    run_plan<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint32_t>(made, fragments, out, fill);
-  }
+void run_merge(Random& random, const MergeCase& made, const T* fragments, T* out, T fill) {
+  const MergeCall call{made.layout, made.shape.grid, made.window, made.dtype, fragments,
+                       out,         &fill,           nullptr};
+  if (random.chance(70)) return choose_merge<T>(call, RunThreads{});
+  RunThreads{}(call, AnyMerge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>{});
 }
 
 template <class T>
@@ -193,7 +171,7 @@ void check_merges(Dtype dtype, std::uint32_t seed, int& wide_seen) {
     const bool wide = merge_numbers(made.layout, made.window, fragments.data(), out, wanted) > 1;
     wide_seen += wide ? 1 : 0;
     CHECK(merge_is_narrow(made.layout));
-    run_merge<T>(random, made, fragments.data(), out, fill, wide);
+    run_merge<T>(random, made, fragments.data(), out, fill);
     const auto sums = merge_in_loops(made, fragments.data());
     constexpr double kTolerance = sizeof(T) == 8 ? 1e-13 : (sizeof(T) == 4 ? 1e-6 : 0.01);
     for (std::size_t i = 0; i < numbers; ++i) {

@@ -35,6 +35,11 @@ template <class T, int kNumbers, class Index>
 void run_threads(const SegmentReduceTask& reduce, const SegmentGatherTask& gather) {
   const auto segments =
       make_row_units<Index>(reduce.batch, reduce.segments, reduce.columns / kNumbers);
+  for (std::int64_t slot = 0; slot < segment_slots(reduce.batch * reduce.rows); ++slot) {
+    for (std::int64_t unit = 0; unit < reduce.columns / kNumbers; ++unit) {
+      share_unit<T, kNumbers>(reduce, slot, unit);
+    }
+  }
   for (Index i = 0; i < segments.total; ++i) reduce_unit<T, kNumbers, Index>(reduce, segments, i);
   if (gather.rows == 0) return;
   const auto rows = make_row_units<Index>(gather.batch, gather.rows, gather.columns / kNumbers);
@@ -49,7 +54,7 @@ void check_segments(std::uint32_t seed, double tolerance) {
   int wide_seen = 0;
   for (int round = 0; round < 150; ++round) {
     const std::int64_t batch = random.between(1, 3);
-    const std::int64_t rows = random.between(0, random.chance(20) ? 300 : 30);
+    const std::int64_t rows = random.between(0, random.chance(20) ? 3000 : 30);
     const std::int64_t segments = random.between(1, 6);
     const std::int64_t columns =
         random.chance(50) ? random.between(1, 9) : 8 * random.between(1, 3);
@@ -77,11 +82,12 @@ void check_segments(std::uint32_t seed, double tolerance) {
     const auto y = allocate<T>(batch * segments * columns);
     const auto back = allocate<T>(batch * rows * columns);
     std::vector<Accumulator> sums(static_cast<std::size_t>(batch * segments));
+    std::vector<Accumulator> partial(
+        static_cast<std::size_t>(segment_slots(batch * rows) * kShareRuns * columns + 1));
     const Accumulator* weights = weighted ? weight.data() : nullptr;
     const SegmentReduceTask reduce{
-        x.get(),  rows * row_stride, row_stride,  offsets.data(), order.data(),
-        weights,  y.get(),           sums.data(), batch,          rows,
-        segments, columns,           mean};
+        x.get(),     rows * row_stride, row_stride, offsets.data(), order.data(), weights, y.get(),
+        sums.data(), partial.data(),    batch,      rows,           segments,     columns, mean};
     const SegmentGatherTask gather{
         y.get(), segments * columns, columns, index.data(), weights, back.get(), batch,
         rows,    segments,           columns};

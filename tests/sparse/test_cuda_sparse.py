@@ -163,3 +163,42 @@ def test_embedding(dtype: Any) -> None:
         table(torch.tensor([50], device="cuda"))
     with pytest.raises(ValueError, match="ids: got a tensor on cpu for a table on cuda:0"):
         table(ids)
+
+
+def test_an_embedding_is_captured_with_its_gradient() -> None:
+    table = SparseEmbedding(50, 30, sparsity=0.8).cuda()
+    ids = torch.randint(0, 50, (4, 70), device="cuda")
+    grad = torch.randn(4, 70, 30, device="cuda")
+
+    def step() -> tuple[Any, Any]:
+        y = table(ids)
+        return y, torch.autograd.grad(y, table.values, grad)[0]
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        expected = step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        made = step()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(torch.equal(a, b) for a, b in zip(made, expected, strict=True))
+    with torch.no_grad():
+        table.values.mul_(2)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(made[0], 2 * expected[0])
+
+
+def test_a_first_call_is_not_captured() -> None:
+    layer = SparseLinear(64, 64, sparsity=0.5, kernel="sparse").cuda()
+    x = torch.randn(8, 64, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with (
+        pytest.raises(RuntimeError, match="captured after a first call"),
+        torch.no_grad(),
+        torch.cuda.graph(graph),
+    ):
+        layer(x)

@@ -124,3 +124,23 @@ def test_a_not_a_number_stays_with_its_input(backend: Any) -> None:
     backend.multiply(0, x, torch.ones(local.numel()), None, local, runs, 130, False, y)
     assert torch.isnan(y[7]).all()
     assert (y[torch.arange(40) != 7] == 130).all()
+
+
+def test_what_the_host_makes_of_indices_is_refused_in_a_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tokfrag import _device
+    from tokfrag.sparse.products import lookup
+
+    local, runs = places.pack_mask(torch.ones(4, 6, dtype=torch.bool))
+    offsets = torch.arange(5) * 6
+    monkeypatch.setattr(_device, "is_captured", lambda: True)
+    places.device_form(local, runs, 6, transposed=True)  # on the host nothing is captured
+    local, runs, offsets = (x.to("meta") for x in (local, runs, offsets))
+    for call in (
+        lambda: places.device_form(local, runs, 6, transposed=False),
+        lambda: places.positions_of(local, runs, 6),
+        lambda: lookup.rows_of(local, offsets, 6),
+    ):
+        with pytest.raises(RuntimeError, match=r"indices: got a CUDA graph .* after a first call"):
+            call()

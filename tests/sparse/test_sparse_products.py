@@ -128,9 +128,11 @@ def test_lookup_composed_for_other_devices_equals_the_native_one(rows, columns, 
         torch.randn(shape, generator=generator).to(dtype)
         for shape in [(len(local),), (count, columns)]
     )
-    got = lookup.composed_lookup(ids, values, offsets, local, columns)
+    fullest = lookup.rows_of(local, offsets, columns).fullest
+    assert fullest == int(mask.sum(1).max())
+    got = lookup.composed_lookup(ids, values, offsets, local, columns, fullest)
     assert torch.equal(got, lookup.lookup(ids, values, offsets, local, columns))
-    got = lookup.composed_gradient(grad, ids, offsets, local)
+    got = lookup.composed_gradient(grad, ids, offsets, local, fullest)
     assert got.dtype == dtype
     # On the CPU both add ids in order, in float32 for half types: the same bits.
     assert torch.equal(got, lookup.lookup_gradient(grad, ids, offsets, local))

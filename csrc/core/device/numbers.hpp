@@ -49,6 +49,15 @@ TOKFRAG_HOST_DEVICE inline bool exceeds(T a, T b) {
   }
 }
 
+template <class T>
+TOKFRAG_HOST_DEVICE inline bool is_no_number(T number) {
+  if constexpr (kIsHalf<T>) {
+    return value_of(number) != value_of(number);
+  } else {
+    return number != number;
+  }
+}
+
 // Rounds to nearest even: floating types once from their accumulator (float32 and float64 from
 // double); integers saturated, of at most 32 bits.
 template <class T>

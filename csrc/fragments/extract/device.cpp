@@ -1,5 +1,6 @@
 #include "fragments/extract/device.hpp"
 
+#include "fragments/extract/affine_device.hpp"
 #include "fragments/extract/rows_device.hpp"
 
 namespace tokfrag {
@@ -121,6 +122,64 @@ DeviceExtractPlan<Index> make_extract_plan(const GridLayout& layout, int unit, c
   for (int i = 0; i < kMaxUnit; ++i) {
     plan.pad.bytes[i] = static_cast<const unsigned char*>(pad_value)[i % layout.item];
   }
+  plan.data = static_cast<const char*>(data);
+  plan.fragments = static_cast<char*>(fragments);
+  return plan;
+}
+
+bool extract_is_affine(const GridLayout& layout, int unit) {
+  bool affine = extract_is_narrow(layout, unit);
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const GridAxis& grid = layout.axes[axis].grid;
+    affine = affine && padded_length(grid) <= grid.length &&
+             grid.last_start == (grid.count - 1) * grid.stride;
+  }
+  return affine;
+}
+
+DeviceAffinePlan make_affine_plan(const GridLayout& layout, int unit, const void* data,
+                                  void* fragments) {
+  struct Digit {
+    std::int64_t count;
+    std::int64_t stride;  // units, in the data
+  };
+  Digit digits[kMostDigits + 1];
+  int found = 0;
+  const auto add = [&](std::int64_t count, std::int64_t stride) {
+    if (count == 1) return;
+    Digit* below = found > 0 ? &digits[found - 1] : nullptr;
+    if (below != nullptr && below->stride * below->count == stride) {
+      below->count *= count;
+    } else {
+      digits[found++] = {count, stride};
+    }
+  };
+  const std::int64_t covered = layout.element < unit ? unit / layout.element : 1;  // positions
+  if (covered == 1) add(layout.element / unit, 1);
+  for (int axis = layout.rank - 1; axis >= 0; --axis) {
+    const LayoutAxis& at = layout.axes[axis];
+    const std::int64_t step = axis == layout.rank - 1 ? covered : 1;
+    add(at.grid.size / step, at.grid.dilation * at.data_stride * step / unit);
+  }
+  for (int axis = layout.rank - 1; axis >= 0; --axis) {
+    const LayoutAxis& at = layout.axes[axis];
+    add(at.grid.count, at.grid.stride * at.data_stride / unit);
+  }
+  add(layout.batch, layout.data_batch_stride / unit);
+  if (found == 0) digits[found++] = {1, 0};
+
+  DeviceAffinePlan plan{};
+  const Digit& outer = digits[found - 1];
+  plan.digits = found - 1;
+  plan.inner = 1;
+  for (int i = 0; i < plan.digits; ++i) {
+    set_divisor(plan.digit[i].count, digits[i].count);
+    plan.digit[i].stride = static_cast<std::uint32_t>(digits[i].stride);
+    plan.inner *= static_cast<std::uint32_t>(digits[i].count);
+  }
+  plan.outer = static_cast<std::uint32_t>(outer.count);
+  plan.outer_step = (plan.outer + kExtractUnits - 1) / kExtractUnits;
+  plan.outer_stride = static_cast<std::uint32_t>(outer.stride);
   plan.data = static_cast<const char*>(data);
   plan.fragments = static_cast<char*>(fragments);
   return plan;

@@ -1,5 +1,6 @@
 #include "core/cuda_launch.hpp"
 #include "fragments/cuda_kernels.hpp"
+#include "fragments/extract/affine_device.hpp"
 #include "fragments/extract/device.hpp"
 #include "fragments/extract/rows_device.hpp"
 
@@ -26,6 +27,25 @@ void launch_extract(const GridLayout& layout, int unit, const void* data, void* 
   const auto units = static_cast<std::int64_t>(plan.units);
   launch(kernel, (units + kExtractUnits - 1) / kExtractUnits, stream, "extract: cudaLaunchKernel",
          plan);
+}
+
+template <int kBytes>
+__global__ void __launch_bounds__(kBlockThreads)
+    extract_affine_kernel(const __grid_constant__ DeviceAffinePlan plan, std::uint32_t threads) {
+  const std::uint32_t index = blockIdx.x * kBlockThreads + threadIdx.x;
+  if (index < threads) extract_affine<kBytes>(plan, index);
+}
+
+void launch_affine(const GridLayout& layout, int unit, const void* data, void* fragments,
+                   cudaStream_t stream) {
+  const DeviceAffinePlan plan = make_affine_plan(layout, unit, data, fragments);
+  const auto kernel = unit == 16  ? extract_affine_kernel<16>
+                      : unit == 8 ? extract_affine_kernel<8>
+                      : unit == 4 ? extract_affine_kernel<4>
+                      : unit == 2 ? extract_affine_kernel<2>
+                                  : extract_affine_kernel<1>;
+  launch(kernel, plan.threads(), stream, "extract: cudaLaunchKernel", plan,
+         static_cast<std::uint32_t>(plan.threads()));
 }
 
 template <int kLoad, class Index>
@@ -55,7 +75,9 @@ void extract_cuda(const GridLayout& given, const void* data, void* fragments, co
   const int unit = extract_unit(layout, data, fragments);
   const int load = extract_row_load(given, unit, data, fragments);
   if (load > 0) return launch_rows(given, load, data, fragments, pad_value, stream);
-  if (extract_is_narrow(layout, unit)) {
+  if (extract_is_affine(layout, unit)) {
+    launch_affine(layout, unit, data, fragments, stream);
+  } else if (extract_is_narrow(layout, unit)) {
     launch_extract<std::uint32_t>(layout, unit, data, fragments, pad_value, stream);
   } else {
     launch_extract<std::uint64_t>(layout, unit, data, fragments, pad_value, stream);

@@ -1,5 +1,7 @@
 #include "fragments/features/device.hpp"
 
+#include "fragments/features/staged_device.hpp"
+
 #include <stdexcept>
 
 namespace tokfrag {
@@ -60,6 +62,7 @@ DeviceFeaturePlan make_feature_plan(const GridShape& grid, int time_axis, double
     plan.axes[axis].grid = grid.axes[axis];
     plan.axes[axis].stride = strides[2 + axis];
     set_divisor(plan.axes[axis].size, grid.axes[axis].size);
+    set_divisor(plan.axes[axis].count, grid.axes[axis].count);
   }
   plan.time = plan.axes[time_axis];
   if (values >= kNarrowLimit) {
@@ -69,7 +72,31 @@ DeviceFeaturePlan make_feature_plan(const GridShape& grid, int time_axis, double
   plan.time_size = grid.axes[time_axis].size;
   plan.pairs_per_step = static_cast<double>(values / plan.time_size);
   plan.column_count = column_count;
+  plan.inverse_values = pair_of(1 / static_cast<double>(values));
+  std::int64_t below = 1;
+  for (int axis = time_axis + 1; axis < grid.rank; ++axis) below *= grid.axes[axis].size;
+  set_divisor(plan.time_below, below);
+  set_divisor(plan.channel_divisor, channels);
+  plan.one_row = grid.rank == 1 && padded_length(grid.axes[0]) <= grid.axes[0].length;
   return plan;
+}
+
+bool prepare_staged(DeviceFeaturePlan& plan) {
+  const FeatureColumns& columns = plan.columns;
+  std::int64_t longest = 0;
+  for (int k = 0; k < kStagedSums; ++k) plan.staged_columns[k] = -1;
+  for (int k = 0; k < columns.lag_count; ++k) {
+    longest = columns.lags[k] > longest ? columns.lags[k] : longest;
+    plan.staged_columns[k] = columns.lag_corr[k];
+  }
+  plan.staged_columns[kSquares] = columns.std;
+  plan.staged_columns[kDifferences] = columns.diff_energy;
+  plan.staged_columns[kMeans] = columns.mean;
+  plan.staged_columns[kLeast] = columns.least;
+  plan.staged_columns[kGreatest] = columns.greatest;
+  plan.tail = plan.one_row ? static_cast<std::uint32_t>(longest) : 0;
+  const std::int64_t items = plan.batch * plan.windows * plan.channels;
+  return plan.values + plan.tail <= kBlockStaged && items < kNarrowLimit;
 }
 
 }  // namespace tokfrag

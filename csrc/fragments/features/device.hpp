@@ -14,6 +14,7 @@
 
 #include "core/device/divide.hpp"
 #include "core/device/numbers.hpp"
+#include "core/device/pair.hpp"
 #include "core/device/units.hpp"
 #include "core/dtype.hpp"
 #include "fragments/features/features.hpp"
@@ -27,6 +28,7 @@ struct FeaturePlanAxis {
   GridAxis grid;
   std::int64_t stride;  // bytes, in the data
   Divisor<std::uint32_t> size;
+  Divisor<std::uint32_t> count;  // of windows; wrong from 2^31 windows on
 };
 
 // Columns of the output; -1: not wanted.
@@ -57,6 +59,13 @@ struct DeviceFeaturePlan {
   double pairs_per_step;   // values of a window at one time
   int column_count;
   FeatureColumns columns;
+  // Of windows in shared memory; see staged_device.hpp.
+  Divisor<std::uint32_t> channel_divisor;
+  Divisor<std::uint32_t> time_below;  // values from one time to the next
+  Pair inverse_values;
+  bool one_row;        // one axis, and no window beyond it
+  std::uint32_t tail;  // zeros behind a window
+  int staged_columns[16];
 };
 
 // The columns of each launch: `codes` (of Feature) one a column, those of kLagCorr taking `lags` in
@@ -117,16 +126,20 @@ TOKFRAG_HOST_DEVICE inline FeatureWindow find_window(const DeviceFeaturePlan& pl
   return at;
 }
 
-template <class T>
-TOKFRAG_HOST_DEVICE inline double read_value(const char* from) {
-  T number;
-  const auto unit = load_unit<static_cast<int>(sizeof(T))>(from);
-  std::memcpy(&number, &unit, sizeof number);
-  return static_cast<double>(value_of(number));
-}
-template <>
-TOKFRAG_HOST_DEVICE inline double read_value<bool>(const char* from) {
-  return *from != 0 ? 1.0 : 0.0;
+template <class Real, class T>
+TOKFRAG_HOST_DEVICE inline Real read_value(const char* from) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return *from != 0 ? Real(1) : Real(0);
+  } else {
+    T number;
+    const auto unit = load_unit<static_cast<int>(sizeof(T))>(from);
+    std::memcpy(&number, &unit, sizeof number);
+    if constexpr (kIsHalf<T>) {
+      return static_cast<Real>(value_of(number));
+    } else {
+      return static_cast<Real>(number);
+    }
+  }
 }
 
 // The time line of the window's value of number `value`.
@@ -153,27 +166,29 @@ TOKFRAG_HOST_DEVICE inline TimeLine find_line(const DeviceFeaturePlan& plan,
 }
 
 // The value of a time line at some step of the window.
-template <class T>
-TOKFRAG_HOST_DEVICE inline double value_at(const DeviceFeaturePlan& plan, const FeatureWindow& at,
-                                           const TimeLine& line, std::int64_t step) {
+template <class Real, class T>
+TOKFRAG_HOST_DEVICE inline Real value_at(const DeviceFeaturePlan& plan, const FeatureWindow& at,
+                                         const TimeLine& line, std::int64_t step) {
   const GridAxis& time = plan.time.grid;
   std::int64_t position = at.time_start + step * time.dilation;
   if (position >= time.length) position = source_position(time.length, plan.pad_mode, position);
-  if (!line.inside || position == kNoSource) return plan.pad_value;
-  return read_value<T>(at.data + line.offset + position * plan.time.stride);
+  if (!line.inside || position == kNoSource) return static_cast<Real>(plan.pad_value);
+  return read_value<Real, T>(at.data + line.offset + position * plan.time.stride);
 }
 
 template <class T>
 TOKFRAG_HOST_DEVICE inline double first_value(const DeviceFeaturePlan& plan,
                                               const FeatureWindow& at) {
-  return value_at<T>(plan, at, find_line(plan, at, 0), 0);
+  return value_at<double, T>(plan, at, find_line(plan, at, 0), 0);
 }
 
 // A NaN stays: no comparison replaces it.
-TOKFRAG_HOST_DEVICE inline void keep_least(double& least, double value) {
+template <class Real>
+TOKFRAG_HOST_DEVICE inline void keep_least(Real& least, Real value) {
   if (value < least || value != value) least = value;
 }
-TOKFRAG_HOST_DEVICE inline void keep_greatest(double& greatest, double value) {
+template <class Real>
+TOKFRAG_HOST_DEVICE inline void keep_greatest(Real& greatest, Real value) {
   if (value > greatest || value != value) greatest = value;
 }
 
@@ -185,7 +200,7 @@ TOKFRAG_HOST_DEVICE inline FirstSums first_pass(const DeviceFeaturePlan& plan,
   FirstSums sums{0, origin, origin};
   for (std::uint32_t v = lane; v < plan.values; v += lanes) {
     const TimeLine line = find_line(plan, at, v);
-    const double value = value_at<T>(plan, at, line, line.step);
+    const double value = value_at<double, T>(plan, at, line, line.step);
     sums.sum += value - origin;
     keep_least(sums.least, value);
     keep_greatest(sums.greatest, value);
@@ -213,16 +228,16 @@ TOKFRAG_HOST_DEVICE inline SecondSums second_pass(const DeviceFeaturePlan& plan,
   const FeatureColumns& columns = plan.columns;
   for (std::uint32_t v = lane; v < plan.values; v += lanes) {
     const TimeLine line = find_line(plan, at, v);
-    const double value = value_at<T>(plan, at, line, line.step) - mean;
+    const double value = value_at<double, T>(plan, at, line, line.step) - mean;
     sums.squares += value * value;
     if (columns.diff_energy >= 0 && line.step + 1 < plan.time_size) {
-      const double next = value_at<T>(plan, at, line, line.step + 1) - mean;
+      const double next = value_at<double, T>(plan, at, line, line.step + 1) - mean;
       sums.differences += (next - value) * (next - value);
     }
     TOKFRAG_UNROLL
     for (int k = 0; k < kLagsAtOnce; ++k) {
       if (k >= columns.lag_count || line.step + columns.lags[k] >= plan.time_size) continue;
-      const double later = value_at<T>(plan, at, line, line.step + columns.lags[k]) - mean;
+      const double later = value_at<double, T>(plan, at, line, line.step + columns.lags[k]) - mean;
       sums.products[k] += value * later;
     }
   }

@@ -69,6 +69,17 @@ bool merge_is_narrow(const GridLayout& layout) {
   return narrow;
 }
 
+bool merge_is_plain(const GridLayout& layout, const DeviceWindow& window) {
+  bool plain = true;
+  std::int64_t span = (layout.batch - 1) * layout.fragment_batch_stride + layout.element;
+  for (int axis = 0; axis < layout.rank; ++axis) {
+    const LayoutAxis& at = layout.axes[axis];
+    plain = plain && at.grid.dilation == 1 && !is_folded(layout, window, at.grid);
+    span += (at.grid.count - 1) * at.window_stride + (at.grid.size - 1) * at.tap_stride;
+  }
+  return plain && span / layout.item < kNarrowLimit;
+}
+
 int merge_outer_axes(const GridLayout& layout, const DeviceWindow& window) {
   int outer = 0;
   for (int axis = 0; axis < layout.rank - 1; ++axis) {
@@ -91,7 +102,15 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
   plan.least = window.reduce == Reduce::kMin;
   plan.vote = window.reduce == Reduce::kVote;
   plan.divides = dtype <= Dtype::kI64;
-  plan.whole = static_cast<const Accumulator*>(window.whole);
+  const auto table = [&](const void* doubles) {
+    if constexpr (std::is_same_v<Accumulator, Pair>) {
+      if (doubles == nullptr) return static_cast<const Pair*>(nullptr);
+      return reinterpret_cast<const Pair*>(static_cast<const char*>(doubles) + window.pairs);
+    } else {
+      return static_cast<const Accumulator*>(doubles);
+    }
+  };
+  plan.whole = table(window.whole);
   plan.fragments = static_cast<const char*>(fragments);
   plan.out = static_cast<char*>(out);
   for (int i = 0; i < kMaxUnit; ++i) {
@@ -141,12 +160,15 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
       if (from.source >= 0) {
         to.whole_window = whole_windows[from.source];
         to.whole_tap = whole_taps[from.source];
-        to.weights = static_cast<const Accumulator*>(window.weights[from.source]);
-        to.inverse = static_cast<const Accumulator*>(window.inverse[from.source]);
-        to.sums = static_cast<const Accumulator*>(window.sums[from.source]);
+        to.weights = table(window.weights[from.source]);
+        to.inverse = table(window.inverse[from.source]);
+        to.sums = table(window.sums[from.source]);
         to.first_period = static_cast<Index>(window.left_out[from.source].first);
         to.left_out = static_cast<Index>(window.left_out[from.source].periods);
       }
+      const bool scaled_late = innermost || to.weights == nullptr;
+      const Accumulator* factors = plan.divides ? to.sums : to.inverse;
+      plan.scales = plan.scales || (plan.mean && scaled_late && factors != nullptr);
     }
     below *= length;
   }
@@ -154,17 +176,10 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
   return plan;
 }
 
-template DeviceMergePlan<std::uint32_t, float> make_merge_plan(const GridLayout&, const GridShape&,
-                                                               const DeviceWindow&, Dtype, int,
-                                                               const void*, void*, const void*);
-template DeviceMergePlan<std::uint64_t, float> make_merge_plan(const GridLayout&, const GridShape&,
-                                                               const DeviceWindow&, Dtype, int,
-                                                               const void*, void*, const void*);
-template DeviceMergePlan<std::uint32_t, double> make_merge_plan(const GridLayout&, const GridShape&,
-                                                                const DeviceWindow&, Dtype, int,
-                                                                const void*, void*, const void*);
-template DeviceMergePlan<std::uint64_t, double> make_merge_plan(const GridLayout&, const GridShape&,
-                                                                const DeviceWindow&, Dtype, int,
-                                                                const void*, void*, const void*);
+TOKFRAG_MERGE_PLAN(std::uint32_t, float);
+TOKFRAG_MERGE_PLAN(std::uint64_t, float);
+TOKFRAG_MERGE_PLAN(std::uint32_t, double);
+TOKFRAG_MERGE_PLAN(std::uint64_t, double);
+TOKFRAG_MERGE_PLAN(std::uint32_t, Pair);
 
 }  // namespace tokfrag

@@ -9,6 +9,7 @@
 
 #include "core/device/divide.hpp"
 #include "core/device/numbers.hpp"
+#include "core/device/pair.hpp"
 #include "core/device/units.hpp"
 #include "core/dtype.hpp"
 #include "fragments/grid/layout.hpp"
@@ -29,6 +30,9 @@ struct DeviceWindow {
   bool per_fragment;
   bool constant;  // `whole` has one number a fragment
   bool uniform;   // every weight is 1
+  // Bytes from each of the tables, in double, to the same as Pair; 0: there are none, or the device
+  // adds doubles well.
+  std::int64_t pairs;
 };
 
 enum class DeviceMergeMethod {
@@ -82,6 +86,7 @@ struct DeviceMergePlan {
   int outer;    // windowed axes but the innermost
   bool spread;  // the numbers of a unit lie at different positions of the innermost axis
   bool mean;
+  bool scales;   // a mean, by one table at least
   bool least;    // of extremes the smallest
   bool vote;     // of what is ordered the most frequent; else the middle
   bool divides;  // by the sum of weights; else multiplies by its inverse
@@ -226,6 +231,27 @@ TOKFRAG_HOST_DEVICE inline Index last_position(const DeviceMergePlan<Index, Accu
   return take_digit(rest, plan.last.length) * (plan.spread ? Index(kNumbers) : Index(1));
 }
 
+template <int kBytes, class Index, class Accumulator>
+TOKFRAG_HOST_DEVICE inline void fill_unit(const DeviceMergePlan<Index, Accumulator>& plan,
+                                          char* out) {
+  Unit<kBytes> fill;
+  std::memcpy(&fill, &plan.fill, kBytes);
+  stream_unit<kBytes>(out, fill);
+}
+
+// Goes to the first windows over a unit. Where some axis has none, writes the fill value and is
+// false.
+template <class T, int kNumbers, int kOuter, class Index>
+TOKFRAG_HOST_DEVICE inline bool begin_unit(const DeviceMergePlan<Index, AccumulatorOf<T>>& plan,
+                                           Index unit, char* out,
+                                           OuterCursor<kOuter, Index, AccumulatorOf<T>>& outer,
+                                           TapCursor<Index>& last) {
+  const bool covered = outer.begin(plan, unit, plain_offset(plan, unit)) &&
+                       last.begin(plan.last.taps, last_position<kNumbers>(plan, unit));
+  if (!covered) fill_unit<kNumbers* static_cast<int>(sizeof(T))>(plan, out);
+  return covered;
+}
+
 // The whole thread: the output's unit of number `unit`.
 template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
 TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, AccumulatorOf<T>>& plan,
@@ -234,16 +260,9 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
   constexpr int kBytes = kNumbers * static_cast<int>(sizeof(T));
   const DeviceMergeMethod method = kMethod == DeviceMergeMethod::kAny ? plan.method : kMethod;
   char* out = plan.out + static_cast<std::int64_t>(unit) * kBytes;
-  const std::int64_t offset = plain_offset(plan, unit);
-  const Index position = last_position<kNumbers>(plan, unit);
   TapCursor<Index> last;
   OuterCursor<kOuter, Index, Accumulator> outer;
-  if (!outer.begin(plan, unit, offset) || !last.begin(plan.last.taps, position)) {
-    Unit<kBytes> fill;
-    std::memcpy(&fill, &plan.fill, kBytes);
-    stream_unit<kBytes>(out, fill);
-    return;
-  }
+  if (!begin_unit<T, kNumbers>(plan, unit, out, outer, last)) return;
 
   Accumulator sum[kNumbers];    // so far
   Accumulator other[kNumbers];  // kScaled: of one window of the last axis, over the outer ones;
@@ -306,7 +325,7 @@ TOKFRAG_HOST_DEVICE inline void merge_unit(const DeviceMergePlan<Index, Accumula
     const bool scaled = plan.mean && method != DeviceMergeMethod::kWhole;
     const bool divides = plan.divides || method == DeviceMergeMethod::kExact;
     if (scaled) {
-      scale_of_mean<T, kNumbers, kOuter, Index>(plan, outer, position, divides, scale);
+      scale_of_mean<T, kNumbers, kOuter, Index>(plan, outer, last.position, divides, scale);
     }
     TOKFRAG_UNROLL
     for (int i = 0; i < kNumbers; ++i) {
@@ -346,6 +365,10 @@ constexpr int merge_wide(DeviceMergeMethod method) {
 // True if 32-bit numbers count the output's units and the positions of every axis.
 bool merge_is_narrow(const GridLayout& layout);
 
+// True if no window is dilated, none holds a copy of a position, and 32-bit numbers count the
+// numbers of the fragments too.
+bool merge_is_plain(const GridLayout& layout, const DeviceWindow& window);
+
 // Windowed axes but the innermost.
 int merge_outer_axes(const GridLayout& layout, const DeviceWindow& window);
 
@@ -357,25 +380,14 @@ DeviceMergePlan<Index, Accumulator> make_merge_plan(const GridLayout& layout, co
                                                     int numbers, const void* fragments, void* out,
                                                     const void* fill);
 
-extern template DeviceMergePlan<std::uint32_t, float> make_merge_plan(const GridLayout&,
-                                                                      const GridShape&,
-                                                                      const DeviceWindow&, Dtype,
-                                                                      int, const void*, void*,
-                                                                      const void*);
-extern template DeviceMergePlan<std::uint64_t, float> make_merge_plan(const GridLayout&,
-                                                                      const GridShape&,
-                                                                      const DeviceWindow&, Dtype,
-                                                                      int, const void*, void*,
-                                                                      const void*);
-extern template DeviceMergePlan<std::uint32_t, double> make_merge_plan(const GridLayout&,
-                                                                       const GridShape&,
-                                                                       const DeviceWindow&, Dtype,
-                                                                       int, const void*, void*,
-                                                                       const void*);
-extern template DeviceMergePlan<std::uint64_t, double> make_merge_plan(const GridLayout&,
-                                                                       const GridShape&,
-                                                                       const DeviceWindow&, Dtype,
-                                                                       int, const void*, void*,
-                                                                       const void*);
+#define TOKFRAG_MERGE_PLAN(Index, Accumulator)                                                  \
+  template DeviceMergePlan<Index, Accumulator> make_merge_plan(                                 \
+      const GridLayout&, const GridShape&, const DeviceWindow&, Dtype, int, const void*, void*, \
+      const void*)
+extern TOKFRAG_MERGE_PLAN(std::uint32_t, float);
+extern TOKFRAG_MERGE_PLAN(std::uint64_t, float);
+extern TOKFRAG_MERGE_PLAN(std::uint32_t, double);
+extern TOKFRAG_MERGE_PLAN(std::uint64_t, double);
+extern TOKFRAG_MERGE_PLAN(std::uint32_t, Pair);
 
 }  // namespace tokfrag

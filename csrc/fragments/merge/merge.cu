@@ -1,87 +1,27 @@
 #include "core/cuda_launch.hpp"
 #include "fragments/cuda_kernels.hpp"
-#include "fragments/merge/device.hpp"
+#include "fragments/merge/choice_device.hpp"
 
 namespace tokfrag {
 
 namespace {
 
-// What a launch needs, before its types are known.
-struct MergeCall {
-  const GridLayout& layout;
-  const GridShape& grid;
-  const DeviceWindow& window;
-  Dtype dtype;
-  const void* fragments;
-  void* out;
-  const void* fill;
-  cudaStream_t stream;
-};
-
-// Three blocks a multiprocessor leave 80 registers, enough for all but the general kernel.
-constexpr int blocks_of(DeviceMergeMethod method) {
-  return method == DeviceMergeMethod::kAny ? 1 : 3;
-}
-
-template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
-__global__ void __launch_bounds__(kBlockThreads, blocks_of(kMethod))
-    merge_kernel(const __grid_constant__ DeviceMergePlan<Index, AccumulatorOf<T>> plan) {
+template <class Merge>
+__global__ void __launch_bounds__(kBlockThreads, Merge::kBlocks)
+    merge_kernel(const __grid_constant__ typename Merge::Plan plan) {
+  using Index = typename Merge::Index;
   const Index unit = static_cast<Index>(blockIdx.x) * kBlockThreads + threadIdx.x;
-  if (unit < plan.units) merge_unit<T, kNumbers, kMethod, kOuter, Index>(plan, unit);
+  if (unit < plan.units) Merge::run(plan, unit);
 }
 
-template <class T, int kNumbers, DeviceMergeMethod kMethod, int kOuter, class Index>
-void launch_merge(const MergeCall& call) {
-  const auto plan =
-      make_merge_plan<Index, AccumulatorOf<T>>(call.layout, call.grid, call.window, call.dtype,
-                                               kNumbers, call.fragments, call.out, call.fill);
-  launch(merge_kernel<T, kNumbers, kMethod, kOuter, Index>, static_cast<std::int64_t>(plan.units),
-         call.stream, "merge: cudaLaunchKernel", plan);
-}
-
-// The common cases have kernels of their own; one for each type does for all the rest.
-template <class T>
-void choose_kernel(const MergeCall& call) {
-  constexpr DeviceMergeMethod kScaled = DeviceMergeMethod::kScaled;
-  constexpr DeviceMergeMethod kWhole = DeviceMergeMethod::kWhole;
-  constexpr DeviceMergeMethod kExtreme = DeviceMergeMethod::kExtreme;
-  constexpr int kWide = merge_wide<T>(kScaled);
-  constexpr int kWidest = merge_wide<T>(kExtreme);
-  const DeviceMergeMethod method = choose_merge_method(call.window, call.dtype);
-  const int outer = merge_outer_axes(call.layout, call.window);
-  const int numbers = merge_numbers(call.layout, call.window, call.fragments, call.out,
-                                    method == kExtreme ? kWidest : kWide);
-  const bool few = outer <= 2 && merge_is_narrow(call.layout);
-  if (few && method == kExtreme && numbers == kWidest) {
-    return launch_merge<T, kWidest, kExtreme, 2, std::uint32_t>(call);
+struct Launch {
+  template <class Merge>
+  void operator()(const MergeCall& call, Merge) const {
+    const typename Merge::Plan plan = plan_of<Merge>(call);
+    launch(merge_kernel<Merge>, static_cast<std::int64_t>(plan.units), call.stream,
+           "merge: cudaLaunchKernel", plan);
   }
-  if constexpr (!std::is_integral_v<T>) {
-    if (few) {
-      if (numbers == kWide && method == kScaled && outer <= 1) {
-        return launch_merge<T, kWide, kScaled, 1, std::uint32_t>(call);
-      }
-      if (numbers == kWide && method == kScaled) {
-        return launch_merge<T, kWide, kScaled, 2, std::uint32_t>(call);
-      }
-      if (method == kScaled) return launch_merge<T, 1, kScaled, 2, std::uint32_t>(call);
-      if (numbers == kWide && method == kWhole) {
-        return launch_merge<T, kWide, kWhole, 2, std::uint32_t>(call);
-      }
-    }
-  } else if constexpr (kIsSummed<T>) {
-    if (few && method == kScaled && numbers == kWide) {
-      return launch_merge<T, kWide, kScaled, 2, std::uint32_t>(call);
-    }
-    if (few && method == kScaled) return launch_merge<T, 1, kScaled, 2, std::uint32_t>(call);
-  } else {
-    if (method != DeviceMergeMethod::kExtreme)
-      throw CudaError("merge: int64 takes reduce='max' or 'min' only");
-  }
-  if (merge_is_narrow(call.layout)) {
-    return launch_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint32_t>(call);
-  }
-  launch_merge<T, 1, DeviceMergeMethod::kAny, kMaxAxes, std::uint64_t>(call);
-}
+};
 
 }  // namespace
 
@@ -100,23 +40,23 @@ void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWin
   switch (dtype) {
     case Dtype::kBool:
     case Dtype::kU8:
-      return choose_kernel<std::uint8_t>(call);
+      return choose_merge<std::uint8_t>(call, Launch{});
     case Dtype::kI8:
-      return choose_kernel<std::int8_t>(call);
+      return choose_merge<std::int8_t>(call, Launch{});
     case Dtype::kI16:
-      return choose_kernel<std::int16_t>(call);
+      return choose_merge<std::int16_t>(call, Launch{});
     case Dtype::kI32:
-      return choose_kernel<std::int32_t>(call);
+      return choose_merge<std::int32_t>(call, Launch{});
     case Dtype::kI64:
-      return choose_kernel<std::int64_t>(call);
+      return choose_merge<std::int64_t>(call, Launch{});
     case Dtype::kF16:
-      return choose_kernel<Half>(call);
+      return choose_merge<Half>(call, Launch{});
     case Dtype::kBF16:
-      return choose_kernel<BFloat16>(call);
+      return choose_merge<BFloat16>(call, Launch{});
     case Dtype::kF32:
-      return choose_kernel<float>(call);
+      return choose_merge<float>(call, Launch{});
     case Dtype::kF64:
-      return choose_kernel<double>(call);
+      return choose_merge<double>(call, Launch{});
   }
 }
 

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "fragments/merge/device.hpp"
+#include "fragments/merge/plain_device.hpp"
 
 namespace tokfrag {
 
@@ -122,34 +123,83 @@ TOKFRAG_HOST_DEVICE inline T pick_ordered(const OrderedNumber<T>* sorted, int co
   }
 }
 
-// The whole thread: the output's unit of number `unit`. At most kMostOrdered windows lie over it.
-template <class T, int kNumbers, int kOuter, class Index>
-TOKFRAG_HOST_DEVICE inline void order_unit(const DeviceMergePlan<Index, AccumulatorOf<T>>& plan,
-                                           Index unit) {
-  using Number = OrderedNumber<T>;
-  using Accumulator = AccumulatorOf<T>;
-  constexpr int kBytes = kNumbers * static_cast<int>(sizeof(T));
-  char* out = plan.out + static_cast<std::int64_t>(unit) * kBytes;
-  const std::int64_t offset = plain_offset(plan, unit);
-  const Index position = last_position<kNumbers>(plan, unit);
-  TapCursor<Index> last;
-  OuterCursor<kOuter, Index, Accumulator> outer;
-  if (!outer.begin(plan, unit, offset) || !last.begin(plan.last.taps, position)) {
-    Unit<kBytes> fill;
-    std::memcpy(&fill, &plan.fill, kBytes);
-    stream_unit<kBytes>(out, fill);
-    return;
+// The numbers of the windows over a unit, one after the other, with any windows.
+template <class T, int kNumbers, int kOuter, class Number>
+class AnyTaps {
+ public:
+  using Index = Number;
+  using Plan = DeviceMergePlan<Index, AccumulatorOf<T>>;
+
+  explicit TOKFRAG_HOST_DEVICE AnyTaps(const Plan& plan) : plan_(plan) {}
+
+  // False if there are none, and the unit is filled.
+  TOKFRAG_HOST_DEVICE bool begin(Index unit, char* out) {
+    return begin_unit<T, kNumbers>(plan_, unit, out, outer_, last_);
+  }
+  TOKFRAG_HOST_DEVICE std::int64_t offset() const {
+    return outer_.place().offset +
+           static_cast<std::int64_t>(last_.window) * plan_.last.window_stride +
+           static_cast<std::int64_t>(last_.tap) * plan_.last.tap_stride;
+  }
+  TOKFRAG_HOST_DEVICE bool next() { return outer_.next(plan_) || last_.next(plan_.last.taps); }
+  // After the last: the outer axes are at their first taps again.
+  TOKFRAG_HOST_DEVICE void rewind() { last_.rewind(plan_.last.taps); }
+
+ private:
+  const Plan& plan_;
+  OuterCursor<kOuter, Index, AccumulatorOf<T>> outer_;
+  TapCursor<Index> last_;
+};
+
+// The same where no window is dilated.
+template <class T, int kNumbers>
+class PlainOrderTaps {
+ public:
+  using Index = std::uint32_t;
+  using Plan = DeviceMergePlan<Index, AccumulatorOf<T>>;
+
+  explicit TOKFRAG_HOST_DEVICE PlainOrderTaps(const Plan& plan) : plan_(plan) {}
+
+  TOKFRAG_HOST_DEVICE bool begin(Index unit, char* out) {
+    const bool covered = cursor_.begin(plan_, unit, static_cast<Index>(plain_offset(plan_, unit)),
+                                       last_position<kNumbers>(plan_, unit));
+    if (!covered) fill_unit<kNumbers* static_cast<int>(sizeof(T))>(plan_, out);
+    left_ = covered ? cursor_.taps() : Index(0);
+    return covered;
+  }
+  TOKFRAG_HOST_DEVICE std::int64_t offset() const {
+    return static_cast<std::int64_t>(cursor_.offset(plan_));
+  }
+  TOKFRAG_HOST_DEVICE bool next() {
+    cursor_.next();
+    return --left_ > 0;
+  }
+  TOKFRAG_HOST_DEVICE void rewind() {
+    cursor_.rewind();
+    left_ = cursor_.taps();
   }
 
+ private:
+  const Plan& plan_;
+  PlainCursor<2, Index, AccumulatorOf<T>> cursor_;
+  Index left_;
+};
+
+// The whole thread: the output's unit of number `unit`. At most kMostOrdered windows lie over it.
+template <class T, int kNumbers, class Taps>
+TOKFRAG_HOST_DEVICE inline void order_unit(const typename Taps::Plan& plan,
+                                           typename Taps::Index unit) {
+  using Number = OrderedNumber<T>;
+  constexpr int kBytes = kNumbers * static_cast<int>(sizeof(T));
+  char* out = plan.out + static_cast<std::int64_t>(unit) * kBytes;
+  Taps taps(plan);
+  if (!taps.begin(unit, out)) return;
+
   const auto load_tap = [&](T* numbers) {
-    const std::int64_t at = outer.place().offset +
-                            static_cast<std::int64_t>(last.window) * plan.last.window_stride +
-                            static_cast<std::int64_t>(last.tap) * plan.last.tap_stride;
     const auto loaded =
-        load_unit<kBytes>(plan.fragments + at * static_cast<std::int64_t>(sizeof(T)));
+        load_unit<kBytes>(plan.fragments + taps.offset() * static_cast<std::int64_t>(sizeof(T)));
     std::memcpy(numbers, &loaded, kBytes);
   };
-  const auto next_tap = [&] { return outer.next(plan) || last.next(plan.last.taps); };
 
   Number sorted[kNumbers][kOrderedInRegisters];
   bool spoiled[kNumbers];
@@ -170,7 +220,7 @@ TOKFRAG_HOST_DEVICE inline void order_unit(const DeviceMergePlan<Index, Accumula
       if constexpr (!std::is_integral_v<T>) spoiled[i] = spoiled[i] || number != number;
       insert_short<kOrderedInRegisters>(sorted[i], number);
     }
-  } while (next_tap());
+  } while (taps.next());
 
   T result[kNumbers];
   TOKFRAG_UNROLL
@@ -183,12 +233,12 @@ TOKFRAG_HOST_DEVICE inline void order_unit(const DeviceMergePlan<Index, Accumula
     for (int i = 0; i < kNumbers; ++i) {
       Number many[kMost];
       int held = 0;
-      last.rewind(plan.last.taps);  // the outer axes are at their first taps again
+      taps.rewind();
       do {
         T numbers[kNumbers];
         load_tap(numbers);
         if (held < kMost) insert_long(many, held++, ordered_number(numbers[i]));
-      } while (next_tap());
+      } while (taps.next());
       bool no_number = false;
       TOKFRAG_UNROLL
       for (int k = 0; k < kNumbers; ++k) no_number = k == i ? spoiled[k] : no_number;
@@ -200,6 +250,37 @@ TOKFRAG_HOST_DEVICE inline void order_unit(const DeviceMergePlan<Index, Accumula
   Unit<kBytes> made;
   std::memcpy(&made, result, kBytes);
   stream_unit<kBytes>(out, made);
+}
+
+// A kernel: its plan, and what the thread of number `unit` does.
+template <class T, int kCount, class Taps>
+struct Order {
+  using Plan = typename Taps::Plan;
+  using Index = typename Taps::Index;
+  using Accumulator = AccumulatorOf<T>;
+  static constexpr int kNumbers = kCount;
+  TOKFRAG_HOST_DEVICE static void run(const Plan& plan, Index unit) {
+    order_unit<T, kNumbers, Taps>(plan, unit);
+  }
+};
+
+template <class Order, class Call>
+typename Order::Plan make_order_plan(const Call& call) {
+  return make_merge_plan<typename Order::Index, typename Order::Accumulator>(
+      call.layout, call.grid, call.window, call.dtype, Order::kNumbers, call.fragments, call.out,
+      call.fill);
+}
+
+// Calls run(call, kernel) with the kernel for numbers of type T.
+template <class T, class Call, class Run>
+void choose_order(const Call& call, const Run& run) {
+  constexpr int kWide = kOrderWide<T>;
+  const bool plain = merge_outer_axes(call.layout, call.window) <= 2 &&
+                     merge_is_narrow(call.layout) && merge_is_plain(call.layout, call.window);
+  if (!plain) return run(call, Order<T, 1, AnyTaps<T, 1, kMaxAxes, std::uint64_t>>{});
+  const int numbers = merge_numbers(call.layout, call.window, call.fragments, call.out, kWide);
+  if (numbers == kWide) return run(call, Order<T, kWide, PlainOrderTaps<T, kWide>>{});
+  run(call, Order<T, 1, PlainOrderTaps<T, 1>>{});
 }
 
 }  // namespace tokfrag

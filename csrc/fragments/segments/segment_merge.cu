@@ -14,6 +14,17 @@ __global__ void __launch_bounds__(kBlockThreads)
   if (index < units.total) reduce_unit<T, kNumbers, Index>(task, units, index);
 }
 
+// Shares of long segments. A block's threads have a slot, or few, in common.
+template <class T, int kNumbers>
+__global__ void __launch_bounds__(kBlockThreads)
+    share_kernel(const __grid_constant__ SegmentReduceTask task) {
+  const std::int64_t units = task.columns / kNumbers;
+  const std::int64_t index = std::int64_t{blockIdx.x} * kBlockThreads + threadIdx.x;
+  const std::int64_t slot = index / units;
+  if (slot >= segment_slots(task.batch * task.rows)) return;
+  share_unit<T, kNumbers>(task, slot, index % units);
+}
+
 template <class T, int kNumbers, class Index>
 __global__ void __launch_bounds__(kBlockThreads)
     gather_kernel(const __grid_constant__ SegmentGatherTask task,
@@ -25,6 +36,10 @@ __global__ void __launch_bounds__(kBlockThreads)
 template <class T, int kNumbers, class Index>
 void launch_rows(const SegmentReduceTask& task, cudaStream_t stream) {
   const auto units = make_row_units<Index>(task.batch, task.segments, task.columns / kNumbers);
+  if (task.partial != nullptr) {
+    const std::int64_t shares = segment_slots(task.batch * task.rows) * (task.columns / kNumbers);
+    launch(share_kernel<T, kNumbers>, shares, stream, "segment_reduce: cudaLaunchKernel", task);
+  }
   launch(reduce_kernel<T, kNumbers, Index>, static_cast<std::int64_t>(units.total), stream,
          "segment_reduce: cudaLaunchKernel", task, units);
 }

@@ -1,4 +1,5 @@
 #include "core/half.hpp"
+#include "fragments/segments/runs.hpp"
 #include "fragments/segments/segment_merge.hpp"
 
 namespace tokfrag {
@@ -7,7 +8,6 @@ namespace TOKFRAG_ISA {
 namespace {
 
 constexpr std::int64_t kColumns = 256;  // accumulators: 1 KiB of float, 2 KiB of double
-constexpr std::int64_t kRun = 16;
 
 template <class T>
 struct Accumulator {
@@ -31,7 +31,7 @@ void reduce_columns(const SegmentRows& rows, std::int64_t segment, std::int64_t 
   Acc run[kColumns];
   for (std::int64_t k = 0; k < width; ++k) total[k] = 0;
   for (std::int64_t at = rows.offsets[segment]; at < last;) {
-    const std::int64_t stop = last - at < kRun ? last : at + kRun;
+    const std::int64_t stop = last - at < kSegmentRun ? last : at + kSegmentRun;
     for (std::int64_t k = 0; k < width; ++k) run[k] = 0;
     for (; at < stop; ++at) {
       const std::int64_t source = rows.order[at];

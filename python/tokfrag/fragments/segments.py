@@ -23,6 +23,7 @@ def segment_merge(
     *,
     weight: NDArray[Any] | torch.Tensor | None = None,
     threads: int | None = None,
+    validate: bool = True,
 ) -> tuple[Any, Any]:
     """Average the rows of ``x`` that ``index`` sends to the same place.
 
@@ -44,6 +45,9 @@ def segment_merge(
         Any floating dtype; all ones if not given.
     threads : int, optional
         At most so many threads; one per processor if not given.
+    validate : bool
+        False: on a CUDA device nothing is waited for to check ``index``, once for each; rows that
+        it sends elsewhere are left out. Elsewhere it is checked all the same.
 
     Returns
     -------
@@ -74,6 +78,8 @@ def segment_merge(
         ops.check(x, index, weight, "x")
         if weight is not None:
             weight = cast("torch.Tensor", weight).to(accumulator(x))
+        if not validate:
+            ops.trust(cast("torch.Tensor", index), n)
         return ops.reduce(x, cast("torch.Tensor", index), weight, n, True, count)
     x, index, weight = _check_arrays(x, index, weight, "x")
     y = np.empty((*index.shape[:-1], n, *x.shape[index.ndim :]), x.dtype)
@@ -89,6 +95,7 @@ def unmerge(
     index: NDArray[Any] | torch.Tensor,
     *,
     threads: int | None = None,
+    validate: bool = True,
 ) -> Any:
     """Give every source row the merged row it went into: ``x[i] = y[index[i]]``.
 
@@ -100,6 +107,8 @@ def unmerge(
         Integers in ``[0, n)``, as given to :func:`segment_merge`.
     threads : int, optional
         At most so many threads; one per processor if not given.
+    validate : bool
+        As in :func:`segment_merge`; rows sent elsewhere are zeros.
 
     Returns
     -------
@@ -122,6 +131,8 @@ def unmerge(
         from tokfrag.fragments.operators import segments as ops
 
         ops.check(y, index, None, "y", a_row_each=False)
+        if not validate:
+            ops.trust(cast("torch.Tensor", index), y.shape[cast("torch.Tensor", index).ndim - 1])
         return ops.gather(y, cast("torch.Tensor", index), None, count)
     y, index, _ = _check_arrays(y, index, None, "y", a_row_each=False)
     x = np.empty((*index.shape, *y.shape[index.ndim :]), y.dtype)

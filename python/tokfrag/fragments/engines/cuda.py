@@ -5,7 +5,9 @@ All here may be called only where `kernels` found ``tokfrag._cuda`` to run.
 
 from __future__ import annotations
 
+import weakref
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +30,7 @@ __all__ = [
     "kernels",
     "merge",
     "reduce",
+    "trust",
 ]
 
 
@@ -105,6 +108,7 @@ def merge(fragments: Tensor, merging: Merging, out: Tensor, part: Part | None = 
             merging.fill,
             target.data_ptr(),
             weights.tables.data_ptr(),
+            weights.pairs,
             device,
             stream,
         )
@@ -185,11 +189,14 @@ def reduce(
     lead = index.ndim
     batch = index.shape[0] if lead == 2 else 1
     rows, n = index.shape[-1], y.shape[lead - 1]
-    check_index(index, n)
+    looked = check_index(index, n)
     columns = prod(y.shape[lead:])
     if weight_sum.numel() == 0:
         return
     segment = index if lead == 1 else index + torch.arange(batch, device=x.device)[:, None] * n
+    if not looked:
+        # Behind all segments: as a narrow integer, or in a batch, it might be one of them.
+        segment = segment.masked_fill((index < 0) | (index >= n), batch * n)
     # A radix sort takes a pass for every eight bits of a key.
     key = segment.reshape(-1).to(_least_integers(batch * n))
     key, order = key.sort(stable=True)
@@ -204,6 +211,9 @@ def reduce(
     with _launch(x) as (device, stream):
         module = kernels(device)
         assert module is not None
+        # Long segments are shared out between threads, a run of rows each.
+        sums = module.segment_sums(batch * rows, rows)
+        partial = x.new_empty((sums, columns), dtype=weight_sum.dtype)
         module.reduce(
             _arrays.dtype_code(x.dtype),
             values.data_ptr(),
@@ -214,6 +224,7 @@ def reduce(
             0 if weight is None else weight.data_ptr(),
             y.data_ptr(),
             weight_sum.data_ptr(),
+            partial.data_ptr() if sums else 0,
             batch,
             rows,
             n,
@@ -256,17 +267,59 @@ def _least_integers(limit: int) -> torch.dtype:
     return next(dtype for dtype in held if limit <= torch.iinfo(dtype).max)
 
 
-def check_index(index: Tensor, n: int) -> None:
-    """Raise IndexError unless every value is in [0, n); waits for the device.
+class _Checked(NamedTuple):
+    """An index that is known, or said, to hold no value beyond `n`."""
+
+    owner: weakref.ref[Tensor]
+    version: int
+    n: int
+    looked: bool  # known, not only said
+
+
+_checked: dict[int, _Checked] = {}
+
+
+def _known(index: Tensor, n: int) -> _Checked | None:
+    known = _checked.get(id(index))
+    if known is None or known.owner() is not index or index.is_inference():
+        return None
+    return known if known.n == n and known.version == index._version else None
+
+
+def trust(index: Tensor, n: int, *, looked: bool = False) -> None:
+    """Take an index for checked, as long as it lives unchanged.
+
+    The kernels read nothing outside of an array whatever it holds: rows sent elsewhere are left
+    out, and zeros come back for them.
+    """
+    if index.is_inference() or (not looked and _known(index, n) is not None):
+        return
+    key = id(index)
+
+    def forget(owner: weakref.ref[Tensor]) -> None:
+        now = _checked.get(key)
+        if now is not None and now.owner is owner:
+            del _checked[key]
+
+    _checked[key] = _Checked(weakref.ref(index, forget), index._version, n, looked)
+
+
+def check_index(index: Tensor, n: int) -> bool:
+    """Raise IndexError unless every value is in [0, n); waits for the device, once an index.
 
     Nothing can be waited for while a CUDA graph is captured: the device itself checks then, and
-    stops at a value that is not.
+    stops at a value that is not. False then, and for an index that is only trusted.
     """
     if index.numel() == 0:
-        return
+        return True
+    known = _known(index, n)
+    if known is not None:
+        return known.looked
     if index.is_cuda and is_captured():
         torch._assert_async(((index >= 0) & (index < n)).all(), "index: takes [0, n)")
-        return
+        return False
     low, high = (int(bound) for bound in torch.stack(torch.aminmax(index)).tolist())
     if low < 0 or high >= n:
         raise IndexError(f"index: got values from {low} to {high}, takes [0, {n})")
+    trust(index, n, looked=True)
+    return True

@@ -46,7 +46,11 @@ class DeviceWeights:
         plan = _window_plan(merging)
         self.plan: WindowPlan = plan if part is None else plan.part(*part)
         numbers = torch.from_numpy(self.plan.tables)
-        if merging.code in _HALVES:  # added up in float32
+        #: Whether float32 is added up as pairs of floats: where doubles are slow.
+        self.pairs = _in_pairs(merging, device) and self.plan.pairable
+        if self.pairs:
+            numbers = torch.cat([numbers, torch.from_numpy(self.plan.pair_tables)])
+        elif merging.code in _HALVES:  # added up in float32
             numbers = numbers.float()
         # Converted before: a copy is waited for, work on the device would not be.
         self.tables: Tensor = numbers.to(device)
@@ -82,6 +86,12 @@ class DeviceWeights:
         return fragments.where(kept, 0)
 
 
+def _in_pairs(merging: Merging, device: torch.device) -> bool:
+    """Whether a device adds doubles too slowly for this merge, and floats would do."""
+    return merging.code == _FLOAT and _device.adds_doubles_slowly(device.index)
+
+
+_FLOAT = _arrays.dtype_code(torch.float32)
 _HALVES = tuple(map(_arrays.dtype_code, (torch.float16, torch.bfloat16)))
 _kept: OrderedDict[Any, DeviceWeights] = OrderedDict()
 _captured: set[DeviceWeights] = set()
@@ -93,7 +103,8 @@ def weights_on(merging: Merging, device: torch.device, part: Part | None) -> Dev
 
     Those that a CUDA graph reads are kept for ever, for the graph may be replayed at any time.
     """
-    key = (*_key(merging), merging.code in _HALVES, device, part)
+    precision = merging.code in _HALVES, _in_pairs(merging, device)
+    key = (*_key(merging), precision, device, part)
     captured = device.type == "cuda" and _device.is_captured()
     with _lock:
         found = _kept.get(key)

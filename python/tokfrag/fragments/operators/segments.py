@@ -37,6 +37,12 @@ def check(x: Tensor, index: Any, weight: Any, x_name: str, *, a_row_each: bool =
     check_segments(*shapes, x_name, a_row_each)
 
 
+def trust(index: Tensor, n: int) -> None:
+    """Let an index on a CUDA device go unchecked."""
+    if index.is_cuda and not torch.compiler.is_compiling():
+        cuda.trust(index.long(), n)
+
+
 def reduce(
     x: Tensor, index: Tensor, weight: Tensor | None, n: int, mean: bool, threads: int = 0
 ) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import index as as_int
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from tokfrag.fragments.streams.stitching import (
     window_map_grid,
 )
 from tokfrag.fragments.windows import Reduce, Window
+
+if TYPE_CHECKING:
+    from tokfrag.fragments.streams.downloads import Downloads
 
 
 class WeightedOutputs(NamedTuple):
@@ -125,6 +128,7 @@ class Results:
             valid = stitching.halo == "valid"
             self._margins.append(tuple((w - int(v)) // 2 if valid else 0 for w, v in lost))
         self._dtypes = [output.dtype for output in first]
+        self._downloads: Downloads | None = None  # once a slab comes from a device
 
     def add(self, outputs: Any, first: int, count: int) -> None:
         """Merge the outputs of fragments [first, first + count); write what is finished."""
@@ -149,6 +153,8 @@ class Results:
 
     def packed(self) -> Any:
         """The results, in the structure of the model's outputs."""
+        if self._downloads is not None:
+            self._downloads.finish()
         results = self._targets if self._placed is None else list(map(self._put_back, self._outs))
         if self._keys is None:
             return results[0]
@@ -215,16 +221,27 @@ class Results:
     def _store(self, slab: Any, target: Any, place: tuple[slice, ...]) -> None:
         """Write a slab in the kind and type of the target; integers rounded and saturated."""
         if _arrays.is_tensor(slab):
+            if slab.is_cuda and not getattr(target, "is_cuda", False):
+                return self._download(slab, target, place)
             if not _arrays.is_tensor(target):
                 slab = slab.cpu().numpy()
         elif _arrays.is_tensor(target):
             import torch
 
             slab = torch.from_numpy(np.ascontiguousarray(slab)).to(target.device)
-        dtype = target.dtype
-        if slab.dtype != dtype and "int" in _arrays.dtype_name(dtype):
-            slab = _arrays.narrowed(slab, dtype)
-        target[place] = slab
+        _put(slab, target, place)
+        return None
+
+    def _download(self, slab: Any, target: Any, place: tuple[slice, ...]) -> None:
+        """Write a slab that lies on a device, once it has come; the device is not waited for."""
+        from tokfrag.fragments.streams.downloads import Downloads
+
+        if self._downloads is None:
+            self._downloads = Downloads()
+        as_numpy = not _arrays.is_tensor(target)
+        self._downloads.put(
+            slab, lambda copy: _put(copy.numpy() if as_numpy else copy, target, place)
+        )
 
     def _fresh(self, of: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """An empty result of the kind of the input, on its device."""
@@ -240,6 +257,13 @@ class Results:
             return _arrays.empty_tensor(torch.empty(0, dtype=kept), shape).numpy()
         kept = dtype if dtype.kind == "f" or exact else np.float32
         return _arrays.empty_array(kept, shape)
+
+
+def _put(slab: Any, target: Any, place: tuple[slice, ...]) -> None:
+    dtype = target.dtype
+    if slab.dtype != dtype and "int" in _arrays.dtype_name(dtype):
+        slab = _arrays.narrowed(slab, dtype)
+    target[place] = slab
 
 
 def _stitcher(

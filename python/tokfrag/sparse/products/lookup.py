@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tokfrag._core import sparse as _native
+from tokfrag._device import is_captured
 from tokfrag.sparse.products.products import ELEMENTS, threads
 from tokfrag.sparse.products.remembered import Remembered, own_copy
 
@@ -20,6 +21,8 @@ class Rows:
 
     offsets: Tensor
     local: Tensor
+    #: Values of the fullest row.
+    fullest: int
 
 
 def _derive(local: Tensor, offsets: Tensor, columns: int) -> Rows:
@@ -32,8 +35,7 @@ def _derive(local: Tensor, offsets: Tensor, columns: int) -> Rows:
             f"local, offsets: got shapes {tuple(local.shape)}, {tuple(offsets.shape)} for rows of "
             f"{columns}, takes (nnz,) and (rows + 1,) for rows of 1 to {DIM_LIMIT}"
         )
-    rows = Rows(own_copy(offsets).contiguous(), own_copy(local).contiguous())
-    offsets, local = rows.offsets, rows.local
+    offsets, local = own_copy(offsets).contiguous(), own_copy(local).contiguous()
     ascend = bool((offsets[1:] >= offsets[:-1]).all())  # a difference could overflow
     if not ascend or offsets[0] != 0 or offsets[-1] != len(local):
         raise ValueError(
@@ -44,7 +46,8 @@ def _derive(local: Tensor, offsets: Tensor, columns: int) -> Rows:
         raise ValueError(
             f"local: got columns {int(local.min())} to {int(local.max())}, takes 0 to {columns - 1}"
         )
-    return rows
+    fullest = int(offsets.diff().max()) if len(offsets) > 1 else 0
+    return Rows(offsets, local, fullest)
 
 
 #: The checked places ``(local, offsets)`` of a table of ``columns``.
@@ -66,7 +69,9 @@ def _check(ids: Tensor, values: Tensor, rows: int, name: str) -> Tensor:
         raise TypeError(f"{name}: got {values.dtype}, takes float32, float64, float16 or bfloat16")
     # A copy: ids that another thread changes after the check would be read out of bounds.
     flat = ids.reshape(-1).to(torch.int64, copy=True)
-    if flat.numel():
+    if flat.is_cuda and is_captured():  # a graph can wait for nothing: the device checks
+        torch._assert_async(((flat >= 0) & (flat < rows)).all(), f"ids: takes 0 to {rows - 1}")
+    elif flat.numel():
         least, largest = (int(bound) for bound in flat.aminmax())
         if least < 0 or largest >= rows:
             raise IndexError(f"ids: got {least} to {largest}, takes 0 to {rows - 1}")
@@ -81,7 +86,8 @@ def lookup(ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns:
         raise ValueError(f"values: got shape {tuple(values.shape)}, takes {tuple(local.shape)}")
     values = values.contiguous()
     if not values.is_cpu:
-        return composed_lookup(flat, values, offsets, local, columns).view(*ids.shape, columns)
+        found = composed_lookup(flat, values, offsets, local, columns, places.fullest)
+        return found.view(*ids.shape, columns)
     out = torch.empty((*ids.shape, columns), dtype=values.dtype, device="cpu")
     _native.lookup(
         ELEMENTS[values.dtype],
@@ -106,7 +112,8 @@ def lookup_gradient(grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor) -
     places = rows_of(local, offsets, columns)
     grad = grad.contiguous()
     if not grad.is_cpu:
-        return composed_gradient(grad.view(len(flat), columns), flat, offsets, local)
+        lines = grad.view(len(flat), columns)
+        return composed_gradient(lines, flat, offsets, local, places.fullest)
     out = torch.empty(local.numel(), dtype=grad.dtype, device="cpu")
     _native.lookup_gradient(
         ELEMENTS[grad.dtype],
@@ -131,34 +138,47 @@ def positions_of(offsets: Tensor, local: Tensor, columns: int) -> Tensor:
     return (row * columns + places.local.to(torch.int64)).to(local.device)
 
 
-def _entries(ids: Tensor, offsets: Tensor, local: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each non-zero of the rows ``ids``: its line among them, column, and index in values."""
-    first = offsets[ids]
-    counts = offsets[ids + 1] - first
-    line = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), counts)
-    before = counts.cumsum(0) - counts  # entries of earlier lines
-    index = torch.arange(len(line), device=ids.device) + (first - before)[line]
-    return line, local[index].to(torch.int64), index
+def _entries(
+    ids: Tensor, offsets: Tensor, local: Tensor, columns: int, fullest: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of the rows ``ids`` its values' columns and index: ``(len(ids), fullest)``.
+
+    Rows that hold fewer end with the column ``columns``; the third tells which are there. Nothing
+    of it depends on what the device holds, so that a CUDA graph may hold it all.
+    """
+    first = offsets[ids][:, None]
+    index = first + torch.arange(fullest, device=ids.device)
+    there = index < offsets[ids + 1][:, None]
+    index = index.clamp(max=local.numel() - 1)
+    column = torch.where(there, local[index].to(torch.int64), columns)
+    return column, index, there
 
 
 def composed_lookup(
-    ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns: int
+    ids: Tensor, values: Tensor, offsets: Tensor, local: Tensor, columns: int, fullest: int
 ) -> Tensor:
     """:func:`lookup` of ``ids (n,)`` by torch's operators, on any device."""
-    line, column, index = _entries(ids, offsets, local)
-    out = values.new_zeros((len(ids), columns))
-    out[line, column] = values[index]
-    return out
+    out = values.new_zeros((len(ids), columns + 1))
+    if fullest:
+        column, index, there = _entries(ids, offsets, local, columns, fullest)
+        out.scatter_(1, column, torch.where(there, values[index], 0))
+    return out[:, :columns].contiguous()
 
 
-def composed_gradient(grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor) -> Tensor:
+def composed_gradient(
+    grad: Tensor, ids: Tensor, offsets: Tensor, local: Tensor, fullest: int
+) -> Tensor:
     """:func:`lookup_gradient` of ``grad (n, columns)``, on any device.
 
     Sums are kept in float32 for half types. ``index_put_`` sorts before it adds, so that a GPU
     gives the same bits each time, which ``index_add_`` does not.
     """
-    line, column, index = _entries(ids, offsets, local)
+    columns = grad.shape[1]
     wide = torch.promote_types(grad.dtype, torch.float32)
-    sums = torch.zeros(local.numel(), dtype=wide, device=grad.device)
-    sums.index_put_((index,), grad[line, column].to(wide), accumulate=True)
-    return sums.to(grad.dtype)
+    sums = torch.zeros(local.numel() + 1, dtype=wide, device=grad.device)
+    if fullest:
+        column, index, there = _entries(ids, offsets, local, columns, fullest)
+        arrived = grad.gather(1, column.clamp(max=columns - 1)).to(wide)
+        index = torch.where(there, index, local.numel())
+        sums.index_put_((index,), arrived.masked_fill_(~there, 0), accumulate=True)
+    return sums[:-1].to(grad.dtype)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tokfrag._core import sparse as _native
-from tokfrag._device import current_stream
+from tokfrag._device import current_stream, refuse_in_graph
 from tokfrag.sparse.products.kept import KeptMatrix
 from tokfrag.sparse.products.remembered import Remembered, own_copy
 
@@ -104,6 +104,7 @@ def positions_of(local: Tensor, runs: Tensor, columns: int) -> Tensor:
     entry = entry_of(local, runs, columns)
     if entry.positions is not None:
         return entry.positions.long()
+    refuse_in_graph(local, "indices")
     positions = torch.empty(entry.pattern.nnz, dtype=torch.int64, device="cpu")
     entry.pattern.positions(*entry.addresses, positions.data_ptr())
     if local.is_cpu:
@@ -137,6 +138,7 @@ def device_form(local: Tensor, runs: Tensor, columns: int, *, transposed: bool) 
     entry = entry_of(local, runs, columns)
     form = entry.forms.get(transposed)
     if form is None:
+        refuse_in_graph(local, "indices")
         form = _describe(entry, local.device, transposed)
         entry.forms[transposed] = form
     return form
@@ -176,6 +178,7 @@ def entry_rows(local: Tensor, runs: Tensor, columns: int) -> Tensor:
     """Each stored value's row inside its block: uint8 ``(nnz,)``, beside ``local``."""
     form = device_form(local, runs, columns, transposed=False)
     if form.entry_rows is None:
+        refuse_in_graph(local, "indices")
         entry = entry_of(local, runs, columns)
         rows = torch.empty(local.numel(), dtype=torch.uint8, device="cpu")
         entry.pattern.describe_rows(*entry.addresses, rows.data_ptr())

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from tokfrag._core import sparse as _native
+from tokfrag._device import refuse_in_graph
 
 Derived = TypeVar("Derived")
 
@@ -70,6 +71,7 @@ class Remembered(Generic[Derived]):
             states = known.states
             if states[0].holds(first) and states[1].holds(second):
                 return known.derived
+        refuse_in_graph(first, "indices")
         states = _State(first), _State(second)
         derived = self._derive(first, second, columns)
 
