@@ -1,6 +1,7 @@
 #include "core/huge_buffer.hpp"
 
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -78,6 +79,12 @@ HugeBuffer::HugeBuffer(std::int64_t bytes) : bytes_(bytes) {
   mapped_ -= aligned - begin;
   advise_huge_pages(data_, static_cast<std::int64_t>(mapped_));
 #endif
+}
+
+HugeBuffer HugeBuffer::zeros(std::int64_t bytes) {
+  HugeBuffer buffer(bytes);
+  if (buffer.mapped_ == 0) std::memset(buffer.data_, 0, static_cast<std::size_t>(bytes));
+  return buffer;
 }
 
 HugeBuffer::~HugeBuffer() {

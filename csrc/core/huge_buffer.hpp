@@ -18,6 +18,8 @@ class HugeBuffer {
  public:
   HugeBuffer() = default;
   explicit HugeBuffer(std::int64_t bytes);  // throws std::bad_alloc
+  // The same, filled with zeros: not by hand where they come from the system.
+  static HugeBuffer zeros(std::int64_t bytes);
   ~HugeBuffer();
   HugeBuffer(HugeBuffer&& other) noexcept;
   HugeBuffer& operator=(HugeBuffer&& other) noexcept;

@@ -10,9 +10,7 @@ namespace {
 
 template <class T>
 HugeBuffer zeroed(std::int64_t count) {
-  HugeBuffer buffer(count * static_cast<std::int64_t>(sizeof(T)));
-  std::memset(buffer.data(), 0, static_cast<std::size_t>(buffer.size()));
-  return buffer;
+  return HugeBuffer::zeros(count * static_cast<std::int64_t>(sizeof(T)));
 }
 
 std::uint64_t hash_of(const WordEntry& entry) {
@@ -60,7 +58,7 @@ bool WordCache::reaches(const WordEntry& entry, const WordEntry* place) const {
   return false;
 }
 
-const WordEntry* WordCache::find(const WordKey& key, std::uint64_t hash) {
+const WordEntry* WordCache::find_further(const WordKey& key, std::uint64_t hash) {
   int step = 0;
   WordEntry* const found = locate(key, hash, &step);
   if (found == nullptr || step == 0) return found;
