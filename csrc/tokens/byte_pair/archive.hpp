@@ -16,7 +16,7 @@
 namespace tokfrag {
 
 // Changes with every change of what tables keep, or of how they are looked up.
-constexpr std::uint32_t kArchiveVersion = 1;
+constexpr std::uint32_t kArchiveVersion = 2;
 
 // A 64-bit hash of bytes: it tells damage, not malice. (Tables::are_sound keeps malice from harm.)
 std::uint64_t checksum(const std::uint8_t* data, std::int64_t size);

@@ -119,11 +119,13 @@ std::int64_t Encoder::encode_word(const std::uint8_t* bytes, std::int64_t length
 // Whether word i is one that learn_words would learn.
 bool Encoder::is_new(const WordRun& words, const PackedWord* packed, int i, std::uint64_t unit,
                      Worker& worker) {
-  const std::uint8_t* const text = words.text + words.begin_of(i);
   const std::int64_t length = words.length(i);
+  if (length <= kMaxWord && worker.cache.find(packed[i].key, hash_key(packed[i].key)) != nullptr) {
+    return false;
+  }
+  const std::uint8_t* const text = words.text + words.begin_of(i);
   if (length > MergeJob::kMaxLength || ends_in_ideograph(text, length)) return false;
-  if (length > kMaxWord) return worker.long_words.find(text, length, unit) == nullptr;
-  return worker.cache.find(packed[i].key, hash_key(packed[i].key)) == nullptr;
+  return length <= kMaxWord || worker.long_words.find(text, length, unit) == nullptr;
 }
 
 // Encodes and remembers the words from `from` on that are not known yet and are not to be cut:
@@ -134,46 +136,61 @@ void Encoder::learn_words(const WordRun& words, const PackedWord* packed, int fr
   struct NewWord {
     const std::uint8_t* text;
     std::int64_t length;
-    std::uint64_t hash;
+    std::uint64_t hash;  // as the vocabulary has it
+    const PackedWord* packed;
+    bool may_be_token;
   };
   NewWord fresh[kChunk];
   int fresh_count = 0;
+  const auto keep = [&](const NewWord& word, const std::uint32_t* ids, std::int64_t ids_count) {
+    if (word.length <= kMaxWord) {
+      worker.cache.insert(word.packed->key, hash_key(word.packed->key), ids, ids_count);
+    } else {
+      worker.long_words.insert(word.text, word.length, unit, ids, ids_count);
+    }
+  };
   for (int i = from; i < count; ++i) {
+    // Most are known, and in their lines. (A long word's key is that of no entry.)
+    if (worker.cache.is_near(packed[i].key, hash_key(packed[i].key))) continue;
     if (!is_new(words, packed, i, unit, worker)) continue;
     const std::uint8_t* bytes = words.text + words.begin_of(i);
     const std::int64_t length = words.length(i);
     std::uint64_t hash = 0;
     if (unit == 0) {
       hash = Vocabulary::hash_of(bytes, length);
-      vocabulary_.prefetch(hash);
+      vocabulary_.prefetch_filter(hash);
     }
-    fresh[fresh_count++] = {bytes, length, hash};
+    fresh[fresh_count++] = {bytes, length, hash, packed + i, unit == 0};
   }
-  if (unit == 0) {
-    for (int i = 0; i < fresh_count; ++i) vocabulary_.prefetch_place(fresh[i].hash);
-    for (int i = 0; i < fresh_count; ++i) vocabulary_.prefetch_bytes(fresh[i].hash);
+  for (int i = 0; i < fresh_count; ++i) {
+    fresh[i].may_be_token = fresh[i].may_be_token && vocabulary_.may_hold(fresh[i].hash);
+    if (fresh[i].may_be_token) vocabulary_.prefetch(fresh[i].hash);
+  }
+  for (int i = 0; i < fresh_count; ++i) {
+    if (fresh[i].may_be_token) vocabulary_.prefetch_place(fresh[i].hash);
+  }
+  for (int i = 0; i < fresh_count; ++i) {
+    if (fresh[i].may_be_token) vocabulary_.prefetch_bytes(fresh[i].hash);
   }
   MergeJob jobs[Merger::kJobs];
+  const NewWord* merged[Merger::kJobs];
   int filled = 0;
   const auto finish = [&] {
     Merger(vocabulary_, pairs_)(jobs, filled);
-    for (int i = 0; i < filled; ++i) {
-      remember(jobs[i].text, jobs[i].length, unit, jobs[i].ids, jobs[i].count, worker);
-    }
+    for (int i = 0; i < filled; ++i) keep(*merged[i], jobs[i].ids, jobs[i].count);
     filled = 0;
   };
   for (int i = 0; i < fresh_count; ++i) {
     const NewWord& word = fresh[i];
-    if (unit == 0) {
-      const Symbol symbol = word.length <= vocabulary_.max_length()
-                                ? vocabulary_.find(word.text, word.length, word.hash)
-                                : kNoSymbol;
+    if (word.may_be_token) {
+      const Symbol symbol = vocabulary_.find(word.text, word.length, word.hash);
       if (symbol != kNoSymbol) {
         const std::uint32_t id = vocabulary_.id(symbol);
-        remember(word.text, word.length, unit, &id, 1, worker);
+        keep(word, &id, 1);
         continue;
       }
     }
+    merged[filled] = &word;
     jobs[filled].text = word.text;
     jobs[filled++].length = word.length;
     if (filled == Merger::kJobs) finish();

@@ -36,7 +36,7 @@ struct ShortMergeKernels {
   void (*begin)(const ByteTables& bytes, const std::uint8_t* text, int length, ShortMerge* word);
   // Merges up to kTogether words to their ends.
   void (*finish)(const PairView& pairs, ShortMerge* words, int count);
-  static constexpr int kTogether = 8;
+  static constexpr int kTogether = 16;
 };
 
 TOKFRAG_ISA_TABLE(ShortMergeKernels, short_merge, short_merge_kernels)

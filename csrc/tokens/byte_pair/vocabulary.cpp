@@ -14,6 +14,20 @@ std::uint64_t hash_bytes(const std::uint8_t* text, std::int64_t length) {
   return mix_hash(hash);
 }
 
+// Whether two byte strings are the same; most are brief.
+bool same_bytes(const std::uint8_t* a, const std::uint8_t* b, std::int64_t length) {
+  if (length < 8 || length > 16) {
+    return std::memcmp(a, b, static_cast<std::size_t>(length)) == 0;
+  }
+  std::uint64_t first[2];
+  std::uint64_t last[2];
+  std::memcpy(first, a, 8);
+  std::memcpy(first + 1, b, 8);
+  std::memcpy(last, a + length - 8, 8);
+  std::memcpy(last + 1, b + length - 8, 8);
+  return ((first[0] ^ first[1]) | (last[0] ^ last[1])) == 0;
+}
+
 [[noreturn]] void refuse(const std::string& what, std::int64_t token = -1) {
   throw VocabularyError(what, token);
 }
@@ -28,6 +42,9 @@ Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
   std::size_t capacity = 1024;
   while (capacity < static_cast<std::size_t>(count) * 2) capacity *= 2;
   slots_.assign(capacity, Slot{0, kNoSymbol});
+  // Four bits a place, from eight to sixteen a token.
+  filter_shift_ = 62 - __builtin_ctzll(capacity);
+  filter_.assign(capacity / 16, 0);
   std::vector<std::uint64_t> hashes(static_cast<std::size_t>(count));
   constexpr std::int64_t kAhead = 16;  // whose places in the table are asked for
   for (std::int64_t i = 0; i < count; ++i) {
@@ -47,6 +64,11 @@ Vocabulary::Vocabulary(std::string bytes, std::vector<std::int64_t> offsets,
     std::size_t at = hash & (capacity - 1);
     while (slots_[at].symbol != kNoSymbol) at = (at + 1) & (capacity - 1);
     slots_[at] = {static_cast<std::uint32_t>(hash >> 32), symbol};
+    filter_[hash >> filter_shift_ >> 6] |= 1ull << (hash >> filter_shift_ & 63);
+  }
+  ids_are_symbols_ = 1;
+  for (Symbol symbol = 0; symbol < size(); ++symbol) {
+    if (ids_[symbol] != symbol) ids_are_symbols_ = 0;
   }
   std::vector<std::uint32_t> sorted(ids_);
   if (!std::is_sorted(sorted.begin(), sorted.end())) std::sort(sorted.begin(), sorted.end());
@@ -98,12 +120,18 @@ bool Vocabulary::is_sound() const {
   }
   // A search ends at a free place.
   if (slots_.empty() || (slots_.size() & (slots_.size() - 1)) != 0) return false;
-  bool has_free = false;
-  for (const Slot& slot : slots_) {
-    if (slot.symbol != kNoSymbol && slot.symbol >= size()) return false;
-    has_free |= slot.symbol == kNoSymbol;
+  if (filter_.size() != slots_.size() / 16 ||
+      filter_shift_ != 62 - __builtin_ctzll(slots_.size())) {
+    return false;
   }
-  return has_free;
+  std::uint64_t free = 0;
+  std::uint64_t beyond = 0;
+  for (const Slot& slot : slots_) {
+    const std::uint64_t is_free = slot.symbol == kNoSymbol;
+    free += is_free;
+    beyond += static_cast<std::uint64_t>(slot.symbol >= size()) & (is_free ^ 1);
+  }
+  return free > 0 && beyond == 0;
 }
 
 std::uint64_t Vocabulary::hash_of(const std::uint8_t* text, std::int64_t length) {
@@ -123,7 +151,7 @@ Symbol Vocabulary::find(const std::uint8_t* text, std::int64_t length,
     const Slot& slot = slots_[at];
     if (slot.symbol == kNoSymbol) return kNoSymbol;
     if (slot.tag == tag && this->length(slot.symbol) == length &&
-        std::memcmp(bytes(slot.symbol), text, static_cast<std::size_t>(length)) == 0) {
+        same_bytes(bytes(slot.symbol), text, length)) {
       return slot.symbol;
     }
   }

@@ -45,7 +45,7 @@ class Vocabulary {
   Vocabulary(std::string bytes, std::vector<std::int64_t> offsets, std::vector<std::uint32_t> ids);
 
   std::int64_t size() const { return static_cast<std::int64_t>(ids_.size()); }
-  std::uint32_t id(Symbol symbol) const { return ids_[symbol]; }
+  std::uint32_t id(Symbol symbol) const { return ids_are_symbols_ ? symbol : ids_[symbol]; }
   const std::uint32_t* ids() const { return ids_.data(); }
   const std::uint8_t* bytes(Symbol symbol) const {
     return reinterpret_cast<const std::uint8_t*>(bytes_.data()) + offsets_[symbol];
@@ -62,6 +62,15 @@ class Vocabulary {
 
   // What `find` takes for the hash of a byte string.
   static std::uint64_t hash_of(const std::uint8_t* text, std::int64_t length);
+
+  // Whether there may be a token of this hash: a small table, asked first where most are none.
+  bool may_hold(std::uint64_t mixed_hash) const {
+    const std::uint64_t bit = mixed_hash >> filter_shift_;
+    return (filter_[bit >> 6] >> (bit & 63) & 1) != 0;
+  }
+  void prefetch_filter(std::uint64_t mixed_hash) const {
+    __builtin_prefetch(&filter_[mixed_hash >> filter_shift_ >> 6]);
+  }
 
   // Asks for the memory that `find` with this hash reads first, second and third; each when the one
   // before has come.
@@ -82,7 +91,7 @@ class Vocabulary {
   template <class Archive, class Self>
   static void fields(Archive& archive, Self& self) {
     archive(self.bytes_, self.offsets_, self.ids_, self.slots_, self.byte_symbols_,
-            self.max_length_);
+            self.max_length_, self.filter_, self.filter_shift_, self.ids_are_symbols_);
   }
 
   const std::string& all_bytes() const { return bytes_; }
@@ -107,6 +116,9 @@ class Vocabulary {
   std::vector<Slot> slots_;  // open addressing, at most half full
   Symbol byte_symbols_[256] = {};
   std::int64_t max_length_ = 0;
+  std::vector<std::uint64_t> filter_;  // a bit for each token at its hash
+  int filter_shift_ = 0;
+  std::int32_t ids_are_symbols_ = 0;  // 1: no need to read them
 };
 
 }  // namespace tokfrag

@@ -29,8 +29,16 @@ class WordCache {
     tables->line_mask = line_mask_;
     tables->spill = spill_.data();
   }
-  // Looks further than the line, and brings the word there; null if it is nowhere.
-  const WordEntry* find(const WordKey& key, std::uint64_t hash);
+  // Whether the word is in its line.
+  bool is_near(const WordKey& key, std::uint64_t hash) const {
+    const WordEntry* const home = line(hash, 0);
+    return is_of(home[0], key) || is_of(home[1], key);
+  }
+  // The word; one that is further than its line is brought there. Null if it is nowhere.
+  const WordEntry* find(const WordKey& key, std::uint64_t hash) {
+    if (line(hash, 0)[1].key.high == 0 && !is_near(key, hash)) return nullptr;
+    return find_further(key, hash);
+  }
   // Adds or replaces a word; what tables() and find() have given is no longer valid. Words may be
   // forgotten at any time.
   void insert(const WordKey& key, std::uint64_t hash, const std::uint32_t* ids, std::int64_t count);
@@ -45,6 +53,7 @@ class WordCache {
     return reinterpret_cast<WordEntry*>(entries_.as<std::uint8_t>() + at);
   }
   WordEntry* locate(const WordKey& key, std::uint64_t hash, int* step) const;
+  const WordEntry* find_further(const WordKey& key, std::uint64_t hash);
   bool reaches(const WordEntry& entry, const WordEntry* place) const;
   void reset(std::int64_t entries);
   void grow();
