@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -148,15 +149,17 @@ bool PairTable::is_sound(const Vocabulary& vocabulary) const {
   for (const Rank rank : byte_pairs_) {
     if (rank != kNoRank && rank >= ranks) return false;
   }
-  // A search ends at a free place.
+  // A search ends at a free place. (No branches: there are half a million of them.)
   const auto* slots = slots_.as<std::uint64_t>();
-  bool has_free = false;
+  std::uint64_t free = 0;
+  std::uint64_t beyond = 0;
   for (std::uint64_t at = 0; at <= mask_; ++at) {
-    const bool is_free = slots[at] == PairView::kEmpty;
-    if (!is_free && static_cast<std::int64_t>(slots[at] & (kMaxRanks - 1)) >= ranks) return false;
-    has_free |= is_free;
+    const std::uint64_t is_free = slots[at] == PairView::kEmpty;
+    const auto rank = static_cast<std::int64_t>(slots[at] & (kMaxRanks - 1));
+    free += is_free;
+    beyond += static_cast<std::uint64_t>(rank >= ranks) & (is_free ^ 1);
   }
-  return has_free;
+  return free > 0 && beyond == 0;
 }
 
 PairTable PairTable::from_merges(const Vocabulary& vocabulary, const std::vector<Symbol>& left,
@@ -188,10 +191,16 @@ PairTable PairTable::from_merges(const Vocabulary& vocabulary, const std::vector
     merged.push_back(symbol);
     pairs.push_back({pair_key(left[i], right[i]), static_cast<Rank>(i)});
   }
+  // Where merges are in the order of what they make, as in most files, that can be the rank.
+  const bool ascend =
+      std::adjacent_find(merged.begin(), merged.end(), std::greater_equal<>()) == merged.end();
+  if (ascend) {
+    for (std::size_t i = 0; i < count; ++i) pairs[i].rank = merged[i];
+  }
   PairTable table(vocabulary, pairs);
-  table.merged_ = std::move(merged);
+  if (!ascend) table.merged_ = std::move(merged);
   for (std::size_t i = 0; i < count; ++i) {
-    if (table.find(left[i], right[i]) != i) {
+    if (table.find(left[i], right[i]) != pairs[i].rank) {
       throw std::invalid_argument("merges: the pair of merge " + std::to_string(i) +
                                   " is listed twice");
     }

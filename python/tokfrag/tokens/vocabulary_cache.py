@@ -79,7 +79,8 @@ class VocabularyCache:
         The archive has a checksum of its own, which the native side looks at.
         """
         try:
-            data = memoryview(self.path.read_bytes())
+            # NumPy asks for huge pages for what is large.
+            data = np.fromfile(self.path, np.uint8).data
         except OSError:
             return None
         if len(data) < _HEAD.size:
