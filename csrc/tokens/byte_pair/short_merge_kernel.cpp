@@ -27,14 +27,20 @@ FourKeys four_keys(const std::int32_t* keys) {
 
 FourKeys lower(FourKeys a, FourKeys b) { return a < b ? a : b; }
 
-// The lowest of kPlaces keys, four at a time: the compiler leaves a loop over single ones as it is.
-template <int kPlaces>
-std::int32_t lowest(const ShortMerge& word) {
+// The lowest key of a word of few bytes, four at a time: the compiler unrolls so short a loop.
+std::int32_t lowest_of_few(const ShortMerge& word) {
   FourKeys first = four_keys(word.keys);
-  for (int i = 4; i < kPlaces; i += 4) first = lower(first, four_keys(word.keys + i));
+  for (int i = 4; i < ShortMerge::kFew; i += 4) first = lower(first, four_keys(word.keys + i));
   std::int32_t last[4];
   std::memcpy(last, &first, sizeof last);
   return std::min(std::min(last[0], last[1]), std::min(last[2], last[3]));
+}
+
+// Of any; the compiler takes whole registers of them.
+std::int32_t lowest(const ShortMerge& word) {
+  std::int32_t first = ShortMerge::kNoKey;
+  for (const std::int32_t key : word.keys) first = std::min(key, first);
+  return first;
 }
 
 // Places that hold a symbol, after and before the one merged last.
@@ -45,8 +51,7 @@ int last_of(std::uint32_t places) { return 31 - __builtin_clz(places); }
 
 // False if nothing merges.
 bool merge(const PairView& pairs, bool few, ShortMerge* word) {
-  const std::int32_t key =
-      few ? lowest<ShortMerge::kFew>(*word) : lowest<ShortMerge::kPlaces>(*word);
+  const std::int32_t key = few ? lowest_of_few(*word) : lowest(*word);
   if (key == ShortMerge::kNoKey) return false;
   word->at = key & (ShortMerge::kPlaces - 1);
   const auto rank = static_cast<Rank>(key >> ShortMerge::kPlaceBits);
