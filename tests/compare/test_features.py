@@ -274,18 +274,6 @@ def test_the_device_of_a_comparison_is_that_of_its_frozen_networks(
     assert told == ["cpu", "cpu"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_frozen_features_on_a_gpu_are_those_of_the_processor() -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
-    cut = FrozenFeatures(net)
-    here = cut.encoder.ask(PICTURES)
-    row = compare((PICTURES, LABELS), [cut], budget="12 steps", seeds=1, device="cuda").rows[0]
-    assert row.failures == []
-    assert next(net.parameters()).device.type == "cuda"
-    assert np.allclose(cut.encoder.ask(PICTURES), here, atol=1e-2)
-
-
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "net.py"
     file.write_text("def sums(x):\n    return x.flatten(1).cumsum(1)[:, ::4]\n")

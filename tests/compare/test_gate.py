@@ -151,13 +151,6 @@ def test_devices_are_named_or_refused() -> None:
             compare(TEXTS, ["bytes"], budget="2 steps", device="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_every_kind_of_problem_trains_on_a_gpu() -> None:
-    for task in ("digits", "sensors", "tags", "pairs", "volume"):
-        rows = compare(task, budget="3 steps", seeds=1, device="cuda").rows
-        assert all(row.failure is None and not row.failures for row in rows), task
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory by setrlimit")
 def test_a_cut_too_fine_for_the_memory_is_a_row_that_says_so() -> None:
     done = run_python(

@@ -14,41 +14,29 @@ from scale_cases import tokenizer
 pytestmark = pytest.mark.filterwarnings("ignore")  # of those libraries
 
 TEXTS = [f"row {number} " + "ab " * (number % 7) for number in range(50)]
+# By the name of the layout: the module, its reader, and what it calls the tokens of a row.
+READERS = {
+    "litdata": ("litdata", "StreamingDataset", None),
+    "mds": ("streaming", "LocalDataset", "tokens"),
+    "megatron": ("megatron.core.datasets.indexed_dataset", "IndexedDataset", None),
+}
 
 
-def reader(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:  # of what it needs itself, too
-        pytest.skip(f"{name} cannot be imported: {error}")
-
-
-def written(folder: Path, layout: str) -> Path:
-    lines = (json.dumps({"text": text}) + "\n" for text in TEXTS)
-    (folder / "a.jsonl").write_text("".join(lines))
-    return tokenizer().encode_files(folder / "a.jsonl", folder / "out", layout=layout)
-
-
-def test_litdata(tmp_path: Path) -> None:
-    litdata = reader("litdata")
-    dataset = litdata.StreamingDataset(str(written(tmp_path, "litdata")))
-    assert len(dataset) == len(TEXTS)
-    for number, text in enumerate(TEXTS):
-        assert np.array_equal(dataset[number], tokenizer().encode(text))
-
-
-def test_mds(tmp_path: Path) -> None:
-    streaming = reader("streaming")
-    out = written(tmp_path, "mds")
-    dataset = streaming.LocalDataset(str(out))
-    assert len(dataset) == len(TEXTS)
-    for number, text in enumerate(TEXTS):
-        assert np.array_equal(dataset[number]["tokens"], tokenizer().encode(text))
-
-
-def test_megatron(tmp_path: Path) -> None:
-    indexed = reader("megatron.core.datasets.indexed_dataset")
-    dataset = indexed.IndexedDataset(str(written(tmp_path, "megatron")))
-    assert len(dataset) == len(TEXTS)
-    for number, text in enumerate(TEXTS):
-        assert np.array_equal(dataset[number], tokenizer().encode(text))
+def test_what_others_read_are_our_tokens(tmp_path: Path) -> None:
+    missing = []
+    for layout, (module, name, key) in READERS.items():
+        try:
+            reader: Any = getattr(import_module(module), name)
+        except ImportError as error:  # of what it needs itself, too
+            missing.append(f"{module}: {error}")
+            continue
+        lines = (json.dumps({"text": text}) + "\n" for text in TEXTS)
+        (tmp_path / "a.jsonl").write_text("".join(lines))
+        out = tokenizer().encode_files(tmp_path / "a.jsonl", tmp_path / layout, layout=layout)
+        dataset = reader(str(out))
+        assert len(dataset) == len(TEXTS), layout
+        for number, text in enumerate(TEXTS):
+            row = dataset[number] if key is None else dataset[number][key]
+            assert np.array_equal(row, tokenizer().encode(text)), layout
+    if len(missing) == len(READERS):
+        pytest.skip("; ".join(missing))
