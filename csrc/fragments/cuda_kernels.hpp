@@ -30,8 +30,8 @@ void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWin
                 Dtype dtype, const void* fragments, void* out, const void* fill,
                 cudaStream_t stream);
 
-// A merge by order, see merge/order_device.hpp; the arguments of merge_cuda.
-struct OrderCall {
+// The arguments of merge_cuda, before their types are known to a kernel.
+struct MergeCall {
   const GridLayout& layout;
   const GridShape& grid;
   const DeviceWindow& window;
@@ -41,7 +41,8 @@ struct OrderCall {
   const void* fill;
   cudaStream_t stream;
 };
-void order_cuda(const OrderCall& call);
+// A merge by order, see merge/order_device.hpp.
+void order_cuda(const MergeCall& call);
 
 // See merge/adjoint.hpp: fragments times the weights of a merge, for floating types. `norms` lie on
 // the device: of a mean under whole weights their sum at each position, in the accumulator's type;

@@ -4,6 +4,7 @@
 
 #include "core/half.hpp"
 #include "core/simd.hpp"
+#include "sparse/eight_values.hpp"
 #include "sparse/expand_table.hpp"
 
 namespace tokfrag::TOKFRAG_ISA {
@@ -45,14 +46,6 @@ TOKFRAG_INLINE void sum_by_groups(const BitmapRows& rows, const float* scales,
 }
 
 #if defined(__AVX2__)
-TOKFRAG_INLINE __m256 load_values(const float* from) { return _mm256_loadu_ps(from); }
-TOKFRAG_INLINE __m256 load_values(const Half* from) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-TOKFRAG_INLINE __m256 load_values(const BFloat16* from) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
 TOKFRAG_INLINE __m128i load_eight(const void* from) {
   return _mm_loadl_epi64(static_cast<const __m128i*>(from));
 }
@@ -108,7 +101,8 @@ TOKFRAG_INLINE void multiply_rows(const BitmapRows& rows, const float* x, float*
       for (int k = 0; k < 8; ++k) {
         // Places by counts of the bits before, which wait for nothing.
         const int before = k == 0 ? 0 : __builtin_popcountll(word << (64 - 8 * k));
-        const Eight eight(static_cast<std::uint8_t>(word >> (8 * k)), load_values(next + before));
+        const Eight eight(static_cast<std::uint8_t>(word >> (8 * k)),
+                          load_eight_values(next + before));
 #pragma GCC unroll 4
         for (int i = 0; i < kInputs; ++i) {
           const __m256 inputs = _mm256_loadu_ps(x + i * width + w * 64 + k * 8);

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "sparse/eight_values.hpp"
 #include "sparse/expand_table.hpp"
 #include "sparse/lane_sums.hpp"
 
@@ -314,14 +315,6 @@ void multiply_masked(const float* x_address, std::int64_t width, const void* val
   }
 }
 #elif defined(__AVX2__)
-TOKFRAG_INLINE __m256 load_values(const float* from) { return _mm256_loadu_ps(from); }
-TOKFRAG_INLINE __m256 load_values(const Half* from) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-TOKFRAG_INLINE __m256 load_values(const BFloat16* from) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
 
 template <class E>
 void multiply_masked(const float* x_address, std::int64_t width, const void* values_address,
@@ -343,7 +336,7 @@ void multiply_masked(const float* x_address, std::int64_t width, const void* val
           _mm_loadl_epi64(reinterpret_cast<const __m128i*>(sparse::kExpand.source[kept])));
       const __m256 none = _mm256_castsi256_ps(_mm256_cmpgt_epi32(source, _mm256_set1_epi32(7)));
       const __m256 expanded =
-          _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(load_values(next), source));
+          _mm256_andnot_ps(none, _mm256_permutevar8x32_ps(load_eight_values(next), source));
       const __m256 inputs = _mm256_andnot_ps(none, _mm256_load_ps(x + 8 * k));  // may be infinite
       sums[k & 1] = _mm256_fmadd_ps(expanded, inputs, sums[k & 1]);
       next += __builtin_popcount(kept);

@@ -27,7 +27,7 @@ void every_thread(std::uint64_t total, int units, const Run& run) {
 
 struct RunOrder {
   template <class Order>
-  void operator()(const OrderCall& call, Order) const {
+  void operator()(const MergeCall& call, Order) const {
     const auto plan = make_order_plan<Order>(call);
     for (typename Order::Index unit = 0; unit < plan.units; ++unit) Order::run(plan, unit);
   }
@@ -106,7 +106,7 @@ void choose_patches_in(const PatchTask& task) {
 
 }  // namespace
 
-void order_cuda(const OrderCall& call) {
+void order_cuda(const MergeCall& call) {
   if (call.dtype == Dtype::kU8) return choose_order<std::uint8_t>(call, RunOrder{});
   if (call.dtype == Dtype::kI16) return choose_order<std::int16_t>(call, RunOrder{});
   if (call.dtype == Dtype::kI32) return choose_order<std::int32_t>(call, RunOrder{});

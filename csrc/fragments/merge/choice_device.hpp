@@ -4,22 +4,11 @@
 
 #include <cstdint>
 
+#include "fragments/cuda_kernels.hpp"
 #include "fragments/merge/device.hpp"
 #include "fragments/merge/plain_device.hpp"
 
 namespace tokfrag {
-
-// What a launch needs, before its types are known.
-struct MergeCall {
-  const GridLayout& layout;
-  const GridShape& grid;
-  const DeviceWindow& window;
-  Dtype dtype;
-  const void* fragments;
-  void* out;
-  const void* fill;
-  cudaStream_t stream;
-};
 
 // A kernel: its plan, and what the thread of number `unit` does.
 template <class T, int kCount, DeviceMergeMethod kMethod, int kOuter, class Number>

@@ -33,10 +33,8 @@ void merge_cuda(const GridLayout& layout, const GridShape& grid, const DeviceWin
     empty = empty || layout.axes[axis].grid.length == 0;
   }
   if (empty) return;
-  if (window.reduce >= Reduce::kMedian) {
-    return order_cuda({layout, grid, window, dtype, fragments, out, fill, stream});
-  }
   const MergeCall call{layout, grid, window, dtype, fragments, out, fill, stream};
+  if (window.reduce >= Reduce::kMedian) return order_cuda(call);
   switch (dtype) {
     case Dtype::kBool:
     case Dtype::kU8:

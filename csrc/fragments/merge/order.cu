@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(kBlockThreads)
 
 struct Launch {
   template <class Order>
-  void operator()(const OrderCall& call, Order) const {
+  void operator()(const MergeCall& call, Order) const {
     using Plan = typename Order::Plan;
     const Plan plan = make_order_plan<Order>(call);
     launch(order_kernel<Order>, static_cast<std::int64_t>(plan.units), call.stream,
@@ -26,7 +26,7 @@ struct Launch {
 
 }  // namespace
 
-void order_cuda(const OrderCall& call) {
+void order_cuda(const MergeCall& call) {
   const bool vote = call.window.reduce == Reduce::kVote;
   switch (call.dtype) {
     case Dtype::kBool:
