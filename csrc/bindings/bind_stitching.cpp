@@ -82,6 +82,25 @@ class Slab {
   StitchSlab slab_;
 };
 
+// (count, 1 + rank): the batch entry and the origin of windows counted over the batch and the grid.
+Indices window_places(const GridPlan& plan, const Indices& numbers) {
+  const GridShape& grid = plan.grid();
+  if (plan.fragments() == 0 && numbers.size() > 0) throw py::value_error("the grid has no windows");
+  const py::ssize_t columns = 1 + grid.rank;
+  Indices places({numbers.size(), columns});
+  std::int64_t* place = places.mutable_data();
+  for (py::ssize_t i = 0; i < numbers.size(); ++i, place += columns) {
+    std::int64_t rest = numbers.data()[i];
+    for (int axis = grid.rank - 1; axis >= 0; --axis) {
+      const GridAxis& own = grid.axes[axis];
+      place[1 + axis] = window_start(own, rest % own.count);
+      rest /= own.count;
+    }
+    place[0] = rest;
+  }
+  return places;
+}
+
 void cut_at(Address data, std::int64_t item, const py::tuple& shape, const py::tuple& strides,
             const py::tuple& size, const py::tuple& dilation, const Indices& places, Address out,
             int threads) {
@@ -112,6 +131,8 @@ void cut_at(Address data, std::int64_t item, const py::tuple& shape, const py::t
 
 void bind_stitching(py::module_& module) {
   py::module_ stitching = module.def_submodule("stitching");
+  stitching.def("window_places", &window_places, py::arg("plan"), py::arg("numbers"),
+                "The entry and the origin of windows counted over the batch and then the grid.");
   stitching.def(
       "cut_at", &cut_at, py::arg("data"), py::arg("item"), py::arg("shape"), py::arg("strides"),
       py::arg("size"), py::arg("dilation"), py::arg("places"), py::arg("out"), py::arg("threads"),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/cache_size.hpp"
 #include "core/parallel.hpp"
 #include "fragments/grid/walk.hpp"
 #include "fragments/stitch/stitch_kernel.hpp"
@@ -12,6 +13,8 @@ namespace {
 
 // Numbers added or written that are worth a thread.
 constexpr std::int64_t kGrainNumbers = std::int64_t{32} << 10;
+// A result that takes more of the last-level cache than one part in so many is written around it.
+constexpr std::int64_t kCacheShare = 4;
 // Sums that all fragments of a batch are added to before the next ones.
 constexpr std::int64_t kBlockNumbers = std::int64_t{32} << 10;
 
@@ -97,6 +100,7 @@ class Adder {
       rows.sums_row_step = task_.dilation[0] * slab_.step(0);
       rows.from_row_step = task_.tap_strides[0];
       rows.row_scales = outer == nullptr ? nullptr : outer + tap;
+      rows.ahead = ahead(rows.sums, position, count);
       return add_(rows);
     }
     const int inner = last_ - 1;
@@ -107,11 +111,19 @@ class Adder {
     for (int axis = 1; axis < last_; ++axis) rows.sums += origin[axis] * slab_.step(axis);
     for (std::int64_t k = 0; k < count; ++k) {
       rows.scale = outer == nullptr ? Sum{1} : outer[tap + k];
+      rows.ahead = ahead(rows.sums, position + k * task_.dilation[0], 1);
       add_plane(i, rows);
       rows.sums += task_.dilation[0] * slab_.step(0);
       if (rows.from != nullptr) rows.from += task_.tap_strides[0];
       if (task_.whole != nullptr) rows.weights += plane_;
     }
+  }
+
+  // The sums `count` taps of axis 0 further, where the slab still has them.
+  const Sum* ahead(const Sum* sums, std::int64_t position, std::int64_t count) const {
+    const std::int64_t step = count * task_.dilation[0];
+    const bool inside = position + step + count <= slab_.lengths[0];
+    return inside ? sums + step * slab_.step(0) : nullptr;
   }
 
   // One tap of axis 0: the axes between it and the rows are walked over.
@@ -125,6 +137,7 @@ class Adder {
       for (int axis = 1; axis < last_ - 1; ++axis) {
         const std::int64_t k = taps.position[axis - 1];
         rows.sums += k * task_.dilation[axis] * slab_.step(axis);
+        if (rows.ahead != nullptr) rows.ahead += k * task_.dilation[axis] * slab_.step(axis);
         if (rows.from != nullptr) rows.from += k * task_.tap_strides[axis];
         in_window = in_window * task_.size[axis] + k;
         const Sum* own = weights(i, axis);
@@ -173,7 +186,8 @@ class Emitter {
         last_(slab.rank - 1),
         emit_((task.keep_max ? loops<Sum>().emit_max
                              : loops<Sum>().emit)[static_cast<std::size_t>(task.dtype)]),
-        empty_(task.keep_max ? -static_cast<Sum>(__builtin_inff()) : Sum{0}) {}
+        empty_(task.keep_max ? -static_cast<Sum>(__builtin_inff()) : Sum{0}),
+        stream_(slab.channels * task.channel_stride > last_level_cache_bytes() / kCacheShare) {}
 
   void emit_plane(std::int64_t channel, std::int64_t plane) const {
     const std::int64_t position = wrapped(task_.first + plane, slab_.lengths[0]);
@@ -200,7 +214,7 @@ class Emitter {
           {static_cast<char*>(task_.out) + channel * task_.channel_stride + done * task_.strides[0],
            task_.strides[0], static_cast<Sum*>(slab_.sums) + channel * length + at, Sum{1},
            factors(0) == nullptr ? nullptr : factors(0) + done,
-           covered() == nullptr ? nullptr : covered() + at, count});
+           covered() == nullptr ? nullptr : covered() + at, count, stream_});
       done += count;
     }
   }
@@ -230,7 +244,7 @@ class Emitter {
       if (factors(axis) != nullptr) scale *= factors(axis)[k];
     }
     emit_({out, task_.strides[last_], sums + place, scale, factors(last_),
-           covered() == nullptr ? nullptr : covered() + at + place, task_.extents[last_]});
+           covered() == nullptr ? nullptr : covered() + at + place, task_.extents[last_], stream_});
   }
 
   const StitchSlab& slab_;
@@ -238,6 +252,7 @@ class Emitter {
   const int last_;
   void (*const emit_)(const StitchOut<Sum>&);
   const Sum empty_;
+  const bool stream_;
 };
 
 template <class Sum>
@@ -256,6 +271,7 @@ void emit(const StitchSlab& slab, const StitchEmit& task, int threads) {
                      emitter.emit_plane(item / planes, item % planes);
                    }
                  }
+                 stitch_kernels().fence();
                });
 }
 

@@ -1,6 +1,10 @@
 #include "fragments/stitch/stitch_kernel.hpp"
 
+#include <algorithm>
+#include <type_traits>
+
 #include "core/numbers.hpp"
+#include "core/simd.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
@@ -27,6 +31,16 @@ inline void add_weights(Sum* __restrict sums, const Sum* __restrict weights, Sum
   for (std::int64_t i = 0; i < count; ++i) sums[i] += scale * weights[i];
 }
 
+// The sums of a row that comes soon: rows are short and far from each other, so that the processor
+// does not guess them.
+template <class Sum>
+inline void ask_for(const StitchRows<Sum>& rows, std::int64_t r) {
+  if (rows.ahead == nullptr) return;
+  constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(Sum));
+  const Sum* row = rows.ahead + r * rows.sums_row_step;
+  for (std::int64_t i = 0; i < rows.count; i += kLine) __builtin_prefetch(row + i, 1);
+}
+
 template <class Sum, class T>
 void add(const StitchRows<Sum>& rows) {
   const bool contiguous =
@@ -34,6 +48,7 @@ void add(const StitchRows<Sum>& rows) {
   const bool plain = rows.step == 1 && contiguous && rows.weights != nullptr;
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     Sum* sums = rows.sums + r * rows.sums_row_step;
+    ask_for(rows, r);
     const char* from = rows.from == nullptr ? nullptr : rows.from + r * rows.from_row_step;
     const Sum* weights =
         rows.weights == nullptr ? nullptr : rows.weights + r * rows.weights_row_step;
@@ -60,6 +75,7 @@ template <class Sum, class T>
 void keep_max(const StitchRows<Sum>& rows) {
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     Sum* sums = rows.sums + r * rows.sums_row_step;
+    ask_for(rows, r);
     const char* from = rows.from + r * rows.from_row_step;
     for (std::int64_t i = 0; i < rows.count; ++i) {
       const Sum value = real_of<Sum>(*reinterpret_cast<const T*>(from + i * rows.from_step));
@@ -79,6 +95,30 @@ inline void emit_row(T* __restrict out, Sum* __restrict sums, const Sum* __restr
     narrow(value, out[i]);
     sums[i] = kEmpty;
   }
+}
+
+// Part of a mean's row of the sums' own type, written around the cache: how many numbers.
+template <class Sum>
+inline std::int64_t stream_row(Sum* __restrict out, Sum* __restrict sums,
+                               const Sum* __restrict factors, Sum scale, std::int64_t count) {
+  using Register = Vector<Sum, kVectorBytes / static_cast<int>(sizeof(Sum))>;
+  constexpr std::int64_t kStep = kVectorBytes / static_cast<std::int64_t>(sizeof(Sum));
+  const Register scales = splat(scale);
+  std::int64_t done = 0;
+  for (; done + kStep <= count; done += kStep) {
+    const auto factor = scales * load_as<Register>(factors + done);
+    stream_bytes(out + done, load_as<Register>(sums + done) * factor);
+    store_bytes(sums + done, Register{});
+  }
+  return done;
+}
+
+// Numbers before `out` begins a register.
+template <class T>
+inline std::int64_t unaligned(const T* out, std::int64_t count) {
+  const auto past = reinterpret_cast<std::uintptr_t>(out) % kVectorBytes;
+  const auto before = past == 0 ? 0 : (kVectorBytes - past) / sizeof(T);
+  return std::min(static_cast<std::int64_t>(before), count);
 }
 
 template <class Sum, class T>
@@ -101,7 +141,18 @@ void emit(const StitchOut<Sum>& row) {
     return;
   }
   if (contiguous) {
-    emit_row<Sum, T, kMax>(reinterpret_cast<T*>(row.out), sums, row.factors, row.scale, row.count);
+    T* out = reinterpret_cast<T*>(row.out);
+    std::int64_t done = 0;
+    if constexpr (!kMax && std::is_same_v<T, Sum>) {
+      if (row.stream) {
+        done = unaligned(out, row.count);
+        emit_row<Sum, T, kMax>(out, sums, row.factors, row.scale, done);
+        done +=
+            stream_row(out + done, sums + done, row.factors + done, row.scale, row.count - done);
+      }
+    }
+    emit_row<Sum, T, kMax>(out + done, sums + done, row.factors + done, row.scale,
+                           row.count - done);
     return;
   }
   for (std::int64_t i = 0; i < row.count; ++i) {
@@ -153,7 +204,7 @@ constexpr StitchLoops<Sum> loops() {
 }  // namespace
 
 extern const StitchKernels stitch_kernels_table;
-const StitchKernels stitch_kernels_table{loops<float>(), loops<double>()};
+const StitchKernels stitch_kernels_table{loops<float>(), loops<double>(), &fence};
 
 }  // namespace TOKFRAG_ISA
 }  // namespace tokfrag

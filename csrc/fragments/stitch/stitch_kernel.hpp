@@ -24,6 +24,7 @@ struct StitchRows {
   std::int64_t weights_row_step;
   std::int64_t rows;
   std::int64_t count;
+  const Sum* ahead;  // sums of the rows that come next, asked for meanwhile; or null
 };
 
 // out[i] = sums[i] * (scale * factors[i]), or sums[i] / divisors[i] (0 by 0: 0); then sums[i] =
@@ -37,6 +38,7 @@ struct StitchOut {
   const Sum* factors;
   const Sum* divisors;  // instead of factors; or null
   std::int64_t count;
+  bool stream;  // around the cache; then `fence`
 };
 
 template <class Sum>
@@ -50,6 +52,7 @@ struct StitchLoops {
 struct StitchKernels {
   StitchLoops<float> narrow;
   StitchLoops<double> wide;
+  void (*fence)();
 };
 
 TOKFRAG_ISA_TABLE(StitchKernels, stitch_kernels_table, stitch_kernels)

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tokfrag._core.fragments import GridPlan
+
+def window_places(plan: GridPlan, numbers: NDArray[np.int64]) -> NDArray[np.int64]: ...
 def cut_at(
     data: int,
     item: int,

@@ -308,13 +308,17 @@ class FragmentGrid:
         for length, size, dilation, starts in zip(
             self.shape, self.size, self.dilation, self.starts, strict=True
         ):
-            counts = np.zeros(length, np.int64)
-            for start_of_tap in range(0, size * dilation, dilation):
-                held = starts + start_of_tap
-                counts[held[(held >= 0) & (held < length)]] += (
-                    1  # a window holds a position at most once
-                )
-            covered.append(counts)
+            if not len(starts):
+                covered.append(np.zeros(length, np.int64))
+                continue
+            # Of positions a dilation apart, windows begin at some and end before some.
+            first, extent = min(int(starts[0]), 0), size * dilation
+            span = max(int(starts[-1]) + extent + 1, length) - first
+            span += -span % dilation
+            changes = np.bincount(starts - first, minlength=span)
+            changes -= np.bincount(starts - first + extent, minlength=span)
+            counts = changes.reshape(-1, dilation).cumsum(axis=0).reshape(-1)
+            covered.append(counts[-first : length - first])
         return covered
 
     @property

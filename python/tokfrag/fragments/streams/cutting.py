@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
-from tokfrag._core.stitching import cut_at
+from tokfrag._core.stitching import cut_at, window_places
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.grid import FragmentGrid, source_table
 from tokfrag.fragments.placing import PlacedArray
@@ -104,13 +104,12 @@ def _cut_natively(
         return False
     if tensors and (x.is_conj() or x.is_neg()):
         return False
-    entries, index = np.divmod(numbers, grid.n)
-    at = np.unravel_index(index, grid.counts)
-    places = np.stack([entries, *(s[i] for s, i in zip(grid.starts, at, strict=True))], 1)
-    for axis, origins in enumerate(places.T[1:]):
-        extent = grid.dilation[axis] * (grid.size[axis] - 1) + 1
-        if int(origins.max(initial=0)) + extent > grid.shape[axis]:
-            return False
+    places = window_places(grid.plan, numbers)
+    if grid.padded_shape != grid.shape:
+        for axis, origins in enumerate(places.T[1:]):
+            extent = grid.dilation[axis] * (grid.size[axis] - 1) + 1
+            if int(origins.max(initial=0)) + extent > grid.shape[axis]:
+                return False
     cut_at(
         x.data_ptr() if tensors else x.ctypes.data,
         x.itemsize,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
-from tokfrag._core.stitching import Slab
+from tokfrag._core.stitching import Slab, window_places
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.streams.stitching import Halo, Part, Stitcher
 from tokfrag.fragments.windows import Reduce, Window
@@ -68,10 +68,10 @@ class HostStitcher(Stitcher):
             )
         grid = self.grid
         numbers = np.arange(first, first + len(fragments))
-        places = np.unravel_index(numbers, grid.counts)
-        origins = np.stack([s[at] for s, at in zip(grid.starts, places, strict=True)], 1)
+        origins = window_places(grid.plan, numbers)[:, 1:]
         variants = np.zeros_like(origins)
         if self.halo is not None:
+            places = np.unravel_index(numbers, grid.counts)
             for axis, (at, count) in enumerate(zip(places, grid.counts, strict=True)):
                 variants[:, axis] = (at > 0) + 2 * (at < count - 1)
         replaced = None if weights is None else self._numbers(weights / self.scale)
@@ -149,9 +149,9 @@ class HostStitcher(Stitcher):
                 self._covered.fill(0)
 
     def _slab_of(self, channels: int, lengths: tuple[int, ...]) -> NDArray[Any]:
-        if self._empty:
-            return np.full((channels, *lengths), self._empty, self._type)
-        return np.zeros((channels, *lengths), self._type)
+        slab = _arrays.empty_array(self._type, (channels, *lengths))
+        slab.fill(self._empty)
+        return slab
 
     def _variants(self, axis: int) -> NDArray[Any] | None:
         """The weights of an axis' windows: one row, or with a halo four, by the ends they keep."""

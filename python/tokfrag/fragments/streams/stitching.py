@@ -170,8 +170,12 @@ class Stitcher(ABC):
         last = len(starts) - 1
         weights = np.zeros(grid.padded_shape[axis])
         inner = self.vector(axis, False, False)
-        for tap in range(size):  # a window holds a position at most once
-            weights[starts[1:-1] + dilation * tap] += inner[tap]
+        if last < size:
+            for start in starts[1:-1][::-1]:
+                weights[start : start + dilation * size : dilation] += inner
+        else:  # the same sums, in the same order: a window holds a position at most once
+            for tap in range(size):
+                weights[starts[1:-1] + dilation * tap] += inner[tap]
         for i in sorted({0, last}):
             reached = slice(starts[i], starts[i] + dilation * size, dilation)
             weights[reached] += self.vector(axis, i == 0, i == last)
