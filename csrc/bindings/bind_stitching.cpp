@@ -49,8 +49,8 @@ class Slab {
   }
 
   void emit(int dtype, Address out, std::int64_t item, const py::tuple& strides, std::int64_t first,
-            const py::tuple& lengths, const py::tuple& factors, Address covered, bool keep_max,
-            int threads) const {
+            const py::tuple& lengths, const py::tuple& factors, Address divisors,
+            const py::tuple& divisor_rows, bool keep_max, int threads) const {
     StitchEmit task{};
     task.dtype = static_cast<Dtype>(dtype);
     task.out = reinterpret_cast<void*>(out);
@@ -62,7 +62,11 @@ class Slab {
     task.first = first;
     copy(lengths, task.extents);
     copy(factors, task.factors);
-    task.covered = reinterpret_cast<const void*>(covered);
+    task.divisors = reinterpret_cast<const void*>(divisors);
+    for (std::size_t axis = 0; axis < divisor_rows.size(); ++axis) {
+      task.divisor_rows[axis] =
+          reinterpret_cast<const std::int64_t*>(divisor_rows[axis].cast<Address>());
+    }
     task.keep_max = keep_max;
     const ReleaseGil nogil;
     stitch_emit(slab_, task, threads);
@@ -146,7 +150,7 @@ void bind_stitching(py::module_& module) {
            py::arg("threads"), "Adds fragments at an address; strides in items; 0: no array.")
       .def("emit", &Slab::emit, py::arg("dtype"), py::arg("out"), py::arg("item"),
            py::arg("strides"), py::arg("first"), py::arg("lengths"), py::arg("factors"),
-           py::arg("covered"), py::arg("keep_max"), py::arg("threads"),
+           py::arg("divisors"), py::arg("divisor_rows"), py::arg("keep_max"), py::arg("threads"),
            "Writes finished positions to an address and empties them; 0: no array.");
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import prod
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given, strategies as st
 from support import run_python
 from tokfrag import _core
 from tokfrag._arrays import dtype_code
-from tokfrag._core.stitching import Slab, cut_at
+from tokfrag._core.stitching import Slab, cut_at, window_places
+from tokfrag.fragments import FragmentGrid
+from tokfrag.fragments.streams.weight_sums import WeightSums
 from tokfrag.reference.stitching import cut, stitch_add, stitch_emit
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
@@ -106,11 +109,68 @@ def test_slab_equals_its_twin(problem, dtype, weights, wide, threads):
         extents,
         tuple(vector.ctypes.data for vector in factors),
         0,
+        (),
         keep_max,
         threads,
     )
     np.testing.assert_allclose(out, stitch_emit(want, first, product, keep_max=keep_max), **close)
     np.testing.assert_allclose(sums, want, **close)
+
+
+@given(st.integers(1, 4), st.integers(0, 2**32), st.sampled_from([np.float32, np.float64]))
+def test_slab_is_divided_by_rows_of_a_table(rank, seed, kind):
+    rng = np.random.default_rng(seed)
+    lengths = tuple(int(rng.integers(1, n)) for n in (90, 12, 6, 5)[:rank][::-1])
+    sums = rng.standard_normal((2, *lengths)).astype(kind)
+    extents = tuple(int(rng.integers(1, n + 1)) for n in lengths)
+    table = rng.integers(0, 3, lengths).astype(kind)
+    places = [rng.integers(0, n, count) for n, count in zip(lengths, extents, strict=True)][:-1]
+    rows = [at * prod(lengths[axis + 1 :]) for axis, at in enumerate(places)]
+    first = int(rng.integers(0, 2 * lengths[0]))
+    at = np.arange(first, first + extents[0]) % lengths[0]
+    held = sums[(slice(None), at, *map(slice, extents[1:]))]
+    by = table[np.ix_(*places, np.arange(extents[-1]))]
+    want = np.divide(held, by, out=np.zeros_like(held), where=by != 0)
+    # Large enough a channel to be written around the cache, or small.
+    room = int(rng.choice([0, 1 << 24]))
+    memory = np.empty(prod(extents) * (2 if room == 0 else 1) + room, kind)
+    step = prod(extents) if room == 0 else room
+    strides = [step, *(prod(extents[axis + 1 :]) for axis in range(rank))]
+    out = np.lib.stride_tricks.as_strided(
+        memory, (2, *extents), [n * memory.itemsize for n in strides]
+    )
+    none = (0,) * rank
+    slab = Slab(sums.ctypes.data, kind == np.float64, 2, lengths)
+    slab.emit(
+        dtype_code(out.dtype), out.ctypes.data, 1, out.strides, first, extents, none,
+        table.ctypes.data, tuple(row.ctypes.data for row in rows), False, 2,
+    )  # fmt: skip
+    np.testing.assert_array_equal(out, want)
+    assert not sums[:, at].any()
+
+
+@given(st.integers(1, 3), st.integers(0, 2**32), st.sampled_from(["pad", "drop", "shift"]))
+def test_weight_sums_are_those_of_all_windows(rank, seed, edge):
+    rng = np.random.default_rng(seed)
+    size = tuple(int(n) for n in rng.integers(1, 6, rank))
+    stride = tuple(int(n) for n in rng.integers(1, 7, rank))
+    dilation = tuple(int(n) for n in rng.integers(1, 3, rank))
+    extent = [d * (w - 1) + 1 for w, d in zip(size, dilation, strict=True)]
+    most = (160, 40, 20)[rank - 1]
+    shape = tuple(int(rng.integers(e, most)) for e in extent)
+    grid = FragmentGrid.checked(shape, size, stride, edge, "constant", 0, dilation)
+    numbers = rng.integers(0, 3 * grid.n, 5) if grid.n else np.zeros(0, np.int64)
+    places = window_places(grid.plan, numbers)
+    np.testing.assert_array_equal(places[:, 0], numbers // max(grid.n, 1))
+    np.testing.assert_array_equal(places[:, 1:], grid.origins[numbers % max(grid.n, 1)])
+    window = rng.uniform(0.5, 2, size)
+    want = np.zeros((1, *grid.padded_shape))
+    stitch_add(want, np.ones((grid.n, 1, *size)), grid.origins, window, dilation)
+    sums = WeightSums(grid, window, threads=1)
+    first = int(rng.integers(0, shape[0]))
+    inside = (slice(None), slice(first, shape[0]), *map(slice, shape[1:]))
+    np.testing.assert_array_equal(sums.over(slice(first, shape[0])), want[inside])
+    assert sums.table.size <= want.size
 
 
 BITS = """

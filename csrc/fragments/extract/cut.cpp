@@ -33,9 +33,11 @@ struct Plane {
 
 void ask_for(const char* from, const Plane& plane, std::int64_t first, std::int64_t last) {
   if (plane.row_bytes > kGuessedBytes) return;
+  const auto address = reinterpret_cast<std::uintptr_t>(from);
   for (std::int64_t row = first; row < last; ++row) {
     for (std::int64_t at = 0; at < plane.row_bytes; at += kLine) {
-      __builtin_prefetch(from + row * plane.row_step + at);
+      const auto line = address + static_cast<std::uintptr_t>(row * plane.row_step + at);
+      __builtin_prefetch(reinterpret_cast<const void*>(line));
     }
   }
 }

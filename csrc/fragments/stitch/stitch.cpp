@@ -198,7 +198,7 @@ class Emitter {
     Sum* sums = static_cast<Sum*>(slab_.sums) + channel * slab_.step(-1) + at;
     if (task_.extents[last_] > 0 && rows.total() > 0) {
       do {
-        emit_row(channel, plane, at, sums, rows);
+        emit_row(channel, plane, sums, rows);
       } while (rows.advance() >= 0);
     }
     if (!covers_plane()) std::fill(sums, sums + slab_.step(0), empty_);
@@ -214,14 +214,14 @@ class Emitter {
           {static_cast<char*>(task_.out) + channel * task_.channel_stride + done * task_.strides[0],
            task_.strides[0], static_cast<Sum*>(slab_.sums) + channel * length + at, Sum{1},
            factors(0) == nullptr ? nullptr : factors(0) + done,
-           covered() == nullptr ? nullptr : covered() + at, count, stream_});
+           divisors() == nullptr ? nullptr : divisors() + done, count, stream_});
       done += count;
     }
   }
 
  private:
   const Sum* factors(int axis) const { return static_cast<const Sum*>(task_.factors[axis]); }
-  const Sum* covered() const { return static_cast<const Sum*>(task_.covered); }
+  const Sum* divisors() const { return static_cast<const Sum*>(task_.divisors); }
 
   // Whether the rows written are all of a plane, so that nothing else is left to empty.
   bool covers_plane() const {
@@ -231,20 +231,22 @@ class Emitter {
     return true;
   }
 
-  void emit_row(std::int64_t channel, std::int64_t plane, std::int64_t at, Sum* sums,
-                const Odometer& rows) const {
+  void emit_row(std::int64_t channel, std::int64_t plane, Sum* sums, const Odometer& rows) const {
     std::int64_t place = 0;
     char* out =
         static_cast<char*>(task_.out) + channel * task_.channel_stride + plane * task_.strides[0];
+    const Sum* divisors = this->divisors();
+    if (divisors != nullptr) divisors += task_.divisor_rows[0][plane];
     Sum scale = factors(0) == nullptr ? Sum{1} : factors(0)[plane];
     for (int axis = 1; axis < last_; ++axis) {
       const std::int64_t k = rows.position[axis - 1];
+      if (divisors != nullptr) divisors += task_.divisor_rows[axis][k];
       place += k * slab_.step(axis);
       out += k * task_.strides[axis];
       if (factors(axis) != nullptr) scale *= factors(axis)[k];
     }
-    emit_({out, task_.strides[last_], sums + place, scale, factors(last_),
-           covered() == nullptr ? nullptr : covered() + at + place, task_.extents[last_], stream_});
+    emit_({out, task_.strides[last_], sums + place, scale, factors(last_), divisors,
+           task_.extents[last_], stream_});
   }
 
   const StitchSlab& slab_;

@@ -58,15 +58,17 @@ struct StitchEmit {
   std::int64_t first;              // position on axis 0, modulo its length
   std::int64_t extents[kMaxAxes];  // how many positions along each axis
   const void* factors[kMaxAxes];   // of each of them, in the sums' type
-  const void* covered;             // instead: a slab of one channel to divide by, 0 where 0
-  bool keep_max;                   // factors only say (by 0) where no fragment lies: 0 is written
+  const void* divisors;            // instead: rows of numbers to divide by, 0 where 0; or null
+  // For each emitted position of the axes but the last, numbers to its row; they add up.
+  const std::int64_t* divisor_rows[kMaxAxes];
+  bool keep_max;  // factors only say (by 0) where no fragment lies: 0 is written
 };
 
 // Windows must fit in the slab.
 void stitch_add(const StitchSlab& slab, const StitchAdd& task, int threads);
 
 // Writes, and makes the emitted positions of axis 0 (whole planes of the slab) empty: zero, or for
-// a maximum minus infinity. `covered` is left as it is.
+// a maximum minus infinity.
 void stitch_emit(const StitchSlab& slab, const StitchEmit& task, int threads);
 
 }  // namespace tokfrag

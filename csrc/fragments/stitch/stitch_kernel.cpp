@@ -11,6 +11,9 @@ namespace TOKFRAG_ISA {
 
 namespace {
 
+template <class Sum>
+using Register = Vector<Sum, kVectorBytes / static_cast<int>(sizeof(Sum))>;
+
 // 0 * NaN is NaN: what has no weight is left out, not multiplied.
 template <class Sum>
 inline Sum weighed(Sum weight, Sum value) {
@@ -97,18 +100,16 @@ inline void emit_row(T* __restrict out, Sum* __restrict sums, const Sum* __restr
   }
 }
 
-// Part of a mean's row of the sums' own type, written around the cache: how many numbers.
-template <class Sum>
-inline std::int64_t stream_row(Sum* __restrict out, Sum* __restrict sums,
-                               const Sum* __restrict factors, Sum scale, std::int64_t count) {
-  using Register = Vector<Sum, kVectorBytes / static_cast<int>(sizeof(Sum))>;
+// Whole registers of a mean's row of the sums' own type, written around the cache: how many
+// numbers. `value(i, sums)` makes those of one register.
+template <class Sum, class Value>
+inline std::int64_t stream_row(Sum* __restrict out, Sum* __restrict sums, std::int64_t count,
+                               const Value& value) {
   constexpr std::int64_t kStep = kVectorBytes / static_cast<std::int64_t>(sizeof(Sum));
-  const Register scales = splat(scale);
   std::int64_t done = 0;
   for (; done + kStep <= count; done += kStep) {
-    const auto factor = scales * load_as<Register>(factors + done);
-    stream_bytes(out + done, load_as<Register>(sums + done) * factor);
-    store_bytes(sums + done, Register{});
+    stream_bytes(out + done, value(done, load_as<Register<Sum>>(sums + done)));
+    store_bytes(sums + done, Register<Sum>{});
   }
   return done;
 }
@@ -131,28 +132,49 @@ inline void emit_divided(T* __restrict out, Sum* __restrict sums, const Sum* __r
   }
 }
 
+// Numbers of a row from `first` on, around the cache: how many.
+template <class Sum>
+inline std::int64_t stream_part(const StitchOut<Sum>& row, std::int64_t first) {
+  Sum* out = reinterpret_cast<Sum*>(row.out) + first;
+  const std::int64_t count = row.count - first;
+  if (row.divisors != nullptr) {
+    const Sum* divisors = row.divisors + first;
+    return stream_row(out, row.sums + first, count, [=](std::int64_t i, Register<Sum> sums) {
+      const auto by = load_as<Register<Sum>>(divisors + i);
+      return by == Register<Sum>{} ? Register<Sum>{} : sums / by;
+    });
+  }
+  const Sum* factors = row.factors + first;
+  const Register<Sum> scale = splat(row.scale);
+  return stream_row(out, row.sums + first, count, [=](std::int64_t i, Register<Sum> sums) {
+    return sums * (scale * load_as<Register<Sum>>(factors + i));
+  });
+}
+
 template <class Sum, class T, bool kMax>
 void emit(const StitchOut<Sum>& row) {
   constexpr Sum kEmpty = kMax ? -static_cast<Sum>(__builtin_inff()) : Sum{0};
   Sum* sums = row.sums;
   const bool contiguous = row.out_step == static_cast<std::int64_t>(sizeof(T));
-  if (contiguous && row.divisors != nullptr) {
-    emit_divided(reinterpret_cast<T*>(row.out), sums, row.divisors, row.count);
-    return;
-  }
   if (contiguous) {
     T* out = reinterpret_cast<T*>(row.out);
+    const auto emit_part = [&](std::int64_t begin, std::int64_t end) {
+      if (row.divisors != nullptr) {
+        emit_divided(out + begin, sums + begin, row.divisors + begin, end - begin);
+      } else {
+        emit_row<Sum, T, kMax>(out + begin, sums + begin, row.factors + begin, row.scale,
+                               end - begin);
+      }
+    };
     std::int64_t done = 0;
     if constexpr (!kMax && std::is_same_v<T, Sum>) {
       if (row.stream) {
-        done = unaligned(out, row.count);
-        emit_row<Sum, T, kMax>(out, sums, row.factors, row.scale, done);
-        done +=
-            stream_row(out + done, sums + done, row.factors + done, row.scale, row.count - done);
+        const std::int64_t first = unaligned(out, row.count);
+        emit_part(0, first);
+        done = first + stream_part(row, first);
       }
     }
-    emit_row<Sum, T, kMax>(out + done, sums + done, row.factors + done, row.scale,
-                           row.count - done);
+    emit_part(done, row.count);
     return;
   }
   for (std::int64_t i = 0; i < row.count; ++i) {

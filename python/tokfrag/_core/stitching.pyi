@@ -44,7 +44,8 @@ class Slab:
         first: int,
         lengths: tuple[int, ...],
         factors: tuple[int, ...],
-        covered: int,
+        divisors: int,
+        divisor_rows: tuple[int, ...],
         keep_max: bool,
         threads: int,
     ) -> None: ...

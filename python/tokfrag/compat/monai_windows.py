@@ -74,6 +74,7 @@ class SlidingWindows:
             halo="scale",
             device=self._device,
             progress=self._progress,
+            threads=torch.get_num_threads(),  # as MONAI's own operators
         )
 
     def _windows(self, first: int) -> Tensor:
@@ -87,7 +88,8 @@ class SlidingWindows:
             for grid in [self._grid]
             for run in runs(grid, first, last)
         ]
-        return torch.cat(windows).to(self._source.device if self._device is None else self._device)
+        batch = windows[0] if len(windows) == 1 else torch.cat(windows)
+        return batch.to(self._source.device if self._device is None else self._device)
 
     def _first_outputs(self, predict: Callable[[Tensor], Any]) -> Any:
         return predict(self._windows(0))

@@ -11,6 +11,7 @@ from tokfrag import _arrays
 from tokfrag._core.stitching import Slab, window_places
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.streams.stitching import Halo, Part, Stitcher
+from tokfrag.fragments.streams.weight_sums import WeightSums
 from tokfrag.fragments.windows import Reduce, Window
 
 _EMITTED = ("float16", "bfloat16", "float32", "float64")
@@ -45,15 +46,13 @@ class HostStitcher(Stitcher):
         lengths = (self.depth, *grid.padded_shape[1:])
         self._empty = -np.inf if reduce == "max" else 0
         self._sums = self._slab_of(like.shape[1], lengths)
-        self._covered: NDArray[Any] | None = None
-        if self.whole is not None and reduce == "mean":
-            self._covered = self._slab_of(1, lengths)
         address = self._sums.ctypes.data
         self._slab = Slab(address, wide, like.shape[1], lengths)
-        if self._covered is not None:
-            self._weight_slab = Slab(self._covered.ctypes.data, wide, 1, lengths)
         self._tables = [self._variants(axis) for axis in range(len(grid.shape))]
         self._window = None if self.whole is None else self._numbers(self.whole)
+        self._divisors: WeightSums | None = None
+        if self._window is not None and reduce == "mean":
+            self._divisors = WeightSums(grid, self._window, threads)
         self._factors = [self._numbers(self.inverse(axis)) for axis in range(len(grid.shape))]
         if reduce == "sum":
             self._factors = [np.ones_like(factors) for factors in self._factors]
@@ -90,12 +89,6 @@ class HostStitcher(Stitcher):
         self._slab.add(
             code, address, item, strides, *size, origins, vectors, variants, whole, *options
         )
-        if self._covered is not None and self._window is not None:
-            whole = self._window.ctypes.data
-            none = (0,) * len(strides)
-            self._weight_slab.add(
-                code, 0, 1, none, *size, origins, vectors, variants, whole, *options
-            )
 
     def take(self, done: slice, out: Any = None) -> Any:
         """Give up finished positions, normalised, and empty their part of the ring."""
@@ -114,11 +107,12 @@ class HostStitcher(Stitcher):
             address, item, strides = out.data_ptr(), out.itemsize, out.stride()
         else:
             address, item, strides = out.ctypes.data, 1, out.strides
-        if self._covered is not None and self.may_vanish:
-            places = np.arange(done.start, done.start + held) % self.depth
-            inside = (slice(None), slice(None), *map(slice, grid.shape[1:]))
-            self.check_weights(self._covered[:, places][inside], done)
         factors = [self._factors[0][done.start : done.stop], *self._factors[1:]]
+        divisors, divisor_rows = 0, tuple[int, ...]()
+        if self._divisors is not None:
+            divisors, divisor_rows = self._divisors.addresses(done.start)
+            if self.may_vanish:
+                self.check_weights(self._divisors.over(slice(done.start, done.start + held)), done)
         self._slab.emit(
             _arrays.dtype_code(out.dtype),
             address,
@@ -127,16 +121,13 @@ class HostStitcher(Stitcher):
             done.start,
             (held, *grid.shape[1:]),
             tuple(numbers.ctypes.data for numbers in factors),
-            0 if self._covered is None else self._covered.ctypes.data,
+            divisors,
+            divisor_rows,
             self.reduce == "max",
             self._threads,
         )
         if thickness > held:
             out[:, held:] = 0
-        if self._covered is not None:
-            begin = done.start % self.depth
-            self._covered[:, begin : begin + held] = 0
-            self._covered[:, : max(begin + held - self.depth, 0)] = 0
         self.base = done.stop
         return out
 
@@ -145,8 +136,6 @@ class HostStitcher(Stitcher):
         self.base = 0
         if self.grid.padded_shape[0] > self.grid.shape[0]:  # else all has been given up
             self._sums.fill(self._empty)
-            if self._covered is not None:
-                self._covered.fill(0)
 
     def _slab_of(self, channels: int, lengths: tuple[int, ...]) -> NDArray[Any]:
         slab = _arrays.empty_array(self._type, (channels, *lengths))

@@ -85,7 +85,7 @@ class Stitcher(ABC):
         self.windows = grid.n
         self.channels, self.tensors = int(like.shape[1]), _arrays.is_tensor(like)
         vectors, whole = window_weights(grid, window)
-        self.whole = None if whole is None else whole.copy()  # models run between its uses
+        self.whole = whole
         if self.whole is not None and self.whole.ndim > len(grid.size):
             raise ValueError("window: got weights for each fragment, takes those of one window")
         self.uniform = isinstance(window, str) and window == "uniform"
@@ -102,12 +102,13 @@ class Stitcher(ABC):
         if reduce == "mean":  # their scale means nothing, but may be beyond float32
             self.vectors = [vector / (np.abs(vector).max() or 1) for vector in self.vectors]
             if self.whole is not None:
-                self.scale = float(np.abs(self.whole).max()) or 1.0
-                self.whole /= self.scale
+                self.scale = _largest(self.whole) or 1.0
+        if self.whole is not None:  # another array than the caller's: models run between its uses
+            self.whole = self.whole / self.scale
         #: Whether the weights span more than float32 holds.
         self.narrow = reduce in ("mean", "sum") and self._spans_more_than_float32()
         #: Whether weights of an array may sum to zero.
-        self.may_vanish = reduce == "mean" and whole is not None and bool((whole <= 0).any())
+        self.may_vanish = reduce == "mean" and self.whole is not None and self.whole.min() <= 0
         if halo is not None:
             self._check_halo(halo)
         rest = prod(grid.padded_shape[1:])
@@ -206,9 +207,11 @@ class Stitcher(ABC):
         """Whether a weight that is not 0, or a product of one an axis, may be lost in float32."""
         least = greatest = 1.0
         for weights in [self.whole] if self.whole is not None else self.vectors:
-            sizes = np.abs(weights[weights != 0])
-            least *= min(float(sizes.min(initial=np.inf)), 1.0)
-            greatest *= max(float(sizes.max(initial=0.0)), 1.0)
+            smallest = float(weights.min(initial=np.inf))
+            if smallest <= 0:
+                smallest = float(np.abs(weights[weights != 0]).min(initial=np.inf))
+            least *= min(smallest, 1.0)
+            greatest *= max(_largest(weights), 1.0)
         return least < _LEAST_IN_FLOAT32 or greatest > 1 / _LEAST_IN_FLOAT32
 
     def _check_halo(self, halo: Halo) -> None:
@@ -223,6 +226,10 @@ class Stitcher(ABC):
                 f"halo: got {halo}, which leaves {lost} of {prod(grid.shape)} positions "
                 f"without a result for size {grid.size} and stride {grid.stride}"
             )
+
+
+def _largest(weights: NDArray[np.float64]) -> float:
+    return max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))
 
 
 def lost_positions(grid: FragmentGrid, halo: Halo) -> int:
