@@ -114,6 +114,55 @@ def test_strides_threads_and_kind_of_array_change_no_bit(problem, threads):
     assert tensor.numpy().tobytes() == want
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("edge", ["pad", "shift"])
+def test_a_block_has_its_bits_whatever_blocks_are_summed_beside_it(dtype, edge):
+    # Rows that are read where they lie are put side by side in other groups than copies.
+    rng = np.random.default_rng(7)
+    for length, size, stride in ((900, 130, 50), (458, 80, 20), (2000, 256, 96), (700, 100, 100)):
+        x = (rng.standard_normal((2, 3, length)) * 40).astype(dtype)
+        grid = FragmentGrid((length,), size, stride, edge=edge)
+        apart = np.repeat(x, 2, axis=-1)[..., ::2]
+        options = {"lags": (1, 2, 3, 5)}
+        want = fragment_features(x, grid, **options)
+        assert fragment_features(apart, grid, **options).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+def test_rows_have_their_bits_whatever_rows_are_summed_beside_them(dtype):
+    rng = np.random.default_rng(8)
+    for shape, size, stride in (
+        ((70, 96), (16, 32), (8, 16)),  # blocks that adjoin from row to row
+        ((70, 130), (16, 50), (8, 30)),
+        ((9, 30, 64), (4, 8, 16), (2, 11, 16)),  # a gap between windows
+        ((9, 30, 64), (4, 8, 64), (5, 8, 64)),
+    ):
+        x = (rng.standard_normal((2, 3, *shape)) * 40).astype(dtype)
+        grid = FragmentGrid(shape, size, stride, edge="pad", pad_mode="reflect")
+        names = ("mean", "std", "min", "max")
+        want = fragment_features(x, grid, names)
+        apart = np.repeat(np.repeat(x, 2, axis=-1), 3, axis=-2)[..., ::3, ::2]
+        wide = np.concatenate([x, x], axis=-1)[..., : shape[-1]]
+        upside_down = np.ascontiguousarray(x[..., ::-1, :])[..., ::-1, :]
+        for other in (apart, wide, upside_down):
+            assert fragment_features(other, grid, names, threads=2).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(40, 70), (3, 20, 90)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32", "float64"])
+def test_rows_of_images_and_volumes_keep_their_digits_far_from_zero(shape, dtype):
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((2, 2, *shape)) * 10 + 100).astype(dtype)
+    x[1] = (x[1].astype(np.float64) * 0 + 100 + rng.integers(0, 2, x[1].shape)).astype(dtype)
+    size, stride = tuple(min(32, n) for n in shape), (1,) * (len(shape) - 1) + (16,)
+    grid = FragmentGrid(shape, size, stride)
+    names = ("mean", "std", "min", "max", "diff_energy")
+    got = fragment_features(x, grid, names, axis=len(shape) - 1)
+    want = twin(x, grid, names, (), len(shape) - 1)
+    tolerance = {"float16": 2e-3, "float64": 1e-13}.get(dtype, 2e-7)
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * 150)
+
+
 CODE = """
 import hashlib, numpy as np
 from tokfrag.fragments.features import fragment_features
@@ -121,13 +170,16 @@ from tokfrag.fragments.grid import FragmentGrid
 rng = np.random.default_rng(1)
 digest = hashlib.sha256()
 for dtype in ("uint8", "float16", "float32", "float64"):
-    for shape, size, stride in (((9000,), 256, 64), ((500,), 17, 5), ((40, 30), (16, 8), (8, 3))):
+    cases = (((9000,), 256, 64), ((500,), 17, 5), ((900,), 130, 50), ((40, 30), (16, 8), (8, 3)))
+    for shape, size, stride in cases:
         for offset in (0, 100):
             x = (rng.standard_normal((2, 3, *shape)) * 40 + offset).astype(dtype)
             for axis in range(len(shape)):
                 grid = FragmentGrid(shape, size, stride)
                 y = fragment_features(x, grid, lags=range(1, 7), axis=axis)
                 digest.update(y.tobytes())
+            if len(shape) == 1:
+                digest.update(fragment_features(x, grid, ("median", "quantile__q_0.9")).tobytes())
 print(digest.hexdigest())
 """
 

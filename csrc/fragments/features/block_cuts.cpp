@@ -15,9 +15,14 @@ bool BlockCuts::cut(const std::int64_t* starts, std::int64_t count) {
   for (std::int64_t& start : starts_) start -= starts[0];
   first.resize(starts_.size());
   last.resize(starts_.size());
+  if (cut_even()) return true;
   if (!cut_shared()) cut_apart();
   const auto differs = [&](std::int64_t length) { return length != lengths[0]; };
   common = std::any_of(lengths.begin(), lengths.end(), differs) ? 0 : lengths[0];
+  adjoining = common > 0;
+  for (std::size_t k = 1; k < begins.size() && adjoining; ++k) {
+    adjoining = begins[k] == begins[k - 1] + common;
+  }
   for (even = 0; even < count; ++even) {
     const auto window = static_cast<std::size_t>(even);
     if (first[window] != even || last[window] != even + last[0]) break;
@@ -30,6 +35,30 @@ bool BlockCuts::is_cut_alike(const std::int64_t* starts, std::int64_t count) con
   bool alike = true;
   for (std::size_t w = 0; w < starts_.size(); ++w) alike &= starts[w] - starts[0] == starts_[w];
   return alike;
+}
+
+// What cut_shared() makes of windows at one stride that divides their size: a block a stride.
+bool BlockCuts::cut_even() {
+  const auto count = static_cast<std::int64_t>(starts_.size());
+  const std::int64_t stride = count > 1 ? starts_[1] : size_;
+  if (stride <= 0 || size_ % stride != 0 || stride < least_ || stride > kBlockMost) return false;
+  bool alike = true;
+  for (std::int64_t w = 0; w < count; ++w) {
+    alike &= starts_[static_cast<std::size_t>(w)] == w * stride;
+  }
+  if (!alike || row_ring(starts_.data(), count, size_) == 0) return false;
+  const std::int64_t each = size_ / stride;
+  begins.resize(static_cast<std::size_t>(count - 1 + each));
+  for (std::size_t b = 0; b < begins.size(); ++b) begins[b] = static_cast<std::int64_t>(b) * stride;
+  lengths.assign(begins.size(), stride);
+  for (std::int64_t w = 0; w < count; ++w) {
+    first[static_cast<std::size_t>(w)] = w;
+    last[static_cast<std::size_t>(w)] = w + each;
+  }
+  common = stride;
+  adjoining = true;
+  even = count;
+  return true;
 }
 
 // Cuts where a window starts or ends. False if that does not pay, or makes blocks that are too

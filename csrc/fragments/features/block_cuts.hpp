@@ -22,10 +22,12 @@ class BlockCuts {
 
   std::vector<std::int64_t> begins, lengths, first, last;
   std::int64_t common = 0;  // the length of all blocks; 0 if they differ
+  bool adjoining = false;   // they are of one length, and each begins where the one before it ends
   std::int64_t even = 0;    // the first windows that are each as many blocks, a block further each
 
  private:
   bool is_cut_alike(const std::int64_t* starts, std::int64_t count) const;
+  bool cut_even();
   bool cut_shared();
   void cut_apart();
   void add_parts(std::int64_t begin, std::int64_t end);

@@ -15,20 +15,23 @@ inline void lag_in_double(const BlockTask& task, const double* deviations, std::
   const std::int64_t n = task.lengths[block];
   const std::int64_t lag = task.lags[k];
   const std::int64_t at = k * sums.apart + block;
-  double products = 0;
-  double edges = 0;
-  double products_out = 0;
-  double edges_out = 0;
+  double inside = 0;
+  double all = 0;
+  double ends = 0;
+  double turns = 0;
   for (std::int64_t t = 0; t < n; ++t) {
-    const double value = deviations[t];
-    const double later = deviations[t + lag];
-    (t + lag < n ? products : products_out) += value * later;
-    (t + lag < n ? edges : edges_out) += value + later;
+    const double product = deviations[t] * deviations[t + lag];
+    all += product;
+    if (t + lag < n) inside += product;
   }
-  sums.products[at] = products;
-  sums.edges[at] = edges;
-  sums.products_out[at] = products_out;
-  sums.edges_out[at] = edges_out;
+  for (std::int64_t t = 0; t < lag; ++t) {
+    ends += deviations[t] + deviations[n - 1 - t];
+    turns += deviations[n + t] - deviations[t];
+  }
+  sums.products[at] = inside;
+  sums.all_products[at] = all;
+  sums.ends[at] = ends;
+  sums.turns[at] = turns;
 }
 
 // Block number `block` of a task, at `x`.
@@ -59,7 +62,8 @@ void sum_in_double(const BlockTask& task, const T* x, std::int64_t block) {
     if (t < n) squares += deviations[t] * deviations[t];
   }
   const BlockSums& sums = task.sums;
-  sums.mean[block] = mean;
+  sums.pivot[block] = mean;
+  sums.residual[block] = 0;
   sums.squares[block] = squares;
   sums.least[block] = least;
   sums.greatest[block] = greatest;

@@ -1,12 +1,16 @@
 // A row in blocks, each summed once about its own mean; windows are runs of blocks.
 //
-// Of a block: n values, their mean u, sum (y - u)^2, extremes, squared steps inside and out of it,
-// and for each lag l: sum of (y[t] - u)(y[t + l] - u) over the pairs inside it and over those that
-// lead out of it, and of their sums (y[t] - u) + (y[t + l] - u). A window of mean m then has
-//   sum (y - m)^2 = sum over its blocks of: sum (y - u)^2 + n (u - m)^2
-// and lagged products alike: nothing is subtracted that is larger than the result, so drifts and
-// offsets cost no digits. What leads out of a window's last block is not taken; a NaN beyond a
-// window spoils nothing.
+// Of a block: n values, a pivot u that is their mean but for rounding, R = sum (y - u), S = sum
+// (y - u)^2, extremes, squared steps inside and out of it. With c = u - m, a window of mean m has
+//   sum (y - m)^2 = sum over its blocks of: S + c (2 R + n c)
+// For each lag l: products (y[t] - u)(y[t + l] - u) summed over the pairs inside the block, P, and
+// over all pairs that start in it, F; the sum H of its first l and its last l values less u; and
+// the l values after it less its first l, G. The products about m of a window then sum to
+//   sum over its blocks of: c (2 R + n c)
+//   + sum over all but the last of: F + c G
+//   + of the last one: P - c H - l c^2
+// Nothing is subtracted that is larger than the result, so drifts and offsets cost no digits. What
+// leads out of a window's last block is not taken; a NaN beyond a window spoils nothing.
 //
 // A block is a lane of a register: as many blocks as there are lanes are summed side by side, so
 // that nothing is added across lanes and every instruction set adds in the same order. Lanes are
@@ -35,20 +39,24 @@ constexpr std::int64_t kLaneSlack = 16;
 // Arrays of one number a block; those of lags are `apart` from each other, lag after lag.
 struct BlockSums {
   const double* count;  // values of a block; given
-  double* mean;
-  double* squares;
+  double* pivot;
+  double* residual;  // R
+  double* squares;   // S
   double* least;
   double* greatest;
-  double* steps;     // squared differences inside
-  double* step_out;  // the one to the next block
-  double* products;
-  double* edges;
-  double* products_out;
-  double* edges_out;
+  double* steps;         // squared differences inside
+  double* step_out;      // the one to the next block
+  double* products;      // P
+  double* all_products;  // F
+  double* ends;          // H
+  double* turns;         // G
   std::int64_t apart;
 };
-constexpr std::int64_t kBlockMoments = 6;
+constexpr std::int64_t kBlockMoments = 7;
 constexpr std::int64_t kBlockLagSums = 4;
+
+// What a kernel works in, on lines of 64 bytes.
+constexpr std::int64_t kBlockRoomBytes = 3 * 64 * (2 * kBlockMost + 16);
 
 struct BlockTask {
   const void* row;  // float or double
@@ -56,9 +64,12 @@ struct BlockTask {
   const std::int64_t* lengths;
   std::int64_t count;
   std::int64_t even;         // the length of all; 0 if they differ
+  bool adjoining;            // all of one length, and each begins where the one before it ends
+  bool whole;                // values are whole numbers of 16 bits or fewer: so are pivots
   const std::int64_t* lags;  // ascending; no block is shorter
   std::int64_t lag_count;
   BlockSums sums;
+  void* room;  // kBlockRoomBytes
 };
 
 struct BlockKernels {

@@ -7,12 +7,13 @@
 //   diff_energy  mean of (y[t + 1] - y[t])^2 over the pairs; 0 if there are none
 //   lag_corr(l)  sum (y[t] - m) (y[t + l] - m) / sum (y - m)^2; 0 if the fragment is constant
 //
-// Of a series, blocks that windows share are summed once, each about its own mean; in lanes of
-// float for floats and halves, else of double (blocks.hpp). Errors are within 2e-7 of the largest
-// value in a window, or double's. With more axes, or lags longer than blocks, all arithmetic is in
-// double, on values less a local median: rows are summed once, in pieces that windows share, and
-// windows whose variance is mostly rounding are done again, directly. Dilated windows are all done
-// directly. A value that is not finite spoils only the fragments that hold it.
+// Of a series, blocks that windows share are summed once, each about a value near its own mean; in
+// lanes of float for types that a float holds, else of double (blocks.hpp). Errors are within 2e-7
+// of the largest value in a window, or double's. So are the rows of data with more axes, unless
+// lags are wanted, or differences along another axis: then, and for lags longer than blocks, all
+// arithmetic is in double. Rows are added up in double, less a local median, and windows whose
+// variance is mostly rounding are done again, directly. Dilated windows are all done directly. A
+// value that is not finite spoils only the fragments that hold it.
 #pragma once
 
 #include <cstdint>

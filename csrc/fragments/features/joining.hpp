@@ -16,7 +16,7 @@ struct WindowTask {
   const std::int64_t* lags;
   std::int64_t lag_count;
   // One a window; null if not wanted.
-  double* total;
+  double* mean;
   double* squares;  // about the mean; 0 exactly if all values are equal
   double* least;
   double* greatest;

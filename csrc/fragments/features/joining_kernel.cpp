@@ -1,10 +1,13 @@
 #include "core/simd.hpp"
+#include "fragments/features/extremes.hpp"
 #include "fragments/features/joining.hpp"
 
 namespace tokfrag {
 namespace TOKFRAG_ISA {
 
 namespace {
+
+constexpr int kLagGroup = 3;  // lags joined at once
 
 // ---- windows, V at a time: a register of doubles, or one
 
@@ -13,20 +16,48 @@ TOKFRAG_INLINE void load_lanes(const double* from, Doubles& to) { to = load(from
 TOKFRAG_INLINE void store_lanes(double* to, const double& value) { *to = value; }
 TOKFRAG_INLINE void store_lanes(double* to, const Doubles& value) { store(to, value); }
 
-// The greater or the smaller of two, of which none is NaN.
-template <bool kGreatest, class V>
-TOKFRAG_INLINE V nearer(const V& a, const V& b) {
+// The lanes kPast places past `from`, which is where lines begin: two lines make as many loads as
+// there are places, where a load of its own would cross them.
+template <int kPast>
+TOKFRAG_INLINE void load_past(const double* from, double& to) {
+  to = from[kPast];
+}
+template <int kPast>
+TOKFRAG_INLINE void load_past(const double* from, Doubles& to) {
 #if defined(__AVX512F__)
-  if constexpr (std::is_same_v<V, Doubles>) {
-    return kGreatest ? _mm512_maskz_max_pd(0xff, a, b) : _mm512_maskz_min_pd(0xff, a, b);
-  }
-#elif defined(__AVX__)
-  if constexpr (std::is_same_v<V, Doubles>) {
-    return kGreatest ? _mm256_max_pd(a, b) : _mm256_min_pd(a, b);
+  if constexpr (kPast % kLanes != 0) {
+    const double* line = from + kPast / kLanes * kLanes;
+    to = bits_as<Doubles>(_mm512_maskz_alignr_epi64(0xff, bits_as<__m512i>(load(line + kLanes)),
+                                                    bits_as<__m512i>(load(line)), kPast % kLanes));
+    return;
   }
 #endif
-  return kGreatest ? (a > b ? a : b) : (a < b ? a : b);
+  to = load(from + kPast);
 }
+
+// The blocks of some windows. kCount: how many a window has; 0: any number.
+template <int kCount>
+struct BlockRun {
+  std::int64_t first;
+  std::int64_t last;
+
+  // body(load) for every block, but for the last `kBut`, where load(array, to) reads a number of
+  // it.
+  template <int kBut, class Body>
+  TOKFRAG_INLINE void each(const Body& body) const {
+    if constexpr (kCount > 0) {
+      unrolled<kCount - kBut>([&](auto i) {
+        body([&](const double* array, auto& to)
+                 __attribute__((always_inline)) { load_past<i>(array + first, to); });
+      });
+    } else {
+      for (std::int64_t b = first; b < last - kBut; ++b) {
+        body([&](const double* array, auto& to)
+                 __attribute__((always_inline)) { load_lanes(array + b, to); });
+      }
+    }
+  }
+};
 
 template <bool kGreatest, bool kWild, class V>
 TOKFRAG_INLINE void keep(V& best, const V& value) {
@@ -39,83 +70,137 @@ TOKFRAG_INLINE void keep(V& best, const V& value) {
   }
 }
 
-// The window `window` and those after it that V has lanes for: blocks [first, last) and so on.
-template <bool kWild, class V>
-TOKFRAG_INLINE void join_windows(const WindowTask& task, std::int64_t window, std::int64_t first,
-                                 std::int64_t last) {
+// What the blocks of windows of mean `mean` have in common: sum c (2 R + n c).
+template <class V, class Run>
+TOKFRAG_INLINE V moved(const BlockSums& blocks, const Run& run, const V& mean) {
+  V sum = {};
+  run.template each<0>([&](const auto& read) __attribute__((always_inline)) {
+    V value;
+    read(blocks.pivot, value);
+    const V apart = value - mean;
+    read(blocks.count, value);
+    const V far = value * apart;
+    read(blocks.residual, value);
+    sum += apart * (value + (value + far));
+  });
+  return sum;
+}
+
+// Lags `k` to k + kLags of windows; `about` is what moved() gives.
+template <int kLags, class V, class Run>
+TOKFRAG_INLINE void join_lags(const WindowTask& task, std::int64_t window, const Run& run,
+                              std::int64_t k, const V& mean, const V& about) {
+  const BlockSums& blocks = task.blocks;
+  V sums[kLags];
+  unrolled<kLags>([&](auto i) { sums[i] = about; });
+  run.template each<1>([&](const auto& read) __attribute__((always_inline)) {
+    V apart;
+    read(blocks.pivot, apart);
+    apart -= mean;
+    unrolled<kLags>([&](auto i) {
+      V value;
+      read(blocks.all_products + (k + i) * blocks.apart, value);
+      sums[i] += value;
+      read(blocks.turns + (k + i) * blocks.apart, value);
+      sums[i] += value * apart;
+    });
+  });
+  const std::int64_t last = run.last - 1;
+  V apart;
+  load_lanes(blocks.pivot + last, apart);
+  apart -= mean;
+  unrolled<kLags>([&](auto i) {
+    const std::int64_t from = (k + i) * blocks.apart + last;
+    const auto lag = static_cast<double>(task.lags[k + i]);
+    V value;
+    load_lanes(blocks.products + from, value);
+    sums[i] += value;
+    load_lanes(blocks.ends + from, value);
+    sums[i] -= apart * (value + lag * apart);
+    store_lanes(task.products + (k + i) * task.count + window, sums[i]);
+  });
+}
+
+// The window `window` and those after it that V has lanes for.
+template <bool kWild, class V, class Run>
+TOKFRAG_INLINE void join_windows(const WindowTask& task, std::int64_t window, const Run& run) {
   const BlockSums& blocks = task.blocks;
   const V zero = {};
-  V count;
-  V value;
   V total = zero;
-  for (std::int64_t b = first; b < last; ++b) {
-    load_lanes(blocks.count + b, count);
-    load_lanes(blocks.mean + b, value);
-    total += count * value;
-  }
-  const V mean = total / task.values;
-  store_lanes(task.total + window, total);
-
+  V squares = zero;
   V least;
   V greatest;
-  load_lanes(blocks.least + first, least);
-  load_lanes(blocks.greatest + first, greatest);
-  V squares = zero;
-  for (std::int64_t b = first; b < last; ++b) {
-    load_lanes(blocks.count + b, count);
-    load_lanes(blocks.mean + b, value);
-    const V apart = value - mean;
-    load_lanes(blocks.squares + b, value);
-    squares += value + count * (apart * apart);
-    load_lanes(blocks.least + b, value);
+  load_lanes(blocks.least + run.first, least);
+  load_lanes(blocks.greatest + run.first, greatest);
+  run.template each<0>([&](const auto& read) __attribute__((always_inline)) {
+    V count;
+    V value;
+    read(blocks.count, count);
+    read(blocks.pivot, value);
+    total += count * value;
+    read(blocks.residual, value);
+    total += value;
+    read(blocks.squares, value);
+    squares += value;
+    read(blocks.least, value);
     keep<false, kWild>(least, value);
-    load_lanes(blocks.greatest + b, value);
+    read(blocks.greatest, value);
     keep<true, kWild>(greatest, value);
+  });
+  V steps = zero;
+  if (task.steps) {
+    run.template each<1>([&](const auto& read) __attribute__((always_inline)) {
+      V value;
+      read(blocks.steps, value);
+      steps += value;
+      read(blocks.step_out, value);
+      steps += value;
+    });
+    V value;
+    load_lanes(blocks.steps + run.last - 1, value);
+    steps += value;
   }
+  const V mean = total / task.values;
+  const V about = task.squares ? moved(blocks, run, mean) : zero;
+  store_lanes(task.mean + window, mean);
   if (task.least) store_lanes(task.least + window, least);
   if (task.greatest) store_lanes(task.greatest + window, greatest);
+  if (task.steps) store_lanes(task.steps + window, steps);
+  if (!task.squares) return;
+  squares += about;
   const V spread = greatest - least;
-  if (task.squares) store_lanes(task.squares + window, V(spread == zero ? zero : squares));
+  // Rounding may leave less than nothing.
+  store_lanes(task.squares + window, V((spread == zero) | (squares < zero) ? zero : squares));
+  std::int64_t k = 0;
+  for (; k + kLagGroup <= task.lag_count; k += kLagGroup) {
+    join_lags<kLagGroup>(task, window, run, k, mean, about);
+  }
+  for (; k < task.lag_count; ++k) join_lags<1>(task, window, run, k, mean, about);
+}
 
-  if (task.steps) {
-    V steps;
-    load_lanes(blocks.steps + first, steps);
-    for (std::int64_t b = first + 1; b < last; ++b) {
-      load_lanes(blocks.step_out + b - 1, value);
-      steps += value;
-      load_lanes(blocks.steps + b, value);
-      steps += value;
-    }
-    store_lanes(task.steps + window, steps);
+// The first windows, that are each as many blocks; gives how many are done. The last register takes
+// some windows again rather than none.
+template <bool kWild, int kCount>
+std::int64_t join_even(const WindowTask& task, std::int64_t count) {
+  if (task.even < kLanes) return 0;
+  for (std::int64_t w = 0; w < task.even; w += kLanes) {
+    const std::int64_t from = w + kLanes <= task.even ? w : task.even - kLanes;
+    join_windows<kWild, Doubles>(task, from, BlockRun<kCount>{from, from + count});
   }
-  for (std::int64_t k = 0; k < task.lag_count; ++k) {
-    const std::int64_t at = k * blocks.apart;
-    const auto lag = static_cast<double>(task.lags[k]);
-    V products = zero;
-    V edges;
-    for (std::int64_t b = first; b < last; ++b) {
-      load_lanes(blocks.mean + b, value);
-      const V apart = value - mean;
-      load_lanes(blocks.count + b, count);
-      load_lanes(blocks.products + at + b, value);
-      load_lanes(blocks.edges + at + b, edges);
-      products += value + apart * (edges + (count - lag) * apart);
-      if (b + 1 == last) continue;
-      load_lanes(blocks.products_out + at + b, value);
-      load_lanes(blocks.edges_out + at + b, edges);
-      products += value + apart * (edges + lag * apart);
-    }
-    store_lanes(task.products + k * task.count + window, products);
-  }
+  return task.even;
 }
 
 template <bool kWild>
 void join_all(const WindowTask& task) {
   std::int64_t w = 0;
-  const std::int64_t each = task.even > 0 ? task.last[0] - task.first[0] : 0;
-  for (; w + kLanes <= task.even; w += kLanes) join_windows<kWild, Doubles>(task, w, w, w + each);
+  if (task.even > 0) {
+    const std::int64_t count = task.last[0] - task.first[0];
+    w = count == 4   ? join_even<kWild, 4>(task, count)
+        : count == 2 ? join_even<kWild, 2>(task, count)
+                     : join_even<kWild, 0>(task, count);
+  }
   for (; w < task.count; ++w) {
-    join_windows<kWild, double>(task, w, task.first[w], task.last[w]);
+    join_windows<kWild, double>(task, w, BlockRun<0>{task.first[w], task.last[w]});
   }
 }
 

@@ -10,6 +10,8 @@ namespace tokfrag {
 
 namespace {
 
+constexpr std::int64_t kRowsBetweenPolls = 16;
+
 void fill_slot(std::vector<double>& sums, int slot, std::int64_t plane, double value) {
   if (slot < 0) return;
   const auto begin = sums.begin() + slot * plane;
@@ -18,15 +20,19 @@ void fill_slot(std::vector<double>& sums, int slot, std::int64_t plane, double v
 
 }  // namespace
 
-LevelSums::LevelSums(const FeaturePlan& plan)
+LevelSums::LevelSums(const FeaturePlan& plan, SeriesSums& series)
     : plan_(plan),
       task_(plan.task),
       kernels_(feature_kernels()),
       rows_(row_kernels()),
+      series_(series),
+      in_blocks_(plan.lags.empty() &&
+                 (plan.slots.differences < 0 || plan.task.time_axis == plan.task.rank - 1)),
       sums_(kMaxFeatureAxes) {}
 
 const double* LevelSums::run(const char* data, std::int64_t first, std::int64_t last) {
   data_ = data;
+  summed_rows_ = 0;
   first_ = first;
   last_ = last;
   // Sums alone lose nothing by an offset; squares and products do.
@@ -88,14 +94,24 @@ const double* LevelSums::level(int axis, const Offsets& offsets) {
       continue;
     }
     step(axis, t, offsets, further);
+    if (axis == task_.rank - 2) rows_to_come_ = rows_from(t, end);
     const double* row_sums = level(axis + 1, further);
     for (std::int64_t w = open; w < end && along.starts[w] <= t; ++w) {
       add_row(axis == task_.time_axis, t - along.starts[w], row_sums, inner,
               sums.data() + (w - begin) * inner, plane);
     }
-    if (axis == 0) poll_interrupt();
+    if (axis == 0 && (task_.rank > 2 || t % kRowsBetweenPolls == 0)) poll_interrupt();
   }
   return sums.data();
+}
+
+// How many rows follow one another in the data from position `t` of the last axis but one on, this
+// one counted: as far as the windows before number `end` reach, if they leave no gaps.
+std::int64_t LevelSums::rows_from(std::int64_t t, std::int64_t end) const {
+  const FeatureAxis& along = task_.axes[task_.rank - 2];
+  const bool gaps = along.count > 1 && along.starts[1] - along.starts[0] > along.size;
+  if (gaps || along.stride <= 0 || t >= along.length) return 1;
+  return std::min(along.length, along.starts[end - 1] + along.size) - t;
 }
 
 // Where position `t` of an axis lies in the data; on the time axis, for every lag.
@@ -171,6 +187,7 @@ void LevelSums::load(std::int64_t offset, std::int64_t begin, std::int64_t end, 
 
 // Sums of the windows along the innermost axis, of the row (and those it is paired with).
 const double* LevelSums::row(const Offsets& offsets) {
+  if (in_blocks_ && offsets[0] != kPadOffset) return row_in_blocks(offsets[0]);
   const int inner = task_.rank - 1;
   const FeatureAxis& axis = task_.axes[inner];
   const std::int64_t begin = window_begin(inner);
@@ -223,6 +240,45 @@ const double* LevelSums::row(const Offsets& offsets) {
   if (slots.differences >= 0) {
     load(offsets.back(), from, to, shift_, other);
     rows_.pair_sums(y, other, starts_.data(), count, axis.size, true, slot(slots.differences));
+  }
+  return sums.data();
+}
+
+// The sums of a row's windows by blocks; those of the rows after it are made at once.
+const double* LevelSums::block_sums(std::int64_t offset) {
+  const int inner = task_.rank - 1;
+  const std::int64_t begin = window_begin(inner);
+  const std::int64_t count = window_end(inner) - begin;
+  const std::int64_t apart = task_.rank > 1 ? task_.axes[inner - 1].stride : 0;
+  std::int64_t row = summed_rows_;
+  if (summed_rows_ > 1 && (offset - summed_from_) % apart == 0)
+    row = (offset - summed_from_) / apart;
+  if (summed_rows_ == 1 && offset == summed_from_) row = 0;
+  if (row < 0 || row >= summed_rows_) {
+    row = 0;
+    summed_from_ = offset;
+    summed_rows_ = std::min(rows_to_come_, series_.rows_at_once());
+    summed_ = series_.run(data_ + offset, summed_rows_, apart, begin, begin + count);
+  }
+  return summed_ + row * plan_.slots.count * count;
+}
+
+// The same by blocks, whose sums are about the windows' means.
+const double* LevelSums::row_in_blocks(std::int64_t offset) {
+  const int inner = task_.rank - 1;
+  const std::int64_t count = window_end(inner) - window_begin(inner);
+  const double* found = block_sums(offset);
+  const SumSlots& slots = plan_.slots;
+  std::vector<double>& sums = sums_[static_cast<std::size_t>(inner)];
+  sums.resize(static_cast<std::size_t>(slots.count * count + kResultSlack));
+  std::copy_n(found, slots.count * count, sums.begin());
+  const auto size = static_cast<double>(task_.axes[inner].size);
+  double* total = sums.data() + slots.sum * count;
+  double* squares = slots.squares < 0 ? nullptr : sums.data() + slots.squares * count;
+  for (std::int64_t w = 0; w < count; ++w) {
+    const double apart = total[w] - shift_;
+    total[w] = size * apart;
+    if (squares != nullptr) squares[w] += size * apart * apart;
   }
   return sums.data();
 }

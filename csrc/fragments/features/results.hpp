@@ -22,8 +22,8 @@ struct ResultTask {
   std::int64_t count;       // windows
   double values;            // of a window
   double neighbours;        // pairs of a window one step apart
-  const double* lag_pairs;  // pairs of a window, for each lag
-  bool central;             // squares and products are about each window's mean; no edges
+  const double* lag_pairs;  // pairs of a window, for each lag; null without any
+  bool central;             // sums are means, squares and products about them; no edges
   double shift;             // else about this
   const ResultColumn* columns;
   std::int64_t column_count;

@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "core/simd.hpp"
 #include "fragments/features/results.hpp"
 
@@ -10,12 +12,24 @@ constexpr std::int64_t kWindows = 64;  // at a time
 constexpr std::int64_t kVectors = kWindows / kLanes;
 constexpr std::int64_t kColumns = 8;  // at a time
 
+TOKFRAG_INLINE void transpose(Vector<float, 4> (&four)[4]) {
+  using Four = Vector<float, 4>;
+  const Four low = __builtin_shufflevector(four[0], four[1], 0, 4, 1, 5);
+  const Four low_on = __builtin_shufflevector(four[2], four[3], 0, 4, 1, 5);
+  const Four high = __builtin_shufflevector(four[0], four[1], 2, 6, 3, 7);
+  const Four high_on = __builtin_shufflevector(four[2], four[3], 2, 6, 3, 7);
+  four[0] = __builtin_shufflevector(low, low_on, 0, 1, 4, 5);
+  four[1] = __builtin_shufflevector(low, low_on, 2, 3, 6, 7);
+  four[2] = __builtin_shufflevector(high, high_on, 0, 1, 4, 5);
+  four[3] = __builtin_shufflevector(high, high_on, 2, 3, 6, 7);
+}
+
 // What the columns of some windows are made of.
 struct WindowMoments {
   Doubles mean[kVectors];
   Doubles squares[kVectors];
   Doubles variance[kVectors];
-  Doubles scale[kVectors];  // 1 / (variance * values); 0 where the variance is 0
+  Doubles scale[kVectors];  // 1 / (variance * values); 0, or anything, where the variance is 0
 };
 
 class ResultWriter {
@@ -51,12 +65,21 @@ class ResultWriter {
 
   void find_moments() {
     const double* totals = sums(task_.slots.sum);
-    each(moments_.mean, [&](std::int64_t v) { return load(totals + v * kLanes) / task_.values; });
+    const double part = 1 / task_.values;
+    each(moments_.mean, [&](std::int64_t v) {
+      const Doubles total = load(totals + v * kLanes);
+      return task_.central ? total : total / task_.values;
+    });
     if (task_.slots.squares < 0) return;
     const double* squares = sums(task_.slots.squares);
     each(moments_.squares, [&](std::int64_t v) { return load(squares + v * kLanes); });
+    if (task_.central) {
+      each(moments_.variance, [&](std::int64_t v) { return moments_.squares[v] * part; });
+      if (task_.lag_pairs != nullptr)
+        each(moments_.scale, [&](std::int64_t v) { return 1 / moments_.squares[v]; });
+      return;
+    }
     each(moments_.variance, [&](std::int64_t v) { return moments_.squares[v] / task_.values; });
-    if (task_.central) return;
     for (std::int64_t v = 0; v < vectors_; ++v) find_variance(v);
   }
 
@@ -107,8 +130,8 @@ class ResultWriter {
       case Feature::kDiffEnergy: {
         if (!(task_.neighbours > 0)) return copy(slots.differences, out);
         const double* from = sums(slots.differences);
-        return fill(out,
-                    [&](std::int64_t v) { return load(from + v * kLanes) / task_.neighbours; });
+        const double part = 1 / task_.neighbours;
+        return fill(out, [&](std::int64_t v) { return load(from + v * kLanes) * part; });
       }
       case Feature::kLagCorr:
         return find_correlation(static_cast<int>(column.lag), out);
@@ -120,9 +143,13 @@ class ResultWriter {
     const double* products = sums(task_.slots.products + lag);
     if (task_.central) {
       const Doubles zero = {};
+      // A quotient is a product with a reciprocal where its last bits are rounded away; no square
+      // of a type narrower than double is too small for one.
       return fill(out, [&](std::int64_t v) {
         const Doubles& squares = moments_.squares[v];
-        return squares == zero ? zero : load(products + v * kLanes) / squares;
+        const Doubles product = load(products + v * kLanes);
+        const Doubles quotient = sizeof(T) == 8 ? product / squares : product * moments_.scale[v];
+        return squares == zero ? zero : quotient;
       });
     }
     const double* edges = sums(task_.slots.edges + lag);
@@ -162,10 +189,27 @@ class ResultWriter {
                   T* row) const {
     if (columns - c < kCount) return;
     T* to = row + c;
-    for (std::int64_t w = 0; w < count_; ++w, to += task_.out_step) {
+    std::int64_t w = 0;
+    if constexpr (std::is_same_v<T, float> && kCount % 4 == 0) {
+      for (; w + 4 <= count_; w += 4, to += 4 * task_.out_step) {
+        unrolled<kCount / 4>(
+            [&](auto part) { write_square(block + c + 4 * part, w, to + 4 * part); });
+      }
+    }
+    for (; w < count_; ++w, to += task_.out_step) {
       unrolled<kCount>([&](auto k) { to[k] = block[c + k][w]; });
     }
     c += kCount;
+  }
+
+  // Four columns of four windows, turned in registers.
+  TOKFRAG_INLINE void write_square(const float (*columns)[kWindows], std::int64_t w,
+                                   float* row) const {
+    using Four = Vector<float, 4>;
+    Four turned[4];
+    unrolled<4>([&](auto k) { turned[k] = load_as<Four>(columns[k] + w); });
+    transpose(turned);
+    unrolled<4>([&](auto k) { store_bytes(row + k * task_.out_step, turned[k]); });
   }
 
   const ResultTask& task_;

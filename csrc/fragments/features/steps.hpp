@@ -10,7 +10,7 @@ namespace {
 template <class T>
 using LanesOf = Vector<T, kVectorBytes / static_cast<int>(sizeof(T))>;
 
-// ---- from rows to steps: lane k of `steps[i]` is at[k][t + i]
+// ---- from rows to steps: lane k of `steps[i]` is at(k)[t + i]
 
 // In every 128 bits, of a and b: their lower or upper two words, in turns; or halves.
 template <int kUpper, class V, int... k>
@@ -24,49 +24,68 @@ TOKFRAG_INLINE V halves_in_turns(const V& a, const V& b, std::integer_sequence<i
   return __builtin_shufflevector(a, b, (k / 4 * 4 + k % 2 + 2 * kUpper + k % 4 / 2 * kCount)...);
 }
 
-// Four values of every fourth lane from number kFirst on.
-template <int kFirst>
-TOKFRAG_INLINE WideFloats fours(const float* const* at, std::int64_t t) {
+// How many steps are loaded at once.
+template <class T>
+constexpr int kAtOnce = kVectorBytes == 64 ? 8 : 4;
+
+// In every 128 bits of four registers: what were rows become columns.
+TOKFRAG_INLINE void turn_quarters(WideFloats* four) {
+  constexpr auto kAll = std::make_integer_sequence<int, kWideLanes>();
+  const WideFloats low = words_in_turns<0>(four[0], four[1], kAll);
+  const WideFloats low_on = words_in_turns<0>(four[2], four[3], kAll);
+  const WideFloats high = words_in_turns<1>(four[0], four[1], kAll);
+  const WideFloats high_on = words_in_turns<1>(four[2], four[3], kAll);
+  four[0] = halves_in_turns<0>(low, low_on, kAll);
+  four[1] = halves_in_turns<1>(low, low_on, kAll);
+  four[2] = halves_in_turns<0>(high, high_on, kAll);
+  four[3] = halves_in_turns<1>(high, high_on, kAll);
+}
+
+template <class At>
+TOKFRAG_INLINE void load_steps(const At& at, std::int64_t t, WideFloats* steps) {
 #if defined(__AVX512F__)
-  const __m512 first = _mm512_zextps128_ps512(_mm_loadu_ps(at[kFirst] + t));
-  const __m512 two = _mm512_maskz_insertf32x4(0xffff, first, _mm_loadu_ps(at[kFirst + 4] + t), 1);
-  const __m512 three = _mm512_maskz_insertf32x4(0xffff, two, _mm_loadu_ps(at[kFirst + 8] + t), 2);
-  return _mm512_maskz_insertf32x4(0xffff, three, _mm_loadu_ps(at[kFirst + 12] + t), 3);
-#elif defined(__AVX__)
-  const __m256 first = _mm256_castps128_ps256(_mm_loadu_ps(at[kFirst] + t));
-  return _mm256_insertf128_ps(first, _mm_loadu_ps(at[kFirst + 4] + t), 1);
+  // Eight values of two lanes a register.
+  WideFloats two[8];
+  unrolled<8>([&](auto k) {
+    constexpr int kLane = k % 4 + k / 4 * 8;
+    const __m512 first = _mm512_castps256_ps512(_mm256_loadu_ps(at(kLane) + t));
+    const __m256 second = _mm256_loadu_ps(at(kLane + 4) + t);
+    two[k] = _mm512_maskz_insertf32x8(0xffff, first, second, 1);
+  });
+  turn_quarters(two);
+  turn_quarters(two + 4);
+  unrolled<4>([&](auto k) {
+    steps[k] = _mm512_maskz_shuffle_f32x4(0xffff, two[k], two[k + 4], 0x88);
+    steps[k + 4] = _mm512_maskz_shuffle_f32x4(0xffff, two[k], two[k + 4], 0xdd);
+  });
 #else
-  return load_as<WideFloats>(at[kFirst] + t);
+  unrolled<4>([&](auto k) {
+#if defined(__AVX__)
+    const __m256 first = _mm256_castps128_ps256(_mm_loadu_ps(at(k) + t));
+    steps[k] = _mm256_insertf128_ps(first, _mm_loadu_ps(at(k + 4) + t), 1);
+#else
+    steps[k] = load_as<WideFloats>(at(k) + t);
+#endif
+  });
+  turn_quarters(steps);
 #endif
 }
 
-// How many steps are loaded at once.
-template <class T>
-constexpr int kAtOnce = std::is_same_v<T, double> && kLanes == 8 ? 8 : 4;
-
-TOKFRAG_INLINE void load_steps(const float* const* at, std::int64_t t, WideFloats* steps) {
-  constexpr auto kAll = std::make_integer_sequence<int, kWideLanes>();
-  const WideFloats a = fours<0>(at, t);
-  const WideFloats b = fours<1>(at, t);
-  const WideFloats c = fours<2>(at, t);
-  const WideFloats d = fours<3>(at, t);
-  const WideFloats low = words_in_turns<0>(a, b, kAll);
-  const WideFloats low_on = words_in_turns<0>(c, d, kAll);
-  const WideFloats high = words_in_turns<1>(a, b, kAll);
-  const WideFloats high_on = words_in_turns<1>(c, d, kAll);
-  steps[0] = halves_in_turns<0>(low, low_on, kAll);
-  steps[1] = halves_in_turns<1>(low, low_on, kAll);
-  steps[2] = halves_in_turns<0>(high, high_on, kAll);
-  steps[3] = halves_in_turns<1>(high, high_on, kAll);
-}
-
-TOKFRAG_INLINE void load_steps(const double* const* at, std::int64_t t, Doubles* steps) {
+template <class At>
+TOKFRAG_INLINE void load_steps(const At& at, std::int64_t t, Doubles* steps) {
   unrolled<kAtOnce<double> / kLanes>([&](auto part) {
     Doubles square[kLanes];
-    unrolled<kLanes>([&](auto k) { square[k] = load(at[k] + t + part * kLanes); });
+    unrolled<kLanes>([&](auto k) { square[k] = load(at(k) + t + part * kLanes); });
     transpose(square);
     unrolled<kLanes>([&](auto k) { steps[part * kLanes + k] = square[k]; });
   });
+}
+
+// Lane k + 1 in lane k; `next` in the last one.
+template <class V, class T, int... k>
+TOKFRAG_INLINE V moved_down(const V& lanes, T next, std::integer_sequence<int, k...>) {
+  const V after = {next};
+  return __builtin_shufflevector(lanes, after, (k + 1)...);
 }
 
 // ---- lanes as doubles

@@ -26,7 +26,11 @@ void write(Dtype type, double value, void* out) {
 }  // namespace
 
 FeatureWorker::FeatureWorker(const FeaturePlan& plan)
-    : plan_(plan), task_(plan.task), direct_(plan), series_(plan), levels_(plan) {}
+    : plan_(plan),
+      task_(plan.task),
+      direct_(plan),
+      series_(plan, plan.task.rank - 1),
+      levels_(plan, series_) {}
 
 void FeatureWorker::run(std::int64_t batch, std::int64_t channel, std::int64_t first,
                         std::int64_t last) {
@@ -55,7 +59,7 @@ void FeatureWorker::finish(std::int64_t first, const double* sums, std::int64_t 
   task.count = count;
   task.values = static_cast<double>(plan_.window_values);
   task.neighbours = static_cast<double>(plan_.pairs(1));
-  task.lag_pairs = plan_.lag_pairs.data();
+  task.lag_pairs = plan_.lags.empty() ? nullptr : plan_.lag_pairs.data();
   task.central = plan_.in_blocks;
   task.shift = plan_.in_blocks ? 0 : levels_.shift();
   task.columns = plan_.columns.data();
