@@ -90,6 +90,40 @@ def test_blocks_give_what_windows_have(dtype: str, size: int, spec: Any) -> None
             assert apart[w, 1, k] == pytest.approx(want, rel=1e-9, abs=1e-9, nan_ok=True), name
 
 
+@given(
+    st.integers(1, 70),
+    st.integers(1, 20),
+    st.integers(0, 60),
+    st.sampled_from(["normal", "whole numbers", "NaN", "infinite"]),
+    st.integers(0, 2**16),
+)
+def test_quantiles_of_windows_of_any_number_of_blocks(
+    length: int, each: int, more: int, kind: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    size = length * each
+    x = rng.standard_normal((1, 2, size + length * more + int(rng.integers(length))))
+    if kind == "whole numbers":
+        x = np.round(x) + 0.0
+    if kind in ("NaN", "infinite"):
+        x[0, 0, rng.integers(x.shape[2])] = np.nan if kind == "NaN" else -np.inf
+    grid = FragmentGrid((x.shape[2],), size, length, edge=("shift", "pad")[seed % 2])
+    places = (0.0, 0.05, 0.3, 0.5, 0.77, 1.0)
+    got = fragment_features(x, grid, [f"quantile__q_{q}" for q in places])
+    windows = np.sort(extract(x, grid), axis=-1)
+    for k, q in enumerate(places):
+        rank, share = divmod(q * (size - 1), 1)
+        below = windows[..., int(rank)]
+        above = windows[..., min(int(rank) + 1, size - 1)]
+        with np.errstate(invalid="ignore"):
+            step = np.where(below == above, 0, above - below)
+            want = below + step * share if share < 0.5 else above - step * (1 - share)
+        if share == 0:
+            want = below.copy()
+        want[np.isnan(windows).any(-1)] = np.nan
+        np.testing.assert_allclose(got[..., k], want, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_spoils_its_own_windows(value: float) -> None:
     x = np.random.default_rng(0).standard_normal((1, 1, 400))

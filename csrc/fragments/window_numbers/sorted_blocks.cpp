@@ -114,13 +114,8 @@ void SortedBlocks::merge_runs(double*& values, double*& other) {
   }
 }
 
-double quantile_of(const double* values, std::int64_t count, double place) {
-  const double at = place * static_cast<double>(count - 1);
-  const auto rank = static_cast<std::int64_t>(at);
-  const double share = at - static_cast<double>(rank);
-  const double below = values[rank];
+double quantile_between(double below, double above, double share) {
   if (share == 0) return below;
-  const double above = values[rank + 1];
   if (below == above) return below;  // infinities too
   // From the nearer one, so that a share near 1 gives `above` itself.
   return share < 0.5 ? below + (above - below) * share : above - (above - below) * (1 - share);

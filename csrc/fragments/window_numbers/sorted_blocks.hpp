@@ -1,4 +1,5 @@
-// Values of a window by rank: blocks are sorted once for all windows, a window merges its own.
+// Values of a window by rank, whatever blocks it is made of: blocks are sorted once for all
+// windows, a window merges its own. Where windows are alike, ranks.hpp is faster.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,19 @@ class SortedBlocks {
   std::vector<std::int64_t> ends_;  // of runs that are in order
 };
 
-// Linear between the two nearest of `count` values in order, at `place` in [0, 1].
-double quantile_of(const double* values, std::int64_t count, double place);
+// Where a quantile lies: at a rank, or a share of the way to the next one.
+struct QuantilePlace {
+  QuantilePlace(std::int64_t count, double place)
+      : rank(static_cast<std::int64_t>(place * static_cast<double>(count - 1))),
+        share(place * static_cast<double>(count - 1) - static_cast<double>(rank)) {}
+
+  std::int64_t next() const { return share == 0 ? rank : rank + 1; }
+
+  std::int64_t rank;
+  double share;
+};
+
+// Linear between the values of the two ranks.
+double quantile_between(double below, double above, double share);
 
 }  // namespace tokfrag

@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "core/checked.hpp"
+#include "core/huge_buffer.hpp"
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "fragments/features/block_cuts.hpp"
 #include "fragments/window_numbers/blocks.hpp"
+#include "fragments/window_numbers/ranks.hpp"
 #include "fragments/window_numbers/sorted_blocks.hpp"
 
 namespace tokfrag {
@@ -30,7 +32,7 @@ struct NumberPlan {
       wants_powers = wants_powers || (wants(WindowNumber::kPower) && column.first > 2);
       wants_lines = wants_lines || wants(WindowNumber::kChanges) || wants(WindowNumber::kSteps) ||
                     wants(WindowNumber::kTrend);
-      wants_order = wants_order || wants(WindowNumber::kQuantile);
+      if (wants(WindowNumber::kQuantile)) add_quantile(c, column.parameter);
     }
     for (const std::int64_t k : coefficients) add_tables(k);
     const std::size_t stride = table_size();
@@ -45,9 +47,17 @@ struct NumberPlan {
   std::vector<std::int64_t> coefficients;
   std::vector<double> levels;
   std::vector<Harmonic> harmonics;
+  // A column, where its quantile lies, and which of `ranks` it lies between.
+  struct Quantile {
+    std::int64_t column;
+    QuantilePlace place;
+    std::int64_t below;
+    std::int64_t above;
+  };
+  std::vector<Quantile> quantiles;
+  std::vector<std::int64_t> ranks;
   bool wants_powers = false;
   bool wants_lines = false;
-  bool wants_order = false;
 
  private:
   std::int64_t place_of(const NumberColumn& column) {
@@ -60,6 +70,12 @@ struct NumberPlan {
       default:
         return 0;
     }
+  }
+
+  void add_quantile(std::int64_t column, double parameter) {
+    const QuantilePlace place(task.axis.size, parameter);
+    const std::int64_t below = place_in(ranks, place.rank);
+    quantiles.push_back({column, place, below, place_in(ranks, place.next())});
   }
 
   template <class T>
@@ -123,7 +139,8 @@ class NumberWorker {
     windows.out =
         task_.out + ((batch * axis.count + first) * task_.channels + channel) * task_.column_count;
     number_kernels().write_windows(windows);
-    if (plan_.wants_order) write_quantiles(windows);
+    if (plan_.quantiles.empty()) return;
+    if (!find_ranks(windows)) merge_windows(windows);
   }
 
  private:
@@ -147,18 +164,57 @@ class NumberWorker {
     return blocks;
   }
 
-  void write_quantiles(const NumberWindowTask& windows) {
+  // Quantiles of windows that are alike; false if they are not, or of too many blocks.
+  bool find_ranks(const NumberWindowTask& windows) {
+    const std::int64_t each = windows.last[0] - windows.first[0];
+    RankRuns runs = {};
+    if (cuts_.common == 0 || cuts_.even < windows.count || !find_runs(each, runs)) return false;
+    RankTask task = {};
+    task.y = row_.data();
+    task.begins = cuts_.begins.data();
+    task.length = cuts_.common;
+    task.blocks = cuts_.blocks();
+    task.each = each;
+    task.windows = windows.count;
+    task.ranks = plan_.ranks.data();
+    task.rank_count = static_cast<std::int64_t>(plan_.ranks.size());
+    const std::int64_t room = 8 * rank_room(task.length, task.blocks, runs.first);
+    if (rank_room_.size() < room) rank_room_ = HugeBuffer::zeros(room);
+    task.room = rank_room_.as<double>();
+    const std::int64_t apart = windows.count + kRankSlack;
+    by_rank_.resize(static_cast<std::size_t>(task.rank_count * apart));
+    task.values = by_rank_.data();
+    rank_kernels().find(task);
+    for (const NumberPlan::Quantile& quantile : plan_.quantiles) {
+      const double* below = task.values + quantile.below * apart;
+      const double* above = task.values + quantile.above * apart;
+      for (std::int64_t w = 0; w < windows.count; ++w) {
+        write_quantile(windows, w, quantile, below[w], above[w]);
+      }
+    }
+    return true;
+  }
+
+  void merge_windows(const NumberWindowTask& windows) {
     sorted_.sort(windows.summed.y, windows.summed.begins, windows.summed.lengths,
                  windows.summed.count);
     for (std::int64_t w = 0; w < windows.count; ++w) {
       const double* values = sorted_.merged(windows.first[w], windows.last[w]);
-      for (std::int64_t c = 0; c < windows.column_count; ++c) {
-        if (windows.columns[c].number != WindowNumber::kQuantile) continue;
-        windows.out[w * windows.out_step + c] =
-            values == nullptr ? std::numeric_limits<double>::quiet_NaN()
-                              : quantile_of(values, windows.size, windows.columns[c].parameter);
+      for (const NumberPlan::Quantile& quantile : plan_.quantiles) {
+        constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+        const double below = values == nullptr ? kNone : values[quantile.place.rank];
+        const double above = values == nullptr ? kNone : values[quantile.place.next()];
+        write_quantile(windows, w, quantile, below, above);
       }
     }
+  }
+
+  // Every NaN is the same one.
+  static void write_quantile(const NumberWindowTask& windows, std::int64_t w,
+                             const NumberPlan::Quantile& quantile, double below, double above) {
+    const double value = quantile_between(below, above, quantile.place.share);
+    windows.out[w * windows.out_step + quantile.column] =
+        std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value;
   }
 
   // The values at padded positions [from, to), as doubles, and zeros after them.
@@ -181,6 +237,8 @@ class NumberWorker {
   const WindowNumberTask& task_;
   BlockCuts cuts_;
   SortedBlocks sorted_;
+  HugeBuffer rank_room_;
+  std::vector<double> by_rank_;
   std::vector<std::int64_t> starts_;
   std::vector<double> row_, extra_;
   std::vector<NumberBlock> blocks_;
