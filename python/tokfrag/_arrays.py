@@ -42,12 +42,21 @@ def is_tensor(x: object) -> TypeIs[torch.Tensor]:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def check_array(x: object, name: str) -> None:
-    """Refuses what is neither a NumPy array nor a tensor."""
-    if is_tensor(x):
-        return
+def check_plain(x: object, name: str) -> None:
+    """Refuses arrays that are more than their numbers: masked ones, tensors that are not dense."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, whose mask would be lost; takes plain arrays")
+    if is_tensor(x) and (x.is_quantized or x.is_nested or str(x.layout) != "torch.strided"):
+        kind = "a quantized" if x.is_quantized else f"a {x.layout}"
+        kind = "a nested" if x.is_nested else kind
+        raise TypeError(f"{name}: got {kind} tensor, takes dense ones")
+
+
+def check_array(x: object, name: str) -> None:
+    """Refuses what is neither a NumPy array nor a tensor, or not plain."""
+    check_plain(x, name)
+    if is_tensor(x):
+        return
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{name}: got {type(x).__name__}, takes a NumPy array or a torch tensor")
 
@@ -76,6 +85,16 @@ def sliceable(x: Any) -> Any:
 def dtype_name(dtype: Any) -> str:
     """``"float32"`` and the like, for either kind's type."""
     return str(dtype).removeprefix("torch.")
+
+
+def native(dtype: Any) -> Any:
+    """A type of either kind in this machine's byte order."""
+    return dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype
+
+
+def is_integer(dtype: Any) -> bool:
+    """Whether a type of either kind, in any byte order, is one of integers (bool is none)."""
+    return dtype.kind in "iu" if isinstance(dtype, np.dtype) else "int" in dtype_name(dtype)
 
 
 def dtype_code(dtype: Any) -> int:
@@ -122,10 +141,9 @@ def kernel_array(x: ArrayT) -> ArrayT:
 
 def narrowed(x: Any, dtype: Any) -> Any:
     """`x` in a type that may hold less: for integers rounded half to even and saturated, NaN 0."""
-    kind = dtype_name(dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype)
-    if "int" not in kind:
+    if not is_integer(dtype):
         return converted(x, dtype)
-    limits = np.iinfo(kind)
+    limits = np.iinfo(dtype if isinstance(dtype, np.dtype) else dtype_name(dtype))
     made: Any
     if not is_tensor(x):
         if x.dtype.kind == "f":
@@ -178,7 +196,7 @@ def thread_count(threads: int | None) -> int:
 
 def number_bytes(value: complex, dtype: Any, name: str) -> bytes:
     """`value` as one number of `dtype` (either kind), refused if the type cannot hold it."""
-    kind = dtype_name(dtype)
+    kind = dtype_name(native(dtype))
     own = isinstance(dtype, np.dtype)
     try:
         number: Any = value
@@ -194,12 +212,25 @@ def number_bytes(value: complex, dtype: Any, name: str) -> bytes:
                 if np.isfinite(number) and not np.isfinite(held[0]):
                     raise ValueError
                 return _bfloat16_bytes(held)
+            if not own and kind not in KERNEL_DTYPES and not hasattr(np, kind):
+                return _torch_bytes(number, dtype)
             held = np.array([number], dtype if own else kind)
         if not own and np.isfinite(number) and not np.isfinite(held[0]):
             raise ValueError
         return held.tobytes()
     except (OverflowError, TypeError, ValueError):
         raise ValueError(f"{name}: got {value!r}, which {kind} cannot hold") from None
+
+
+def _torch_bytes(number: complex, dtype: Any) -> bytes:
+    """A number of a type that only torch has: floats of eight bits."""
+    import torch
+
+    if not dtype.is_floating_point or abs(number) > torch.finfo(dtype).max < np.inf != number:
+        raise ValueError
+    held = torch.tensor([number]).to(dtype)
+    made: bytes = held.view(torch.uint8).numpy().tobytes()
+    return made
 
 
 def _bfloat16_bytes(numbers: NDArray[np.float32]) -> bytes:

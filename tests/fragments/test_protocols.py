@@ -55,6 +55,7 @@ CALLS = {
     "features": lambda w: tf.fragment_features(w(X), GRID, ("std", "median")),
     "transformer": lambda w: tf.FragmentFeatures(4).fit_transform(w(X)),
     "map_fragments": lambda w: tf.map_fragments(lambda f: f, w(X), GRID, batch_size=4),
+    "outputs": lambda w: tf.map_fragments(lambda f: {"a": w(2 * f)}, X, GRID, batch_size=4)["a"],
     "dataset": lambda w: tf.FragmentDataset(w(X), GRID)[3],
     "merger": lambda w: merged(w(FRAGMENTS[0]), w(np.arange(GRID.n))),
     "segment_merge": lambda w: tf.segment_merge(w(X[0]), w(INDEX), 2)[0],

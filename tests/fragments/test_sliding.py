@@ -229,7 +229,7 @@ def test_gaps_and_empty_inputs():
         ({"halo": -1}, ValueError, "halo: got -1"),
         ({"halo": "1"}, TypeError, "halo: got '1'"),
         ({"out": np.zeros((1, 1, 9))}, ValueError, "out: got shape"),
-        ({"out": (np.zeros((1, 1, 10)),)}, ValueError, "out: got 1"),
+        ({"out": (np.zeros((1, 1, 10)),)}, ValueError, "out: got a sequence of 1"),
         ({"reduce_slab": lambda s: s[:, 0]}, ValueError, "reduce_slab: got shape"),
     ],
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import index as as_int
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
+from tokfrag.fragments.arguments import one_integer
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.selection import Where, chosen_windows
 from tokfrag.fragments.streams.cutting import cut_numbers
@@ -62,11 +62,14 @@ class FragmentDataset:
         if not isinstance(grid, FragmentGrid):
             raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
         x = _arrays.sliceable(x)
+        _arrays.check_plain(x, "x")
         if not hasattr(x, "shape") or not hasattr(x, "dtype"):
             raise TypeError(f"x: got {type(x).__name__}, takes an array")
         if len(x.shape) != 2 + len(grid.shape) or tuple(x.shape[2:]) != grid.shape:
             takes = f"(batch, channels) + {grid.shape}, the grid's"
             raise ValueError(f"x: got shape {tuple(x.shape)}, takes {takes}")
+        if grid.padded_shape != grid.shape:
+            _arrays.number_bytes(grid.pad_value, x.dtype, "pad_value")  # the type can hold it
         self.x, self.grid, self.transform = x, grid, transform
         self.with_index = with_index
         self._chosen = None if where is None else chosen_windows(grid, where)
@@ -139,7 +142,7 @@ class FragmentDataset:
             self.x = self.x.opened()
 
     def _checked(self, index: int) -> int:
-        at = as_int(index)
+        at = one_integer(index, "index")
         if not -len(self) <= at < len(self):
             raise IndexError(f"index: got {at}, takes {-len(self)} to {len(self) - 1}")
         return at % len(self)

@@ -23,6 +23,7 @@ from tokfrag.fragments.streams.stitching import (
     refuse_two_readings,
     window_map_grid,
 )
+from tokfrag.fragments.streams.targets import check_target, put
 from tokfrag.fragments.windows import Reduce, Window
 
 if TYPE_CHECKING:
@@ -103,14 +104,17 @@ class Results:
         self._is_vote = stitching.reduce == "vote"
         outputs, weights = _unweighted(outputs)
         self._keys, first = _flattened(outputs)
-        first = [_with_space(output, grid) for output in first]
+        first = [_with_space(_arrays.from_protocols(output), grid) for output in first]
         self._kind = type(outputs)
         if out is None:
             self._targets: list[Any] = [None] * len(first)
         else:
             keys, self._targets = _flattened(out)
             if keys != self._keys:
-                raise ValueError(f"out: got {keys}, takes one for each output: {self._keys}")
+                got, takes = map(_structure, (keys, self._keys))
+                raise ValueError(f"out: got {got}, takes {takes}, as the model returns")
+            for target in self._targets:
+                check_target(target, x)
         #: Where results go in the end, once moved to the array's own positions.
         self._outs = self._targets
         if self._placed is not None:
@@ -128,15 +132,24 @@ class Results:
             valid = stitching.halo == "valid"
             self._margins.append(tuple((w - int(v)) // 2 if valid else 0 for w, v in lost))
         self._dtypes = [output.dtype for output in first]
+        self._shapes = [tuple(output.shape[1:]) for output in first]
         self._downloads: Downloads | None = None  # once a slab comes from a device
 
     def add(self, outputs: Any, first: int, count: int) -> None:
         """Merge the outputs of fragments [first, first + count); write what is finished."""
         outputs, weights = _unweighted(outputs)
-        _, parts = _flattened(outputs)
+        keys, parts = _flattened(outputs)
+        if keys != self._keys:
+            got, takes = map(_structure, (keys, self._keys))
+            raise ValueError(f"model: got {got} back, takes {takes}, as of the first batch")
         for k, (stitcher, part) in enumerate(zip(self._stitchers, parts, strict=True)):
-            part = _with_space(part, self._grid)
+            part = _with_space(_arrays.from_protocols(part), self._grid)
             _check_output(part, self._grid, count)
+            if tuple(part.shape[1:]) != self._shapes[k]:
+                raise ValueError(
+                    f"model: got an output of shape {tuple(part.shape)}, takes "
+                    f"{(count, *self._shapes[k])}, as of the first batch"
+                )
             own = weights
             if weights is not None:
                 own = np.asarray(resized(weights, self._grid.size, stitcher.grid.size))
@@ -188,6 +201,9 @@ class Results:
         if self._reduce_slab is not None:
             slab = self._reduce_slab(stitcher.take(finished)[None])
             thickness = finished.stop - finished.start
+            if not hasattr(slab, "shape") or not hasattr(slab, "dtype"):
+                got = type(slab).__name__
+                raise TypeError(f"reduce_slab: got {got} back, takes arrays, as it is given")
             if len(slab.shape) < 3 or slab.shape[0] != 1 or slab.shape[2] != thickness:
                 takes = f"(1, channels, {thickness}, ...)"
                 raise ValueError(f"reduce_slab: got shape {tuple(slab.shape)} back, takes {takes}")
@@ -229,7 +245,7 @@ class Results:
             import torch
 
             slab = torch.from_numpy(np.ascontiguousarray(slab)).to(target.device)
-        _put(slab, target, place)
+        put(slab, target, place)
         return None
 
     def _download(self, slab: Any, target: Any, place: tuple[slice, ...]) -> None:
@@ -240,7 +256,7 @@ class Results:
             self._downloads = Downloads()
         as_numpy = not _arrays.is_tensor(target)
         self._downloads.put(
-            slab, lambda copy: _put(copy.numpy() if as_numpy else copy, target, place)
+            slab, lambda copy: put(copy.numpy() if as_numpy else copy, target, place)
         )
 
     def _fresh(self, of: Any, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -257,13 +273,6 @@ class Results:
             return _arrays.empty_tensor(torch.empty(0, dtype=kept), shape).numpy()
         kept = dtype if dtype.kind == "f" or exact else np.float32
         return _arrays.empty_array(kept, shape)
-
-
-def _put(slab: Any, target: Any, place: tuple[slice, ...]) -> None:
-    dtype = target.dtype
-    if slab.dtype != dtype and "int" in _arrays.dtype_name(dtype):
-        slab = _arrays.narrowed(slab, dtype)
-    target[place] = slab
 
 
 def _stitcher(
@@ -306,10 +315,10 @@ def central_window(window: Window, size: tuple[int, ...], wanted: tuple[int, ...
 
 def refuse_labels(dtype: Any, x: Any) -> None:
     """Integers that are not the data's own are labels: nobody averages them unasked."""
-    name = _arrays.dtype_name(dtype)
-    if "int" not in name and name != "bool":
+    name = _arrays.dtype_name(_arrays.native(dtype))
+    if not _arrays.is_integer(dtype) and name != "bool":
         return
-    own = _arrays.dtype_name(x.dtype) if hasattr(x, "dtype") else ""
+    own = _arrays.dtype_name(_arrays.native(x.dtype)) if hasattr(x, "dtype") else ""
     if name != own or name in ("bool", "int64", "uint64"):
         raise TypeError(
             f"model: got outputs of {name}, which may be labels; takes floats, "
@@ -328,10 +337,12 @@ def checked_halo(halo: Any, rank: int) -> Halo | Literal["valid", "scale"] | Non
     margins = list(halo) if isinstance(halo, (list, tuple)) else [halo] * rank
     try:
         pairs = [pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in margins]
+        if any(isinstance(number, bool) for pair in pairs for number in pair):
+            raise TypeError
         checked = tuple((as_int(before), as_int(after)) for before, after in pairs)
     except (TypeError, ValueError):
         raise TypeError(f"halo: got {halo!r}, takes integers, or pairs of them") from None
-    if len(checked) != rank or any(min(pair) < 0 for pair in checked):
+    if len(checked) != rank or any(not 0 <= n < 2**62 for pair in checked for n in pair):
         raise ValueError(f"halo: got {halo!r}, takes 0 or more, for {rank} axes")
     return checked if any(map(any, checked)) else None
 
@@ -343,6 +354,13 @@ def _flattened(outputs: Any) -> tuple[Any, list[Any]]:
     if isinstance(outputs, (tuple, list)):
         return len(outputs), list(outputs)
     return None, [outputs]
+
+
+def _structure(keys: Any) -> str:
+    """How outputs of these keys hang together, in words."""
+    if keys is None:
+        return "one array"
+    return f"a sequence of {keys}" if isinstance(keys, int) else f"a mapping of {keys}"
 
 
 def _with_space(output: Any, grid: FragmentGrid) -> Any:
@@ -361,3 +379,4 @@ def _check_output(output: Any, grid: FragmentGrid, count: int) -> None:
             f"model: got an output of shape {shape}, takes ({count}, channels, {axes}) or "
             f"({count}, channels)"
         )
+    _arrays.check_plain(output, "model")
