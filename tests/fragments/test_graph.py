@@ -123,7 +123,7 @@ def test_far_clusters_keep_their_neighbours(seed, features, distance):
     rng = np.random.default_rng(seed)
     cluster = np.round(rng.random((12, features)), 1 if features == 1 else 6)
     points = np.concatenate([cluster, cluster[:5], cluster + distance])
-    exponent = -np.frexp(np.abs(points).max())[1]
+    exponent = 500 - np.frexp(np.abs(points).max())[1]  # no square leaves a double's range
     want = np.array(reference.knn_graph(np.ldexp(points, exponent), 3)).T
     got = knn_graph(points, 3)
     order = np.lexsort((got[0], got[1])), np.lexsort((want[0], want[1]))
@@ -133,6 +133,14 @@ def test_far_clusters_keep_their_neighbours(seed, features, distance):
     np.testing.assert_allclose(*[(d**2).sum(-1) for d in away], rtol=1e-13)
     if features <= 3:  # sums of few squares round alike
         np.testing.assert_array_equal(got[:, order[0]], want[:, order[1]])
+
+
+@pytest.mark.parametrize("features", [1, 40])
+@pytest.mark.parametrize("large", [1.0, 1e300])
+def test_tiny_differences_beside_huge_ones(features, large):
+    places = np.array([0, 1e-280, 3e-280, 1, 1.5, 4]) * large
+    points = np.repeat(places[:, None], features, 1)
+    assert knn_graph(points, 1)[0].tolist() == [1, 0, 1, 4, 3, 4]
 
 
 def test_equally_near_neighbours_come_by_number():

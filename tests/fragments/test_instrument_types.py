@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from tokfrag import FragmentGrid, extract, merge
-from tokfrag.fragments import FragmentDataset, fragment_features, map_fragments
+from tokfrag.fragments import (
+    FragmentDataset,
+    FragmentMerger,
+    aggregate,
+    fragment_features,
+    map_fragments,
+    segment_merge,
+    unmerge,
+)
 
 GRID = FragmentGrid((16,), 4, 2)
 
@@ -51,6 +59,38 @@ def test_wide_unsigned_integers(dtype: str, reduce: Any, tensors: bool) -> None:
     assert np.asarray(got)[0, 0].tolist() == np.rint(np.array(want)).astype(np.int64).tolist()
     out = merge(given, grid, reduce=reduce, out=given[:, :, 0].reshape(-1)[:4].reshape(1, 1, 4) * 0)
     assert (np.asarray(out) == np.asarray(got)).all()
+
+
+def test_foreign_byte_order_of_all_else() -> None:
+    x = np.arange(16.0, dtype=">f4").reshape(1, 1, 16)
+    grid = FragmentGrid((16,), 4, 2)
+    index = np.array([0, 0, 1], ">i4")
+    assert segment_merge(np.ones((3, 2), ">f4"), index, 2)[0].tolist() == [[1, 1], [1, 1]]
+    assert unmerge(np.arange(2.0).astype(">f8"), index).tolist() == [0, 0, 1]
+    assert aggregate(np.ones((3, 1), ">f4"), np.array([[0, 1], [1, 2]], ">i8"))[:, 0].sum() == 2
+    for own, other in (">f4", "<f4"), ("<f4", ">f4"):
+        merger = FragmentMerger(grid, channels=1, dtype=own)
+        merger.add(extract(x.astype(other), grid)[0], np.arange(grid.n, dtype=">i8"))
+        assert merger.result().dtype == np.dtype(own)
+        np.testing.assert_array_equal(merger.result(), x)
+    out = np.zeros((1, 1, 16), ">u2")
+    map_fragments(lambda f: f * 5000.4, x, grid, batch_size=2, window="uniform", out=out)
+    assert out[0, 0, [0, 1, 2, 15]].tolist() == [0, 5000, 10001, 65535]
+    labels = map_fragments(lambda f: f.astype(">i2"), x.astype(">i2"), grid, batch_size=2)
+    np.testing.assert_allclose(labels, x)  # the data's own integers, whatever their byte order
+    with pytest.raises(ValueError, match=r"pad_value: got 0\.5, which int16 cannot hold"):
+        extract(x.astype(">i2"), FragmentGrid((16,), 5, 4, pad_value=0.5))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32"])
+def test_wide_unsigned_tensors_on_padded_grids(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    array = np.array([[[0, 7, np.iinfo(dtype).max, 3, 5, 6]]], dtype)
+    grid = FragmentGrid((6,), 4, 2, padding=(1,), offset=1, pad_value=9)
+    fragments = extract(torch.from_numpy(array), grid)
+    np.testing.assert_array_equal(fragments.numpy(), extract(array, grid))
+    merged = merge(fragments, grid, fill_value=2)
+    np.testing.assert_array_equal(merged.numpy(), merge(extract(array, grid), grid, fill_value=2))
 
 
 def test_features_of_uint16() -> None:

@@ -68,6 +68,19 @@ def test_values_with_offsets() -> None:
     assert RaggedSeries([np.arange(3)]).values.shape == (1, 3)
 
 
+def test_labels_are_voted_and_not_averaged_unasked() -> None:
+    series = RaggedSeries([np.arange(5.0), np.arange(9.0)])
+
+    def labels(fragments: Any) -> Any:
+        return (fragments > 2).astype(np.int64)
+
+    voted = series.map_fragments(labels, 4, 2, batch_size=3, reduce="vote")
+    assert voted.values.dtype == np.int64
+    assert [part[0].tolist() for part in voted] == [[0] * 3 + [1] * 2, [0] * 3 + [1] * 6]
+    with pytest.raises(TypeError, match="model: got outputs of int64, which may be labels"):
+        series.map_fragments(labels, 4, 2, batch_size=3)
+
+
 def test_refusals() -> None:
     one, two = np.zeros((1, 4)), np.zeros((2, 4))
     for given_, error, match in (

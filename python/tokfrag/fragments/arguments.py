@@ -87,6 +87,19 @@ def space_time_shape(shape: Sequence[int], channels_last: bool) -> tuple[int, ..
     return tuple(shape[1:-1] if channels_last else shape[2:])
 
 
+def one_integer(value: Any, name: str, *, least: int | None = None) -> int:
+    """An integer, of at least `least`."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: got {value!r}, takes an integer") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name}: got {number}, takes {least} or more")
+    return number
+
+
 def integers(value: Any, name: str, *, least: int) -> tuple[int, ...]:
     """One integer, or several, of at least `least`."""
     items: Sequence[Any]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
-from operator import index as as_int
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tokfrag import _arrays
 from tokfrag._arrays import ArrayT
+from tokfrag.fragments.arguments import one_integer
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.segments import segment_merge, unmerge
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 _BLOCK_DISTANCES = 1 << 22  # held at a time: 32 MiB
+_SQUARED_BITS = 508  # of the largest feature: a double's exponent ends at 1023
 _FEW_FEATURES = 16  # up to here differences cost no more than a product of matrices
 
 
@@ -68,10 +70,10 @@ def fragment_graph(
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
     if connectivity not in ("face", "full"):
         raise ValueError(f"connectivity: got {connectivity!r}, takes 'face' or 'full'")
-    reach = _integer(radius, "radius")
-    if reach < 1:
-        raise ValueError(f"radius: got {radius}, takes 1 or more")
+    reach = one_integer(radius, "radius", least=1)
     rank = len(grid.shape)
+    if axes is not None and not isinstance(axes, Iterable):
+        raise TypeError(f"axes: got {axes!r}, takes a sequence of integers")
     along = set(range(rank)) if axes is None else {_axis(axis, rank) for axis in axes}
     steps = [
         range(-min(reach, count - 1), min(reach, count - 1) + 1)
@@ -129,22 +131,30 @@ def knn_graph(features: ArrayT, k: int) -> ArrayT:
     _arrays.check_array(features, "features")
     if features.ndim < 1:
         raise ValueError("features: got a single number, takes (n, *features)")
+    if "complex" in _arrays.dtype_name(features.dtype):
+        raise TypeError(f"features: got {_arrays.dtype_name(features.dtype)}, takes real numbers")
     array: Any = features
     if _arrays.is_tensor(features):
         array = features.detach().cpu().double().numpy()
-    points = np.asarray(array, np.float64).reshape(len(array), -1)
+    try:
+        points = np.asarray(array, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"features: got {array.dtype}, takes real numbers") from None
+    points = points.reshape(len(array), prod(array.shape[1:]))
     if not np.isfinite(points).all():
         raise ValueError(
             "features: got values that are infinite or not a number, takes finite ones"
         )
-    n, neighbours = len(points), _integer(k, "k")
+    n, neighbours = len(points), one_integer(k, "k")
     if not 1 <= neighbours < max(n, 2):
         raise ValueError(f"k: got {k}, takes 1 to {n - 1} for {n} nodes")
     if n < 2:
         raise ValueError(f"features: got {n} nodes, takes at least 2")
     nearest = np.empty((n, neighbours), np.int64)
-    # A power of two changes no digit, and keeps squares of huge and tiny numbers finite.
-    points = np.ldexp(points, -int(np.frexp(np.abs(points).max(initial=0))[1]))
+    # A power of two changes no digit. The largest square stays below the largest double, and those
+    # of differences a double can tell beside it stay above the least.
+    room = _SQUARED_BITS - points.shape[1].bit_length() // 2
+    points = np.ldexp(points, room - int(np.frexp(np.abs(points).max(initial=0))[1]))
     squares = _squares if points.shape[1] <= _FEW_FEATURES else _Shortlist(points, neighbours)
     rows = max(1, _BLOCK_DISTANCES // n)
     for begin in range(0, n, rows):
@@ -206,6 +216,7 @@ def aggregate(
     _arrays.check_array(x, "x")
     axis = _axis(axis, x.ndim)
     edges: Any = _arrays.from_protocols(edge_index)
+    edges = edges if _arrays.is_tensor(edges) else np.asarray(edges)
     moved: Any
     if _arrays.is_tensor(x):
         import torch
@@ -280,15 +291,8 @@ def _nearest(distances: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     return np.take_along_axis(nearest, order, axis=1)
 
 
-def _integer(value: Any, name: str) -> int:
-    try:
-        return as_int(value)
-    except TypeError:
-        raise TypeError(f"{name}: got {value!r}, takes an integer") from None
-
-
 def _axis(axis: int, rank: int) -> int:
-    number = _integer(axis, "axis")
+    number = one_integer(axis, "axis")
     if not -rank <= number < rank:
         raise ValueError(f"axis: got {axis}, takes {-rank} to {rank - 1}")
     return number % rank

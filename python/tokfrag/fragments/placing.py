@@ -93,7 +93,10 @@ def _selected(x: Any, axis: int, source: NDArray[np.int64], value: Any) -> Any:
         taken = x.index_select(axis, index)
         if not missing.any():
             return taken
-        return taken.masked_fill(torch.from_numpy(missing.reshape(-1, *rest)).to(x.device), value)
+        there = torch.from_numpy(missing.reshape(-1, *rest)).to(x.device)
+        if _arrays.dtype_code(x.dtype) < 0:  # of uint16 and its like torch fills nothing
+            return torch.where(there, torch.full((), value, dtype=x.dtype, device=x.device), taken)
+        return taken.masked_fill(there, value)
     found = np.take(x, np.where(missing, 0, source), axis)
     if not missing.any():
         return found

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
+from tokfrag.fragments.arguments import one_integer
 from tokfrag.fragments.axes import Edge
 from tokfrag.fragments.extraction import extract
 from tokfrag.fragments.features import fragment_features
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.merging import merge
 from tokfrag.fragments.shapes import FEATURES, Feature
+from tokfrag.fragments.streams.results import refuse_labels
 from tokfrag.fragments.windows import Reduce, Window
 
 
@@ -59,6 +61,8 @@ class RaggedSeries:
             return
         if _arrays.is_tensor(series) or isinstance(series, np.ndarray):
             raise TypeError("series: got one array, takes a sequence of them, or offsets too")
+        if not isinstance(series, Iterable):
+            raise TypeError(f"series: got {type(series).__name__}, takes a sequence of arrays")
         parts = []
         for k, part in enumerate(series):
             part = _arrays.from_protocols(part)
@@ -81,6 +85,7 @@ class RaggedSeries:
         return len(self.offsets) - 1
 
     def __getitem__(self, k: int) -> Any:
+        k = one_integer(k, "series")
         if not -len(self) <= k < len(self):
             raise IndexError(f"series: got {k}, there are {len(self)}")
         k %= len(self)
@@ -157,8 +162,8 @@ class RaggedSeries:
         *,
         batch_size: int,
         edge: Edge = "pad",
-        window: Window = "gaussian",
-        reduce: Reduce = "mean",
+        window: Window | None = None,
+        reduce: Reduce | None = None,
     ) -> RaggedSeries:
         """Run ``model`` on the fragments of all series and merge what it returns, series by series.
 
@@ -175,7 +180,7 @@ class RaggedSeries:
         batch_size : int
             Fragments a call.
         window, reduce :
-            As `tokfrag.merge` takes them.
+            As `tokfrag.map_fragments` takes them: labels are not averaged unasked.
 
         Returns
         -------
@@ -184,11 +189,12 @@ class RaggedSeries:
 
         Raises
         ------
-        ValueError
-            An output of the model of another size; the message names it.
+        ValueError, TypeError
+            An argument, or an output of the model, that does not fit; the message names it.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size: got {batch_size}, takes 1 or more")
+        batch_size = one_integer(batch_size, "batch_size", least=1)
+        weights: Window = "gaussian" if reduce in (None, "mean", "sum") else "uniform"
+        weights = weights if window is None else window
         grids = self._grids(size, stride, edge)
         waiting: list[Any] = []  # fragments that no batch has taken
         outputs: list[Any] = []  # what the model made of those before
@@ -200,12 +206,15 @@ class RaggedSeries:
             cut = _joined(waiting, 0) if waiting else None
             while cut is not None and len(cut) >= max(1, least):
                 batch, cut = cut[:batch_size], cut[batch_size:]
-                output = model(batch)
-                if tuple(output.shape[::2]) != (len(batch), size) or len(output.shape) != 3:
-                    raise ValueError(
-                        f"model: got an output of shape {tuple(output.shape)}, takes "
-                        f"({len(batch)}, channels, {size})"
-                    )
+                output = _arrays.from_protocols(model(batch))
+                shape = tuple(getattr(output, "shape", ()))
+                known = outputs[0].shape[1] if outputs else None
+                fits = len(shape) == 3 and shape[::2] == (len(batch), size)
+                if not fits or known not in (None, shape[1]):
+                    takes = f"({len(batch)}, {known or 'channels'}, {size})"
+                    raise ValueError(f"model: got an output of shape {shape}, takes {takes}")
+                if reduce is None:
+                    refuse_labels(output.dtype, self.values)
                 outputs.append(output)
             waiting = [] if cut is None or not len(cut) else [cut]
 
@@ -217,7 +226,8 @@ class RaggedSeries:
                     continue
                 ready = _joined(outputs, 0)
                 outputs[:] = [ready[grid.n :]]
-                whole = merge(ready[: grid.n][None], grid, window=window, reduce=reduce)
+                options: dict[str, Any] = {"window": weights, "reduce": reduce or "mean"}
+                whole = merge(ready[: grid.n][None], grid, **options)
                 merged.append(whole[0])
 
         for part, grid in zip(self, grids, strict=True):

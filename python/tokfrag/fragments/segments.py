@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from operator import index as as_int
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
+from tokfrag.fragments.arguments import one_integer
 from tokfrag.fragments.engines import host
 from tokfrag.fragments.shapes import check_segments
 
 if TYPE_CHECKING:
     import torch
+
+
+_LARGEST = 2**63 - 1  # that kernels count
 
 
 def segment_merge(
@@ -68,9 +71,11 @@ def segment_merge(
     >>> y.ravel().tolist(), weight_sum.tolist()
     ([2.0, 0.0, 10.0], [2.0, 0.0, 1.0])
     """
-    n = _check_size(n)
+    n = one_integer(n, "n", least=0)
     count = _arrays.thread_count(threads)
     x, index, weight = map(_arrays.from_protocols, (x, index, weight))
+    for name, given in (("x", x), ("index", index), ("weight", weight)):
+        _arrays.check_plain(given, name)
     if _arrays.is_tensor(x):
         from tokfrag.fragments.engines.rows import accumulator
         from tokfrag.fragments.operators import segments as ops
@@ -127,6 +132,8 @@ def unmerge(
     """
     count = _arrays.thread_count(threads)
     y, index = _arrays.from_protocols(y), _arrays.from_protocols(index)
+    _arrays.check_plain(y, "y")
+    _arrays.check_plain(index, "index")
     if _arrays.is_tensor(y):
         from tokfrag.fragments.operators import segments as ops
 
@@ -140,24 +147,16 @@ def unmerge(
     return x
 
 
-def _check_size(n: int) -> int:
-    try:
-        size = as_int(n)
-    except TypeError:
-        raise TypeError(f"n: got {n!r}, takes an integer") from None
-    if size < 0:
-        raise ValueError(f"n: got {size}, takes 0 or more")
-    return size
-
-
 def _check_arrays(
     x: Any, index: Any, weight: Any, x_name: str, a_row_each: bool = True
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any] | None]:
-    x, index = np.asarray(x), np.asarray(index)
+    x, index = _arrays.kernel_array(np.asarray(x)), np.asarray(index)
     if x.dtype.kind != "f" or _arrays.dtype_code(x.dtype) < 0:
         raise TypeError(f"{x_name}: got {x.dtype}, takes float16, float32 or float64")
     if index.dtype.kind not in "iu":
         raise TypeError(f"index: got {index.dtype}, takes integers")
+    if index.dtype.kind == "u" and index.size and int(index.max()) > _LARGEST:
+        raise IndexError(f"index: got {index.max()}, takes values up to {_LARGEST}")
     if weight is not None:
         weight = np.asarray(weight)
         if weight.dtype.kind != "f":

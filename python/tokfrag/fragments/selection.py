@@ -28,7 +28,8 @@ def chosen_windows(grid: FragmentGrid, where: Where) -> NDArray[np.int64]:
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
     given: Any = _arrays.from_protocols(where)
-    array: Any = given.detach().cpu().numpy() if _arrays.is_tensor(given) else np.asarray(given)
+    _arrays.check_plain(given, "where")
+    array: Any = given.numpy(force=True) if _arrays.is_tensor(given) else np.asarray(given)
     if array.dtype == np.bool_:
         if array.shape != grid.shape:
             raise ValueError(f"where: got a mask of shape {array.shape}, takes {grid.shape}")
@@ -45,10 +46,12 @@ def chosen_windows(grid: FragmentGrid, where: Where) -> NDArray[np.int64]:
 
 def window_numbers(numbers: Any, n: int, name: str) -> NDArray[np.int64]:
     """Numbers in [0, n), each named at most once, as int64."""
-    checked: NDArray[np.int64] = np.asarray(numbers).astype(np.int64)
-    wrong = checked[(checked < 0) | (checked >= n)]
+    given = np.asarray(numbers)
+    wrong = given[(given < 0) | (given >= n)]
     if len(wrong):
-        raise ValueError(f"{name}: got window {wrong[0]}, takes 0 to {n - 1}")
+        takes = f"0 to {n - 1}" if n else "none: the grid has no windows"
+        raise ValueError(f"{name}: got window {wrong[0]}, takes {takes}")
+    checked: NDArray[np.int64] = given.astype(np.int64)
     ordered = np.sort(checked)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(again):

@@ -126,11 +126,14 @@ def axis_sums(
 def numbers(weights: Any) -> NDArray[np.float64]:
     """Weights as checked float64 numbers."""
     weights = _arrays.from_protocols(weights)
+    _arrays.check_plain(weights, "window")
     if _arrays.is_tensor(weights):
         if weights.requires_grad:
             raise ValueError("window: gradients do not flow into weights, detach them")
         weights = weights.detach().cpu().double().numpy()
     try:
+        if np.iscomplexobj(weights) or weights is None:
+            raise TypeError
         checked = np.ascontiguousarray(weights, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"window: got {type(weights).__name__}, takes numbers") from None

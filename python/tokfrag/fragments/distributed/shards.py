@@ -7,6 +7,7 @@ from functools import cached_property
 from math import prod
 from operator import index as as_int
 
+from tokfrag.fragments.arguments import one_integer
 from tokfrag.fragments.grid import FragmentGrid
 
 
@@ -53,10 +54,8 @@ class GridShards:
             raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
         if grid.inner is not None:
             raise ValueError(f"grid: got {grid}, takes one without offset and padding")
-        if workers < 1:
-            raise ValueError(f"workers: got {workers}, takes 1 or more")
-        self.grid, self.workers = grid, workers
-        self.split = _least_shared(grid, workers) if split is None else _checked(split, self)
+        self.grid, self.workers = grid, one_integer(workers, "workers", least=1)
+        self.split = _least_shared(grid, self.workers) if split is None else _checked(split, self)
 
     def windows(self, rank: int) -> tuple[slice, ...]:
         """The windows of a process, a run along each axis.
