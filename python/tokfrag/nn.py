@@ -185,7 +185,7 @@ class FragmentExtract(_OnGrid):
         shape = x.shape[1:-1] if self.channels_last else x.shape[2:]
         free = self._free_grid(shape) if is_exporting() else None
         if free is not None:
-            fragments = composed.extract(x, free, self.channels_last)
+            fragments = composed.extract_free(x, free, self.channels_last)
         else:
             fragments = extract(x, self.grid(shape), channels_last=self.channels_last)
         return fragments.flatten(0, 1) if self.flatten else fragments

@@ -102,6 +102,35 @@ def test_refusals_hold_under_transformations() -> None:
         torch.func.jvp(lambda a: merge(a, grid, window=np.zeros(3)), (fragments,), (fragments,))
 
 
+@pytest.mark.parametrize(
+    ("edge", "shape", "axis", "stride"),
+    [
+        ("pad", (1, 2, 8, 6), 2, 2),
+        ("pad", (1, 2, 8, 6), 3, 4),
+        ("pad", (2, 1, 8), 2, 2),
+        ("shift", (1, 2, 8, 6), 2, 4),
+        ("drop", (1, 2, 8, 6), 3, 2),
+        ("drop", (1, 2, 8, 6), 2, 4),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::tokfrag.fragments.UncoveredWarning")
+def test_exports_with_one_free_length(edge: Any, shape: Any, axis: int, stride: int) -> None:
+    cut, put = FragmentExtract(3, stride, edge=edge), FragmentMerge(3, stride, edge=edge)
+
+    class RoundTrip(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            fragments = cut(x)
+            return fragments, put(2 * fragments, x.shape[2:])
+
+    shape = (*shape[:axis], 12, *shape[axis + 1 :])
+    free = {axis: torch.export.Dim("length", min=9, max=100)}  # torch makes one window a constant
+    model = RoundTrip()
+    exported = torch.export.export(model, (torch.randn(shape),), dynamic_shapes=(free,)).module()
+    for length in 9, 10, 31:
+        x = torch.randn(*shape[:axis], length, *shape[axis + 1 :])
+        torch.testing.assert_close(exported(x), model(x))
+
+
 @pytest.mark.parametrize("edge", ["pad", "shift", "drop"])
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.filterwarnings("ignore::tokfrag.fragments.UncoveredWarning")

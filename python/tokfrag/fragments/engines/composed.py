@@ -21,7 +21,6 @@ from tokfrag.fragments.shapes import Merging
 from tokfrag.fragments.windows import Weights, axis_window
 
 _sym_max: Any = torch.sym_max
-_sym_min: Any = torch.sym_min
 
 
 class FreeGrid(NamedTuple):
@@ -47,7 +46,7 @@ class FreeGrid(NamedTuple):
         return prod(self.counts)
 
 
-def extract(x: Tensor, grid: FragmentGrid | FreeGrid, channels_last: bool) -> Tensor:
+def extract(x: Tensor, grid: FragmentGrid, channels_last: bool) -> Tensor:
     """The fragments of `x`, gathered one axis after the other."""
     rank = len(grid.shape)
     first = 1 if channels_last else 2
@@ -64,6 +63,35 @@ def extract(x: Tensor, grid: FragmentGrid | FreeGrid, channels_last: bool) -> Te
     taps = [first + 2 * axis + 1 for axis in range(rank)]
     inner = [*taps, x.ndim - 1] if channels_last else [1, *taps]
     return x.permute(0, *windows, *inner).flatten(1, rank)
+
+
+def extract_free(x: Tensor, grid: FreeGrid, channels_last: bool) -> Tensor:
+    """The same on lengths that may be symbols.
+
+    By one index over all axes, and no axis is made of two: torch would ask symbols whether they
+    divide each other, and bind them by the answer.
+    """
+    rank, counts = len(grid.shape), grid.counts
+    window = torch.arange(grid.n, device=x.device)
+    index: Any = 0
+    missing: Any = torch.zeros((), dtype=torch.bool, device=x.device)
+    for axis in range(rank):
+        at = window
+        if axis < rank - 1:
+            at = at // _whole(prod(counts[axis + 1 :]), x.device)
+        if axis:
+            at = at % _whole(counts[axis], x.device)
+        shape = (-1, *(1,) * axis, grid.size[axis], *(1,) * (rank - axis - 1))
+        source = _positions(grid, axis, folded=True, device=x.device)[at].reshape(shape)
+        index = index * _whole(grid.shape[axis], x.device) + source.clamp(min=0)
+        missing = missing | (source < 0)
+    channels = x.movedim(-1, 1) if channels_last else x
+    fragments = channels.flatten(2)[:, :, index]
+    if grid.edge == "pad" and grid.pad_mode == "constant":
+        fragments = fragments.masked_fill(missing, grid.pad_value)
+    fragments = fragments.movedim(2, 1)
+    fragments = fragments.movedim(2, -1) if channels_last else fragments
+    return fragments.contiguous()
 
 
 def merge(fragments: Tensor, merging: Merging) -> Tensor:
@@ -89,7 +117,7 @@ def merge_free(
     if channels_last:
         fragments = fragments.movedim(-1, 2)
     dtype, device = fragments.dtype, fragments.device
-    batch, _, channels = fragments.shape[:3]
+    batch, windows, channels = fragments.shape[:3]
     positions, counts = prod(grid.shape), grid.counts
     # Where each element of a fragment goes; what goes nowhere goes behind the end.
     index = torch.zeros((1,) * 2 * rank, dtype=torch.int64, device=device)
@@ -102,7 +130,9 @@ def merge_free(
         lost = lost | (source < 0)
     index = torch.where(lost, positions, index).reshape(-1)
 
-    values = fragments.movedim(2, 1).flatten(2)
+    # By way of one axis, as in `extract_free`: symbols need not be divided.
+    values = fragments.movedim(2, 1).reshape(-1)
+    values = values.reshape(batch, channels, windows * prod(grid.size))
     held = torch.zeros(positions + 1, dtype=torch.float32, device=device)
     covered = held.index_add(0, index, torch.ones_like(index, dtype=torch.float32)) > 0
     if weights is None:
@@ -115,7 +145,10 @@ def merge_free(
             weights if isinstance(weights, Tensor) else torch.from_numpy(weights.dense(grid.size))
         )
         # One weight for each element of each fragment, flat.
-        flat = dense.expand(grid.n, *grid.size).reshape(-1).to(device, wide)
+        if dense.dim() == rank:
+            flat = dense.reshape(-1).to(device, wide).repeat(grid.n)
+        else:
+            flat = dense.expand(grid.n, *grid.size).reshape(-1).to(device, wide)
         # Left out, not multiplied: 0 * NaN is NaN.
         weighed = (values.to(wide) * flat).masked_fill(flat == 0, 0)
         sums = torch.zeros((batch, channels, positions + 1), dtype=wide, device=device)
@@ -223,9 +256,9 @@ def _free_count(length: Any, size: int, stride: int, dilation: int, edge: Edge) 
     extent = dilation * (size - 1) + 1
     if edge == "drop":
         return _sym_max((length - extent) // stride + 1, 0)
-    reaching = _sym_max((length - extent + stride - 1) // stride, 0) + 1
-    most = (length + stride - 1) // stride
-    return _sym_min(reaching, most) if edge == "pad" else reaching
+    if edge == "pad" and extent < stride:  # a window for each start on the axis
+        return (length + stride - 1) // stride
+    return _sym_max((length - extent + stride - 1) // stride, 0) + 1
 
 
 def _positions(
