@@ -102,6 +102,8 @@ def test_refusals() -> None:
         merge_boxes([[[1, 0]], []], [[1], []], grid)
     with pytest.raises(ValueError, match=r"scores: got shape \(2,\) for window 1, takes \(1,\)"):
         merge_boxes(one, [[1], [1, 2]], grid)
+    with pytest.raises(ValueError, match="scores: got some that are not a number"):
+        merge_boxes(one, [[1], [np.nan]], grid)
     with pytest.raises(ValueError, match=r"boxes: got shape \(1, 3\), takes \(k, 2\)"):
         merge_boxes([[[0, 1, 2]], []], [[1], []], grid)
     with pytest.raises(ValueError, match="method: got 'soft'"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tokfrag import FragmentDataset, FragmentGrid, FragmentMerger, extract, reference
+from tokfrag import FragmentDataset, FragmentGrid, FragmentMerger, extract, merge, reference
 from tokfrag.fragments import UncoveredWarning
 
 
@@ -52,7 +52,10 @@ def test_any_order_is_merge(
     rng = np.random.default_rng(seed)
     window = window_of(kind, grid, rng)
     fragments = (10 * rng.standard_normal((2, grid.n, 2, *grid.size))).__abs__().astype(dtype)
-    merger = FragmentMerger(grid, channels=2, dtype=dtype, window=window, reduce=reduce, batch=2)
+    options = {"channels": 2, "dtype": dtype, "reduce": reduce, "batch": 2}
+    if reduce in ("mean", "sum"):
+        options["window"] = window
+    merger = FragmentMerger(grid, **options)
     order = rng.permutation(2 * grid.n)
     kept = order[: len(order) // 2] if some else order
     flat = fragments.reshape(-1, 2, *grid.size)
@@ -123,6 +126,55 @@ def test_threads_add_at_once() -> None:
     for writer in writers:
         writer.join()
     np.testing.assert_allclose(merger.result(), x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min"])
+@pytest.mark.parametrize("on_torch", [False, True])
+def test_writers_in_several_processes_become_one(reduce: Any, on_torch: bool) -> None:
+    torch = pytest.importorskip("torch")
+    grid = FragmentGrid((30, 9), (8, 4), (4, 3))
+    window: Any = "hann" if reduce in ("mean", "sum") else "uniform"
+    fragments = np.random.default_rng(0).standard_normal((2, grid.n, 1, 8, 4))
+    fragments[0, 3, 0, 2] = np.nan
+    options = {"channels": 1, "dtype": np.float64, "batch": 2, "window": window, "reduce": reduce}
+    if on_torch:
+        options["dtype"] = torch.float64
+    writers = [FragmentMerger(grid, **options) for _ in range(3)]
+    if on_torch:
+        writers[0]._sums = torch.from_numpy(writers[0]._sums)  # what a device's merger holds
+    given = torch.from_numpy(fragments) if on_torch else fragments
+    for k in range(2 * grid.n - 1):
+        writers[k % 3].add(given.reshape(-1, 1, 8, 4)[k], k)
+    first, *others = writers
+    for other in others:
+        first.update(pickle.loads(pickle.dumps(other)))
+    assert first.missing().tolist() == [2 * grid.n - 1]
+    with pytest.raises(ValueError, match="other: window 1 is in both"):
+        first.update(others[0])
+    first.add(given[1, -1], 2 * grid.n - 1)
+    want = merge(given, grid, window=window, reduce=reduce)
+    np.testing.assert_allclose(np.asarray(first.result()), np.asarray(want), rtol=1e-12)
+
+
+def test_only_mergers_made_alike_become_one() -> None:
+    grid = FragmentGrid((8,), 4)
+    merger = FragmentMerger(grid, channels=1, dtype=np.float32)
+    for change in (
+        {"channels": 2},
+        {"window": "hann"},
+        {"window": np.ones(4)},
+        {"window": np.ones((2, 4))},
+        {"dtype": np.float64},
+        {"reduce": "sum"},
+        {"batch": 2},
+    ):
+        other = FragmentMerger(grid, **{"channels": 1, "dtype": np.float32, **change})
+        with pytest.raises(ValueError, match="made with the same arguments"):
+            merger.update(other)
+    with pytest.raises(ValueError, match="other: takes another merger"):
+        merger.update(merger)
+    with pytest.raises(TypeError, match="other: got dict"):
+        merger.update({})  # type: ignore[arg-type]
 
 
 def test_a_window_without_weight_leaves_out_what_is_not_a_number() -> None:

@@ -38,7 +38,7 @@ def grids(draw: st.DrawFn) -> FragmentGrid:
     st.sampled_from(["f2", "f4", "f8", "u1", "i2", "u2", "i4"]),
     st.integers(0, 2**16),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from(["array", "tensor", "watched tensor"]),
     st.sampled_from([1, 1 << 22]),
 )
 def test_twin(
@@ -47,7 +47,7 @@ def test_twin(
     dtype: str,
     seed: int,
     channels_last: bool,
-    tensors: bool,
+    kind: str,
     part: int,
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ def test_twin(
     where = rng.permutation(grid.n)[: int(rng.integers(0, grid.n + 1))]
     shape = (2, len(where), *grid.size, 2) if channels_last else (2, len(where), 2, *grid.size)
     fragments = rng.integers(0, 5, shape).astype(dtype)
-    if dtype[0] == "f" and reduce not in ("mean", "sum"):
+    if dtype[0] == "f":
         special = rng.random(shape)
         fragments[special < 0.02] = np.nan
         fragments[special > 0.98] = np.inf
@@ -72,12 +72,15 @@ def test_twin(
         warnings.simplefilter("ignore", RuntimeWarning)
         expected = reference.merge(fragments, grid, **options)
     given_: Any = fragments
-    if tensors:
+    if kind != "array":
         torch = pytest.importorskip("torch")
         given_ = torch.from_numpy(fragments)
+    if kind == "watched tensor" and dtype[0] == "f":
+        given_ = given_.requires_grad_()  # by operators that have derivatives
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacked, "_PART_VALUES", part)
-        got = np.asarray(merge(given_, grid, **options))
+        merged: Any = merge(given_, grid, **options)
+        got = np.asarray(merged if kind == "array" else merged.detach())
     assert got.dtype == fragments.dtype
     if reduce in ("mean", "sum") and dtype[0] == "f":
         tolerance = {"f2": 1e-3, "f4": 1e-6, "f8": 1e-14}[dtype]

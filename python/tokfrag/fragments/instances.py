@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 BoxMethod: TypeAlias = Literal["nms", "nmm"]
 BoxMeasure: TypeAlias = Literal["iou", "ios"]
+_EXACT = 2**53  # the largest label that is a float of its own
 #: Two windows, and the positions that they share in each, as index arrays.
 WindowPair: TypeAlias = "tuple[int, int, tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]"
 
@@ -89,8 +91,8 @@ def merge_boxes(
         raise ValueError(f"method: got {method!r}, takes 'nms' or 'nmm'")
     if measure not in ("iou", "ios"):
         raise ValueError(f"measure: got {measure!r}, takes 'iou' or 'ios'")
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: got {threshold}, takes 0 to 1")
+    if not _is_number(threshold) or not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: got {threshold!r}, takes 0 to 1")
     rank = len(grid.shape)
     by_window = _by_window(boxes, grid.n, "boxes")
     places, windows = [], []
@@ -98,7 +100,9 @@ def merge_boxes(
         found = found.reshape(-1, 2 * rank) if not found.size else found
         if found.ndim != 2 or found.shape[1] != 2 * rank:
             raise ValueError(f"boxes: got shape {found.shape}, takes (k, {2 * rank})")
-        if (found[:, :rank] > found[:, rank:]).any() or not np.isfinite(found).all():
+        if not np.isfinite(found).all():
+            raise ValueError(f"boxes: window {window} has one that is infinite or not a number")
+        if (found[:, :rank] > found[:, rank:]).any():
             raise ValueError(f"boxes: window {window} has one whose last corner lies before")
         places.append(found + np.tile(grid.origins[window], 2))
         windows.append(np.full(len(found), window))
@@ -107,12 +111,14 @@ def merge_boxes(
     corners = np.concatenate([none, *places])
     window_of = np.concatenate([np.zeros(0, np.int64), *windows])
     score = _flat_like(scores, counts, "scores")
+    if np.isnan(score).any():
+        raise ValueError("scores: got some that are not a number, takes numbers to sort by")
     label = np.zeros(len(score), np.int64)
     if labels is not None:
         given = _flat_like(labels, counts, "labels")
+        if (given != np.rint(given)).any() or (np.abs(given) > _EXACT).any():
+            raise TypeError(f"labels: got fractions or above {_EXACT}, takes integers up to it")
         label = given.astype(np.int64)
-        if (label != given).any():
-            raise TypeError("labels: got fractions, takes integers")
     order = np.argsort(-score, kind="stable")
     corners, score = corners[order], score[order]
     label, window_of = label[order], window_of[order]
@@ -159,14 +165,15 @@ def merge_labels(
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
     labels = _arrays.from_protocols(labels)
-    array: Any = labels.detach().cpu().numpy() if _arrays.is_tensor(labels) else np.asarray(labels)
+    _arrays.check_plain(labels, "labels")
+    array: Any = labels.numpy(force=True) if _arrays.is_tensor(labels) else np.asarray(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels: got {array.dtype}, takes integers")
     if array.ndim != 2 + len(grid.size) or array.shape[1:] != (grid.n, *grid.size):
         takes = f"(batch, {grid.n}) + {grid.size}"
         raise ValueError(f"labels: got shape {array.shape}, takes {takes}")
-    if not 0 < least_share <= 1:
-        raise ValueError(f"least_share: got {least_share}, takes more than 0, up to 1")
+    if not _is_number(least_share) or not 0 < least_share <= 1:
+        raise ValueError(f"least_share: got {least_share!r}, takes more than 0, up to 1")
     wholes = [_whole(entry, grid, least_share) for entry in array]
     result = np.stack(wholes) if wholes else np.zeros((0, *grid.shape), np.int64)
     if not _arrays.is_tensor(labels):
@@ -176,13 +183,20 @@ def merge_labels(
     return torch.from_numpy(result).to(labels.device)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Real, np.number)) and not isinstance(value, bool)
+
+
 def _by_window(values: Sequence[Any], n: int, name: str) -> list[NDArray[np.float64]]:
+    if not hasattr(values, "__len__"):
+        raise TypeError(f"{name}: got {type(values).__name__}, takes one for each of {n} windows")
     if len(values) != n:
         raise ValueError(f"{name}: got {len(values)}, takes one for each of {n} windows")
     made = []
     for value in values:
         value = _arrays.from_protocols(value)
-        array = value.detach().cpu().numpy() if _arrays.is_tensor(value) else value
+        _arrays.check_plain(value, name)
+        array = value.numpy(force=True) if _arrays.is_tensor(value) else value
         try:
             made.append(np.array(array, np.float64))
         except (TypeError, ValueError):
@@ -210,26 +224,47 @@ def _suppressed(
     grows: bool,
 ) -> NDArray[np.int64]:
     """The boxes that stay, of those sorted by falling score; `corners` grow in place."""
+    kept = [np.zeros(0, np.int64)]
+    for label in np.unique(labels):
+        of_label = np.flatnonzero(labels == label)
+        kept.append(of_label[_kept_of_one(corners, of_label, threshold, measure, grows=grows)])
+    return np.sort(np.concatenate(kept))
+
+
+def _kept_of_one(
+    corners: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    threshold: float,
+    measure: str,
+    *,
+    grows: bool,
+) -> list[int]:
+    """Which of these rows of `corners`, of one label, stay; they grow in place."""
     rank = corners.shape[1] // 2
     kept: list[int] = []
-    for k in range(len(corners)):
-        before = np.array([j for j in kept if labels[j] == labels[k]], np.int64)
-        others = corners[before]
-        low = np.maximum(others[:, :rank], corners[k, :rank])
-        high = np.minimum(others[:, rank:], corners[k, rank:])
-        common = np.prod(np.clip(high - low, 0, None), axis=1)
-        sizes = np.prod(others[:, rank:] - others[:, :rank], axis=1)
-        own = np.prod(corners[k, rank:] - corners[k, :rank])
+    # Those kept, a row a coordinate: most are ruled out by the first axis alone.
+    low, high = np.empty((2, rank, len(rows)))
+    for k, row in enumerate(rows.tolist()):
+        count = len(kept)
+        first, last = corners[row, :rank], corners[row, rank:]
+        near = np.flatnonzero((high[0, :count] > first[0]) & (low[0, :count] < last[0]))
+        sides = np.minimum(high[:, near], last[:, None]) - np.maximum(low[:, near], first[:, None])
+        common = np.prod(np.clip(sides, 0, None), axis=0)
+        sizes = np.prod(high[:, near] - low[:, near], axis=0)
+        own = np.prod(last - first)
         over = np.minimum(sizes, own) if measure == "ios" else sizes + own - common
         share = np.divide(common, over, out=np.zeros_like(common), where=over > 0)
-        met = np.flatnonzero(share > threshold)
+        met = near[share > threshold]
         if not len(met):
+            low[:, count], high[:, count] = first, last
             kept.append(k)
         elif grows:
-            first = before[met[0]]
-            corners[first, :rank] = np.minimum(corners[first, :rank], corners[k, :rank])
-            corners[first, rank:] = np.maximum(corners[first, rank:], corners[k, rank:])
-    return np.array(kept, np.int64)
+            at = met[0]
+            low[:, at] = np.minimum(low[:, at], first)
+            high[:, at] = np.maximum(high[:, at], last)
+    places = rows[kept]
+    corners[places, :rank], corners[places, rank:] = low[:, : len(kept)].T, high[:, : len(kept)].T
+    return kept
 
 
 def _whole(entry: NDArray[Any], grid: FragmentGrid, least_share: float) -> NDArray[np.int64]:

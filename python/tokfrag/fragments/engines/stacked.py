@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
+from tokfrag.fragments.engines.chosen import NO_WEIGHT, merge as merge_chosen, suits
 from tokfrag.fragments.grid import FragmentGrid, source_table
 from tokfrag.fragments.windows import Weights
 
@@ -39,6 +40,8 @@ def merge(
     `span`: these positions of axis 0 only. `kept`: whether a window's tap counts, for windows and
     taps as flat numbers. Not `exact`: sums and medians stay in float64, whatever the fragments.
     """
+    if chosen is not None and span is None and suits(fragments, grid, reduce):
+        return merge_chosen(fragments, grid, weights, reduce, fill_value, chosen)
     own = fragments.dtype
     flat = _flat(_arrays.kernel_array(fragments))
     slots = slots_of(grid, chosen)
@@ -170,10 +173,7 @@ def _weighed(
     total = weights.sum(0)
     if reduce == "mean":
         if (total[held] == 0).any():
-            raise ValueError(
-                "window: the weights of some positions sum to zero; a mean takes weights that do "
-                "not"
-            )
+            raise ValueError(NO_WEIGHT)
         total = np.where(held, total, 1)
     # Left out, not multiplied: 0 * NaN is NaN.
     if _arrays.is_tensor(values):

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
-from tokfrag._core.stitching import Slab
 from tokfrag._locks import fork_safe_lock
+from tokfrag.fragments.engines.chosen import NO_WEIGHT, add
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.merging import merge
 from tokfrag.fragments.placing import put_back
 from tokfrag.fragments.selection import reached, window_numbers
 from tokfrag.fragments.shapes import check_merged_dtype
-from tokfrag.fragments.windows import REDUCES, Reduce, Window, outer, window_weights
+from tokfrag.fragments.windows import REDUCES, Reduce, Weights, Window, outer, window_weights
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +30,8 @@ class FragmentMerger:
     Equal to :func:`tokfrag.merge` of all fragments at once. Sums are kept in float64 and rounded
     once, in `result`; the order of adding changes them by a rounding of float64 at most, which
     float32 and smaller types rarely show (in the last bit). ``"max"`` and ``"min"`` have the same
-    bits in any order. Adding is safe from several threads; a merger pickles, with what it holds.
+    bits in any order. Adding is safe from several threads; a merger pickles, with what it holds,
+    and takes in what mergers of other processes hold.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ class FragmentMerger:
         Of the fragments and of the result: what :func:`tokfrag.merge` takes. A torch dtype makes
         the result a tensor.
     window : optional
-        As :func:`tokfrag.merge` takes it; for ``"max"`` and ``"min"`` there are no weights.
+        As :func:`tokfrag.merge` takes it; ``"gaussian"`` unless said, or uniform for ``"max"`` and
+        ``"min"``, which take no weights.
     reduce : {"mean", "sum", "max", "min"}
         ``"sum"`` leaves out what lies in the padding. A vote and a median need all fragments at
         once: merge takes them.
@@ -76,7 +77,7 @@ class FragmentMerger:
         *,
         channels: int,
         dtype: Any,
-        window: Window = "gaussian",
+        window: Window | None = None,
         reduce: Reduce = "mean",
         batch: int = 1,
         device: torch.device | str | None = None,
@@ -100,7 +101,13 @@ class FragmentMerger:
         check_merged_dtype(self.dtype, self.dtype if wide is None else wide, "mean")
         self._extreme = reduce in ("max", "min")
         # Weights are part of the call: what they were made of may change before the result.
-        weights = window_weights(grid, "uniform" if self._extreme else window)
+        if window is None:
+            window = "uniform" if self._extreme else "gaussian"
+        elif self._extreme and not (isinstance(window, str) and window == "uniform"):
+            raise ValueError(
+                f"window: reduce={reduce!r} takes no weights, leave the window uniform"
+            )
+        weights = window_weights(grid, window)
         self._whole = None if weights.array is None else weights.array.copy()
         self._vectors = None
         if self._whole is None:
@@ -135,6 +142,7 @@ class FragmentMerger:
         """
         fragments, which = _arrays.from_protocols(fragments), _arrays.from_protocols(which)
         _arrays.check_array(fragments, "fragments")
+        _arrays.check_plain(which, "which")
         if _arrays.is_tensor(which):
             which = which.detach().cpu().numpy()
         numbers = np.asarray(which)
@@ -148,7 +156,8 @@ class FragmentMerger:
                 f"fragments: got shape {tuple(fragments.shape)} for numbers of shape "
                 f"{numbers.shape}, takes (count, {self.channels}) + {self.grid.size} and (count,)"
             )
-        if _arrays.dtype_name(fragments.dtype) != _arrays.dtype_name(self.dtype):
+        given, own = map(_arrays.native, (fragments.dtype, self.dtype))
+        if _arrays.dtype_name(given) != _arrays.dtype_name(own):
             raise TypeError(
                 f"fragments: got {_arrays.dtype_name(fragments.dtype)}, takes "
                 f"{_arrays.dtype_name(self.dtype)}"
@@ -168,6 +177,49 @@ class FragmentMerger:
                 else:
                     self._add_device(int(entry), part, windows[at])
             self._added[entries, windows] = True
+
+    def update(self, other: FragmentMerger) -> None:
+        """Take in what another merger holds: one that another process filled and sent, say.
+
+        Parameters
+        ----------
+        other : FragmentMerger
+            Made with the same arguments; stays as it is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            It is made otherwise, or holds windows that this one holds too (then nothing is taken).
+
+        Examples
+        --------
+        >>> grid = FragmentGrid((4,), size=2)
+        >>> first, second = (FragmentMerger(grid, channels=1, dtype=np.float64) for _ in range(2))
+        >>> first.add(np.array([[1.0, 2.0]]), 0)
+        >>> second.add(np.array([[3.0, 4.0]]), 1)
+        >>> first.update(second)
+        >>> first.result()[0, 0].tolist()
+        [1.0, 2.0, 3.0, 4.0]
+        """
+        if not isinstance(other, FragmentMerger):
+            raise TypeError(f"other: got {type(other).__name__}, takes a FragmentMerger")
+        if other is self or not self._is_like(other):
+            raise ValueError("other: takes another merger, made with the same arguments")
+        with other._lock:
+            sums, added = _copied(other._sums), other._added.copy()
+        with self._lock:
+            again = np.flatnonzero(self._added & added)
+            if len(again):
+                raise ValueError(f"other: window {again[0]} is in both, takes each once")
+            if not isinstance(self._sums, np.ndarray):
+                import torch
+
+                sums = torch.as_tensor(sums).to(self._sums.device)
+                self._sums = self._sums.maximum(sums) if self._extreme else self._sums + sums
+            else:
+                own = sums if isinstance(sums, np.ndarray) else sums.cpu().numpy()
+                (np.maximum if self._extreme else np.add)(self._sums, own, out=self._sums)
+            self._added |= added
 
     def missing(self) -> NDArray[np.int64]:
         """The numbers of the windows that were never added, ascending.
@@ -236,6 +288,21 @@ class FragmentMerger:
         self.__dict__.update(state)
         self._lock = fork_safe_lock()
 
+    def _is_like(self, other: FragmentMerger) -> bool:
+        """Whether another merger was made with the same arguments, but for its device."""
+        own, others = (
+            (m.grid, m.reduce, m.channels, m.batch, str(m.dtype), m._per_fragment)
+            for m in (self, other)
+        )
+        weights = zip(self._all_weights(), other._all_weights(), strict=True)
+        return own == others and all(np.array_equal(a, b) for a, b in weights)
+
+    def _all_weights(self) -> list[NDArray[np.float64]]:
+        if self._vectors is not None:
+            return self._vectors
+        assert self._whole is not None
+        return [self._whole] + [np.zeros(0)] * (len(self.grid.size) - 1)
+
     def _values(self, fragments: Any) -> Any:
         """Fragments of a type that kernels know, where the sums are; negated for a minimum."""
         if isinstance(self._sums, np.ndarray):
@@ -244,8 +311,6 @@ class FragmentMerger:
             fragments = _arrays.kernel_array(fragments)
             if self.reduce == "min":
                 fragments = -_as_float64(fragments)
-            if isinstance(fragments, np.ndarray) and not fragments.flags.aligned:
-                fragments = fragments.copy()
             return fragments
         import torch
 
@@ -254,45 +319,8 @@ class FragmentMerger:
         return -values if self.reduce == "min" else values
 
     def _add_host(self, entry: int, fragments: Any, windows: NDArray[np.int64]) -> None:
-        grid = self._inner
-        sums = self._sums[entry]
-        if not sums.size or not len(windows):
-            return
-        slab = Slab(sums.ctypes.data, True, self.channels, grid.padded_shape)
-        origins = self._origins(windows)
-        strides: tuple[int, ...]
-        if _arrays.is_tensor(fragments):
-            address, item, strides = fragments.data_ptr(), fragments.itemsize, fragments.stride()
-        else:
-            address, item, strides = fragments.ctypes.data, 1, fragments.strides
-        code = _arrays.dtype_code(fragments.dtype)
-        vectors = (0,) * len(grid.size)
-        if self._vectors is not None:
-            vectors = tuple(vector.ctypes.data for vector in self._vectors)
-        # Calls of the kernel: all fragments, or one each where each has weights of its own.
-        parts = [slice(0, len(windows))]
-        if self._per_fragment:
-            parts = [slice(k, k + 1) for k in range(len(windows))]
-        for part in parts:
-            place = np.ascontiguousarray(origins[part])
-            whole = None
-            if self._whole is not None:
-                own = self._whole[windows[part.start]] if self._per_fragment else self._whole
-                whole = np.ascontiguousarray(own)
-            slab.add(
-                code,
-                address + part.start * strides[0] * item,
-                item,
-                strides,
-                grid.size,
-                grid.dilation,
-                place,
-                vectors,
-                np.zeros_like(place),
-                0 if whole is None else whole.ctypes.data,
-                self._extreme,
-                0,
-            )
+        sums, weights = self._sums[entry], self._weights()
+        add(sums, self._inner, fragments, windows, weights, keep_max=self._extreme)
 
     def _add_device(self, entry: int, fragments: Any, windows: NDArray[np.int64]) -> None:
         """One fragment after the other: the same bits each time."""
@@ -327,10 +355,7 @@ class FragmentMerger:
         weights = self._weight_sums(chosen) if self.reduce == "mean" else None
         if weights is not None:
             if (weights[held] == 0).any():
-                raise ValueError(
-                    "window: the weights of some positions sum to zero; a mean takes weights that "
-                    "do not"
-                )
+                raise ValueError(NO_WEIGHT)
             weights[~held] = 1
         if isinstance(sums, np.ndarray):
             if weights is not None:
@@ -345,19 +370,23 @@ class FragmentMerger:
 
     def _weight_sums(self, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The weights over each position: what one number, seen as all fragments, sums to."""
-        grid = self._inner
-        spec = (grid.shape, grid.size, grid.stride, grid.edge)
-        plain = FragmentGrid.checked(*spec, "constant", 0, grid.dilation)
-        ones = chosen.astype(np.float64).reshape(1, grid.n, 1, *(1,) * len(grid.size))
-        seen = np.broadcast_to(ones, (1, grid.n, 1, *grid.size))
-        window: Any = self._whole if self._vectors is None else self._vectors
-        sums: NDArray[np.float64] = merge(seen, plain, window=window, reduce="sum")[0, 0]
-        return sums
+        grid, windows = self._inner, np.flatnonzero(chosen)
+        sums = np.zeros((1, *grid.padded_shape))
+        seen = np.broadcast_to(np.ones(1), (len(windows), 1, *grid.size))
+        add(sums, grid, seen, windows, self._weights(), keep_max=False)
+        inside: NDArray[np.float64] = sums[0][tuple(map(slice, grid.shape))]
+        return inside
+
+    def _weights(self) -> Weights:
+        none: tuple[NDArray[np.float64] | None, ...] = (None,) * len(self.grid.size)
+        return Weights(none if self._vectors is None else tuple(self._vectors), self._whole)
 
 
 def _torch_of(dtype: Any, device: Any) -> Any:
     """The module torch, if tensors are wanted; None for arrays."""
     torch_ = sys.modules.get("torch")
+    if dtype is None:
+        raise TypeError("dtype: got None, takes a NumPy or torch dtype")
     if torch_ is not None and isinstance(dtype, torch_.dtype):
         return torch_
     if device is not None:
