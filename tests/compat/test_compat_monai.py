@@ -123,6 +123,30 @@ def test_slices_are_monais(spatial_dim: int, conditioned: bool, kind: str) -> No
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def test_an_image_too_large_for_its_device_is_put_together_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Any] = []
+
+    def short_of_memory(inputs: Any, *options: Any, **others: Any) -> Any:
+        tried.append(options[9])
+        if str(options[9]) != "cpu":
+            raise torch.OutOfMemoryError("no room")
+        return inputs
+
+    inferer = monai.SlidingWindowInfererAdapt(4)
+    x = torch.zeros(1, 1, 8, 8)
+    torch.testing.assert_close(inferer(x + 1, lambda windows: 2 * windows), x + 2)
+    monkeypatch.setattr(monai, "sliding_window_inference", short_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        inferer(x, torch.nn.Identity(), device="cuda")  # on the CPU already
+    tried.clear()
+    with pytest.warns(RuntimeWarning, match=r"images of shape \(1, 1, 8, 8\) do not fit"):
+        inferer(x.to("meta"), torch.nn.Identity())
+    inferer(x.to("meta"), torch.nn.Identity())  # as large: no second try
+    assert [str(device) for device in tried] == ["meta", "cpu", "cpu"]
+
+
 def test_inferers_refuse_what_does_not_fit() -> None:
     x = torch.zeros(1, 1, 4, 4, 4)
     with pytest.raises(ValueError, match="spatial_dim: got 3"):

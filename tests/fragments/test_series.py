@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,12 @@ def test_dataframes_in_and_out() -> None:
     assert table.index.tolist() == ["a", "b", "c"]
     assert table.columns.tolist() == step.get_feature_names_out().tolist()
     np.testing.assert_array_equal(table.to_numpy(), step.transform(series))
+    polars = pytest.importorskip("polars")
+    other = step.fit_transform(polars.DataFrame(series))
+    assert isinstance(other, polars.DataFrame)
+    np.testing.assert_array_equal(other.to_numpy(), table.to_numpy())
+    with pytest.raises(TypeError, match="X: got LazyFrame"):
+        step.fit(polars.LazyFrame(series))
 
 
 def test_known_values() -> None:
@@ -205,12 +212,33 @@ def test_a_pipeline() -> None:
     assert model.fit(series[:30], np.arange(30) % 2).score(series[30:], np.arange(30, 40) % 2) == 1
     fitted = step.fit(series)
     assert fitted.transform(series).shape == (40, len(fitted.get_feature_names_out())) == (40, 8)
-    with pytest.raises(ValueError, match="X: got series of shape"):
+    with pytest.raises(ValueError, match="is expecting 64 features as input: got series of shape"):
         fitted.transform(series[:, :32])
     with pytest.raises(ValueError, match="unfitted"):
         FragmentFeatures(4).transform(series)
     with pytest.raises(ValueError, match="width: not a parameter"):
         step.set_params(width=3)
+
+
+def test_scikit_learns_own_checks() -> None:
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it does not inherit from scikit-learn's classes
+        results = checks.check_estimator(FragmentFeatures(1), on_fail=None, on_skip=None)
+    failed = [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"]
+    assert not failed
+    assert sum(result["status"] == "passed" for result in results) > 30
+
+
+def test_tensors_and_frames_of_objects_are_rows() -> None:
+    rows = np.random.default_rng(0).integers(0, 9, (3, 8)).astype(np.float32)
+    want = FragmentFeatures(4).fit_transform(rows)
+    np.testing.assert_allclose(FragmentFeatures(4).fit_transform(rows.astype(object)), want, 1e-6)
+    with pytest.raises(ValueError, match=r"X: could not convert string to float.* takes numbers"):
+        FragmentFeatures(1).fit([["a", "b"]])
+    torch = pytest.importorskip("torch")
+    halves = torch.from_numpy(rows).bfloat16()
+    np.testing.assert_array_equal(FragmentFeatures(4).fit_transform(halves), want)
 
 
 def test_refusals() -> None:

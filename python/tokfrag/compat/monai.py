@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.nn import functional
 from tokfrag.compat.monai_windows import Predictor, Processed, SlidingWindows
 from tokfrag.fragments.axes import PadMode
 from tokfrag.fragments.grid import FragmentGrid
+from tokfrag.fragments.streams.sliding import OutOfMemoryWarning
 
 _LEAST_WEIGHT = 1e-3
 
@@ -232,6 +234,43 @@ class SlidingWindowInferer:
             *args,
             **kwargs,
         )
+
+
+class SlidingWindowInfererAdapt(SlidingWindowInferer):
+    """``monai.inferers.SlidingWindowInfererAdapt`` (MONAI 1.6): on the CPU if a GPU is too small.
+
+    Where putting an image together on its device runs out of memory, that is done in the CPU's; the
+    next image as large goes there at once. With a `device`, or for images on the CPU, it is
+    :class:`SlidingWindowInferer`. Buffers, which MONAI tries in between, change nothing here.
+
+    Examples
+    --------
+    >>> import torch
+    >>> inferer = SlidingWindowInfererAdapt(roi_size=4)
+    >>> inferer(torch.ones(1, 1, 8, 8), lambda x: x + 1).unique().tolist()
+    [2.0]
+    """
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run ``network`` over windows of ``inputs``, see :class:`SlidingWindowInferer`."""
+        positions = inputs.shape[2:].numel()
+        large = self.cpu_thresh is not None and positions > self.cpu_thresh
+        if self.device is not None or inputs.device.type == "cpu" or large:
+            return super().__call__(inputs, network, *args, **kwargs)
+        try:
+            return super().__call__(inputs, network, *args, **{**kwargs, "device": inputs.device})
+        except torch.OutOfMemoryError as error:
+            warnings.warn(
+                f"tokfrag: images of shape {tuple(inputs.shape)} do not fit in the memory of "
+                f"{inputs.device}; this one and others as large are put together on the CPU "
+                f"({error})",
+                OutOfMemoryWarning,
+                stacklevel=2,
+            )
+        self.cpu_thresh = positions - 1
+        return super().__call__(inputs, network, *args, **{**kwargs, "device": "cpu"})
 
 
 class SliceInferer(SlidingWindowInferer):

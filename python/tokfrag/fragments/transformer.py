@@ -84,8 +84,9 @@ class FragmentFeatures:
         array = self._array(X)
         if array.shape[1:] != (self.channels_, *self.grid_.shape):
             raise ValueError(
-                f"X: got series of shape {array.shape[1:]}, takes "
-                f"{(self.channels_, *self.grid_.shape)}"
+                f"X has {array[:1].size} features, but FragmentFeatures is expecting "
+                f"{self.n_features_in_} features as input: got series of shape "
+                f"{array.shape[1:]}, takes {(self.channels_, *self.grid_.shape)}"
             )
         table = fragment_features(array, self.grid_, self.features)
         rows: NDArray[Any] = table.swapaxes(1, 2).reshape(len(array), -1)
@@ -179,7 +180,7 @@ class FragmentFeatures:
             estimator_type=None,
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(),
-            input_tags=InputTags(three_d_array=True),
+            input_tags=InputTags(three_d_array=True, allow_nan=True),
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -192,21 +193,49 @@ class FragmentFeatures:
     @staticmethod
     def _array(X: Any) -> NDArray[Any]:
         if _is_frame(X):
-            X = _narwhals().from_native(X, eager_only=True).to_numpy()
+            try:
+                X = _narwhals().from_native(X, eager_only=True).to_numpy()
+            except TypeError as error:  # a lazy one, say
+                raise TypeError(f"X: got {type(X).__name__}: {error}") from None
         X = _arrays.from_protocols(X)
-        array: Any = X.detach().cpu().numpy() if _arrays.is_tensor(X) else np.asarray(X)
+        _arrays.check_plain(X, "X")
+        if hasattr(X, "tocoo"):
+            raise TypeError(
+                f"X: got {type(X).__name__}, takes dense arrays: sparse is not supported"
+            )
+        if _arrays.dtype_name(getattr(X, "dtype", "")) == "bfloat16":
+            X = X.float()  # NumPy has no such type
+        array: Any = X.numpy(force=True) if _arrays.is_tensor(X) else np.asarray(X)
         if array.ndim not in (2, 3):
             raise ValueError(
                 f"X: got shape {array.shape}, takes (samples, length) or (samples, channels, "
-                "length)"
+                "length). Reshape your data: X[None] is one series"
             )
-        made: NDArray[Any] = array[:, None] if array.ndim == 2 else array
-        return made
+        for what, count in (("sample", len(array)), ("feature", array[:1].size)):
+            if not array.shape[0 if what == "sample" else -1]:
+                raise ValueError(
+                    f"X: got {count} {what}(s) (shape={array.shape}) while a minimum of 1 is "
+                    "required."
+                )
+        made: NDArray[Any] = _real(array)
+        return made[:, None] if made.ndim == 2 else made
+
+
+def _real(array: NDArray[Any]) -> NDArray[Any]:
+    """As real numbers: objects that are some, as frames of several types hold, become floats."""
+    if array.dtype.kind == "c":
+        raise ValueError(f"X: got {array.dtype}. Complex data not supported, takes real numbers")
+    if array.dtype.kind not in "OUS":
+        return array
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"X: {error}, takes numbers") from None
 
 
 def _is_frame(X: Any) -> bool:
     """A dataframe, as far as its looks go: arrays and tensors have no columns."""
-    return hasattr(X, "columns") and not isinstance(X, np.ndarray)
+    return hasattr(type(X), "columns") and not isinstance(X, np.ndarray)
 
 
 def _narwhals() -> Any:
