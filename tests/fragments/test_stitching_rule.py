@@ -68,6 +68,71 @@ def test_merge_and_map_fragments_agree(problem: Any, batch_size: int, tensors: b
     np.testing.assert_allclose(want, twin, rtol=tolerance, atol=tolerance)
 
 
+@st.composite
+def calls(draw: Any) -> tuple[Any, FragmentGrid, dict[str, Any], Any]:
+    """Outputs, their grid, the options of map_fragments, and the weights that say the same."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    rank = draw(st.integers(1, 2))
+    shape = tuple(int(v) for v in rng.integers(4, {1: 24, 2: 9}[rank], rank))
+    size = tuple(int(rng.integers(2, length + 1)) for length in shape)
+    stride = tuple(int(rng.integers(1, max(w // 2, 1) + 1)) for w in size)
+    reduce = draw(st.sampled_from(["mean", "sum", "max", "min", "median", "vote"]))
+    weighed = reduce in ("mean", "sum")
+    haloed = weighed and draw(st.booleans())
+    edge = "shift" if haloed else draw(st.sampled_from(["pad", "shift"]))
+    grid = FragmentGrid(shape, size, stride, edge=edge)
+    kinds = ["uint8", "int16", "int32"] + ["float16", "float32", "float64"] * (reduce != "vote")
+    dtype = np.dtype(draw(st.sampled_from(kinds)))
+    outputs = rng.integers(0, 9, (2, grid.n, 2, *size)).astype(dtype)
+    if dtype.kind == "f":
+        spoiled = rng.random(outputs.shape) < draw(st.sampled_from([0, 0.05]))
+        outputs[spoiled] = rng.choice(SPECIAL, int(spoiled.sum()))
+    options: dict[str, Any] = {"reduce": reduce}
+    vectors = [rng.uniform(0.5, 2, w) if weighed else np.ones(w) for w in size]
+    options["window"] = vectors if weighed else "uniform"
+    kept = np.ones((grid.n, *size))
+    if haloed:
+        halo = tuple((int(rng.integers(0, w // 2)), int(rng.integers(0, w // 2))) for w in size)
+        options["halo"] = halo
+        for axis, (before, after) in enumerate(halo):
+            at = np.unravel_index(np.arange(grid.n), grid.counts)[axis]
+            along = np.moveaxis(kept, axis + 1, 1)
+            along[at > 0, :before] = 0
+            along[at < grid.counts[axis] - 1, size[axis] - after :] = 0
+    whole = np.ones(())
+    for vector in vectors:
+        whole = whole[..., None] * vector
+    return outputs, grid, options, kept * whole if weighed else None
+
+
+@settings(max_examples=300)
+@given(calls(), st.integers(1, 7), st.booleans())
+def test_every_reduce_type_and_halo_follows_one_rule(
+    call: Any, batch_size: int, tensors: bool
+) -> None:
+    outputs, grid, options, weights = call
+    x, model = np.zeros((2, 1, *grid.shape), np.float32), iter_outputs(np.concatenate(outputs))
+    reduce = options["reduce"]
+    if tensors:
+        torch = pytest.importorskip("torch")
+        x, plain = torch.from_numpy(x), model
+        model = lambda batch: torch.from_numpy(plain(batch))  # noqa: E731
+    # Means of integers are floats: their right values are those of the same floats.
+    exact = outputs if reduce == "vote" else outputs.astype(np.float64)
+    window = "uniform" if weights is None else weights
+    with np.errstate(invalid="ignore"):
+        if weights is not None and (merge(weights[None, :, None], grid, reduce="sum") == 0).any():
+            with pytest.raises(ValueError, match="without a result"):
+                map_fragments(model, x, grid, batch_size=batch_size, **options)
+            return
+        want = merge(exact, grid, window=window, reduce=reduce)
+        got = np.asarray(map_fragments(model, x, grid, batch_size=batch_size, **options))
+    kind = outputs.dtype if outputs.dtype.kind == "f" or reduce == "vote" else np.float32
+    assert got.dtype == kind
+    tolerance = {"float16": 1e-3, "float64": 1e-12}.get(np.dtype(kind).name, 2e-5)
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
 def iter_outputs(fragments: Any) -> Any:
     """A model that answers with these fragments, in their order."""
     done = 0
