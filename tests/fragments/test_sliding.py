@@ -225,6 +225,22 @@ def test_gaps_and_empty_inputs():
         ({"model": lambda f: f[:, :, :3]}, ValueError, "model: got outputs of size"),
         ({"model": lambda f: f.sum()}, ValueError, "model: got an output of shape"),
         ({"model": lambda f: f[:1]}, ValueError, "model: got an output of shape"),
+        ({"model": lambda f: None}, ValueError, "model: got an output of shape"),
+        ({"batch_size": True}, TypeError, "batch_size: got True"),
+        ({"x": memoryview(np.zeros((1, 1, 10)))}, TypeError, "x: got memoryview"),
+        ({"x": np.ma.zeros((1, 1, 10))}, TypeError, "x: got a masked array, whose mask"),
+        ({"x": torch.zeros(1, 1, 10).to_sparse()}, TypeError, "x: got a torch.sparse_coo tensor"),
+        *(
+            (
+                {
+                    "x": np.zeros((1, 1, 10), np.int32),
+                    "grid": FragmentGrid((10,), 5, 3, pad_value=value),
+                },
+                ValueError,
+                "pad_value: got .* which int32 cannot hold",
+            )
+            for value in (np.nan, 300.5, 1e30, 1j)
+        ),
         ({"halo": 1}, ValueError, "halo: got FragmentGrid"),
         ({"halo": -1}, ValueError, "halo: got -1"),
         ({"halo": "1"}, TypeError, "halo: got '1'"),

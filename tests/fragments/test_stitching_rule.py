@@ -234,6 +234,13 @@ def test_valid_outputs_lie_in_the_middle(edge: Any, window: Any) -> None:
         "MPS backend out of memory (MPS allocated: 1 GB)",
         "XPU out of memory",
         "DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: CUSPARSE_STATUS_ALLOC_FAILED",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "MIOPEN_STATUS_ALLOC_FAILED",
+        "hipErrorOutOfMemory",
+        "cudaErrorMemoryAllocation",
+        "Failed to allocate memory for requested buffer of size 4",
+        "std::bad_alloc",
     ],
 )
 def test_memory_errors_by_every_name_halve_the_batch(text: str) -> None:

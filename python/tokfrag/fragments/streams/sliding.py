@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     import torch
 
 
-#: How allocators other than torch's own say it: CUDA, cuDNN, cuBLAS, Metal, XPU, the CPU's.
+#: How allocators other than torch's own say it, in small letters: CUDA's, ROCm's and their
+#: libraries', Metal's, XPU's, the CPU's, ONNX Runtime's.
 _OUT_OF_MEMORY = (
     "out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUSOLVER_STATUS_ALLOC_FAILED",
-    "can't allocate memory",
+    "outofmemory",
+    "alloc_failed",
+    "memoryallocation",
+    "allocate memory",
+    "bad_alloc",
 )
+#: In place of outputs: the batch did not fit.
+_TOO_LARGE: Any = object()
 
 
 class OutOfMemoryWarning(RuntimeWarning):
@@ -217,7 +221,7 @@ def _stream(model: Callable[..., Any], x: Any, grid: FragmentGrid, out: Any, cal
         while done < total:
             count = min(feeder.batch_size, total - done)
             outputs = feeder.outputs(model, done, count)
-            if outputs is None:
+            if outputs is _TOO_LARGE:
                 continue  # smaller batches next time
             if results is None:
                 results = Results(outputs, count, x, grid, out, stitching)
@@ -231,12 +235,17 @@ def _stream(model: Callable[..., Any], x: Any, grid: FragmentGrid, out: Any, cal
 def _check(x: Any, grid: FragmentGrid, batch_size: int, reduce: str | None) -> int:
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
-    if not hasattr(x, "shape") or not hasattr(x, "__getitem__"):
+    if not all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__")):
         raise TypeError(f"x: got {type(x).__name__}, takes an array")
+    _arrays.check_plain(x, "x")
     if len(x.shape) != 2 + len(grid.shape) or tuple(x.shape[2:]) != grid.shape:
         takes = f"(batch, channels) + {grid.shape}, the grid's"
         raise ValueError(f"x: got shape {tuple(x.shape)}, takes {takes}")
+    if grid.padded_shape != grid.shape:
+        _arrays.number_bytes(grid.pad_value, x.dtype, "pad_value")  # the type can hold it
     try:
+        if isinstance(batch_size, bool):
+            raise TypeError
         batch = as_int(batch_size)
     except TypeError:
         raise TypeError(f"batch_size: got {batch_size!r}, takes an integer") from None
@@ -281,7 +290,7 @@ class Feeder:
         return torch.no_grad()
 
     def outputs(self, model: Callable[..., Any], first: int, count: int) -> Any:
-        """The model's outputs for a batch of fragments; None if they did not fit in memory."""
+        """The model's outputs for a batch of fragments; `_TOO_LARGE` if memory was short."""
         try:
             numbers = self._numbers(first, count)
             batch = self._batch(numbers)
@@ -298,7 +307,7 @@ class Feeder:
             OutOfMemoryWarning,
             stacklevel=3,
         )
-        return None
+        return _TOO_LARGE
 
     def _numbers(self, first: int, count: int) -> NDArray[np.int64]:
         """The windows of a batch, over the batch and then the whole grid."""
@@ -373,4 +382,5 @@ def _is_out_of_memory(error: Exception) -> bool:
         return False
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return any(words in str(error) for words in _OUT_OF_MEMORY)
+    said = str(error).lower()
+    return any(words in said for words in _OUT_OF_MEMORY)
