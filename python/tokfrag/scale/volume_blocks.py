@@ -261,7 +261,7 @@ def _finished(stitcher: Stitcher, outputs: Any, first: int) -> Iterator[slice]:
     done = 0
     while done < len(outputs):
         at = first + done
-        end = min(at - at % stitcher.group + stitcher.group, stitcher.windows, first + len(outputs))
+        end = min(stitcher.until(at), stitcher.windows, first + len(outputs))
         stitcher.add(at, outputs[done : done + end - at])
         done += end - at
         finished = stitcher.finished(end)

@@ -66,7 +66,7 @@ class HostStitcher(Stitcher):
                 f"model: got outputs of {_arrays.dtype_name(fragments.dtype)}, takes real numbers"
             )
         grid = self.grid
-        numbers = np.arange(first, first + len(fragments))
+        numbers = self._windows(first, len(fragments))
         origins = window_places(grid.plan, numbers)[:, 1:]
         variants = np.zeros_like(origins)
         if self.halo is not None:
@@ -89,6 +89,7 @@ class HostStitcher(Stitcher):
         self._slab.add(
             code, address, item, strides, *size, origins, vectors, variants, whole, *options
         )
+        self._weigh(origins)
 
     def take(self, done: slice, out: Any = None) -> Any:
         """Give up finished positions, normalised, and empty their part of the ring."""
@@ -108,11 +109,9 @@ class HostStitcher(Stitcher):
         else:
             address, item, strides = out.ctypes.data, 1, out.strides
         factors = [self._factors[0][done.start : done.stop], *self._factors[1:]]
-        divisors, divisor_rows = 0, tuple[int, ...]()
-        if self._divisors is not None:
-            divisors, divisor_rows = self._divisors.addresses(done.start)
-            if self.may_vanish:
-                self.check_weights(self._divisors.over(slice(done.start, done.start + held)), done)
+        divisors, divisor_rows = self._divided_by(done)
+        if self._divisors is not None and self.may_vanish:
+            self.check_weights(self._divisors.over(slice(done.start, done.start + held)), done)
         self._slab.emit(
             _arrays.dtype_code(out.dtype),
             address,
@@ -136,6 +135,17 @@ class HostStitcher(Stitcher):
         self.base = 0
         if self.grid.padded_shape[0] > self.grid.shape[0]:  # else all has been given up
             self._sums.fill(self._empty)
+
+    def _windows(self, first: int, count: int) -> NDArray[np.int64]:
+        """The windows of fragments [first, first + count)."""
+        return np.arange(first, first + count)
+
+    def _weigh(self, origins: NDArray[np.int64]) -> None:
+        """Take note of windows that came: of all, the grid knows what they weigh."""
+
+    def _divided_by(self, done: slice) -> tuple[int, tuple[int, ...]]:
+        """Addresses of numbers to divide by and of their rows, or 0: factors do."""
+        return (0, ()) if self._divisors is None else self._divisors.addresses(done.start)
 
     def _slab_of(self, channels: int, lengths: tuple[int, ...]) -> NDArray[Any]:
         slab = _arrays.empty_array(self._type, (channels, *lengths))

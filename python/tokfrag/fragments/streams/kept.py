@@ -36,7 +36,6 @@ class KeptStitcher(Stitcher):
         super().__init__(grid, window, reduce, halo, like, part)
         self._chosen = np.arange(grid.n) if chosen is None else chosen
         self.windows = len(self._chosen)
-        self.group = max(1, self.windows)  # fragments come as they are
         own = self.whole if self.whole is not None else self.vectors
         self._weights: Weights = window_weights(grid, own)
         self._row_of = np.unravel_index(self._chosen, grid.counts)[0]
@@ -57,6 +56,10 @@ class KeptStitcher(Stitcher):
         # A copy: the model may use its memory again.
         kept = fragments.clone() if _arrays.is_tensor(fragments) else fragments.copy()
         self._kept.append((windows, kept))
+
+    def until(self, first: int) -> int:
+        """Fragments come as they are."""
+        return self.windows
 
     def finished(self, count: int) -> slice | None:
         """The positions that no window after the first `count` chosen holds, when it is time."""

@@ -13,6 +13,7 @@ from tokfrag import _arrays
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import put_back
 from tokfrag.fragments.shapes import check_stacked
+from tokfrag.fragments.streams.chosen import ChosenStitcher, all_positive
 from tokfrag.fragments.streams.host import HostStitcher, emits_into
 from tokfrag.fragments.streams.kept import KeptStitcher
 from tokfrag.fragments.streams.stitching import (
@@ -80,6 +81,10 @@ class Stitching(NamedTuple):
         if reduce is None:
             refuse_labels(output.dtype, x)
             reduce = "mean"
+        here = output.is_cpu if _arrays.is_tensor(output) else True
+        summed = reduce in ("mean", "sum") and halo is None and here
+        if self.chosen is not None and summed and all_positive(of_output, window):
+            return ChosenStitcher(of_output, window, reduce, output, self.threads, self.chosen)
         if self.chosen is not None or reduce in ("min", "vote", "median"):
             check_stacked(output.dtype, reduce, window if reduce in ("mean", "sum") else "uniform")
             return KeptStitcher(of_output, window, reduce, halo, output, self.chosen)
@@ -156,8 +161,7 @@ class Results:
             done = 0
             while done < count:
                 entry, at = divmod(first + done, stitcher.windows)
-                group = stitcher.group
-                end = min(at - at % group + group, stitcher.windows, at + count - done)
+                end = min(stitcher.until(at), stitcher.windows, at + count - done)
                 stitcher.add(at, part[done : done + end - at], own)
                 done += end - at
                 finished = stitcher.finished(end)

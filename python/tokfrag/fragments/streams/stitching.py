@@ -67,8 +67,6 @@ class Stitcher(ABC):
     part : what part of a larger grid `grid` is: wanted positions get the bits that all windows give
     """
 
-    #: Fragments after which a slab may be given up, counted from an entry's first.
-    group: int
     #: How many fragments of an entry come: all, but where some are chosen.
     windows: int
 
@@ -114,7 +112,7 @@ class Stitcher(ABC):
         rest = prod(grid.padded_shape[1:])
         rows = max(1, _SLAB_VALUES // max(1, grid.stride[0] * rest))
         self._rows = min(rows, grid.counts[0])
-        self.group = self._rows * prod(grid.counts[1:])
+        self._group = self._rows * prod(grid.counts[1:])
         extent = grid.dilation[0] * (grid.size[0] - 1) + 1
         depth = (self._rows - 1) * grid.stride[0] + extent
         #: How many positions along axis 0 the sums are for.
@@ -125,7 +123,7 @@ class Stitcher(ABC):
     def add(self, first: int, fragments: Any, weights: NDArray[np.float64] | None = None) -> None:
         """Take in fragments [first, first + count) of the entry: (count, channels, *size).
 
-        They do not cross a multiple of `group`. `weights` are used instead of the window's, but not
+        They do not go past what `until` says. `weights` are used instead of the window's, but not
         in what means are divided by.
         """
 
@@ -137,11 +135,15 @@ class Stitcher(ABC):
     def restart(self) -> None:
         """Forget everything: the next batch entry begins."""
 
+    def until(self, first: int) -> int:
+        """How many fragments of an entry may come, from `first` on, before a slab is given up."""
+        return first - first % self._group + self._group
+
     def finished(self, count: int) -> slice | None:
         """The positions that are finished once `count` fragments are in, when it is time."""
         if count == self.grid.n:
             return slice(self.base, self.grid.shape[0])
-        if count % self.group:
+        if count % self._group:
             return None
         row = count // prod(self.grid.counts[1:])
         return slice(self.base, min(int(self.grid.starts[0][row]), self.grid.shape[0]))
