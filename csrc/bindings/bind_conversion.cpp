@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bindings/bindings.hpp"
-#include "bindings/fragment_plans.hpp"
+#include "bindings/cut_plan.hpp"
 #include "fragments/extract/extract.hpp"
 
 namespace py = pybind11;
@@ -27,7 +27,7 @@ std::vector<Real> for_channels(const std::vector<double>& given, std::int64_t ch
 }
 
 // Cuts and converts the array at an address; strides in bytes, multiples of the item.
-void extract_converted_at(const GridPlan& plan, std::uintptr_t address, const py::tuple& shape,
+void extract_converted_at(const CutPlan& plan, std::uintptr_t address, const py::tuple& shape,
                           const py::tuple& strides, int type, std::int64_t item, int out_type,
                           std::int64_t out_item, bool channels_last, const py::bytes& pad,
                           const std::vector<double>& scale, const std::vector<double>& shift,

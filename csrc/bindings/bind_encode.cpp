@@ -1,11 +1,10 @@
 #include "bindings/bind_encode.hpp"
 
-#include <new>
-#include <stdexcept>
 #include <utility>
 
 #include "bindings/arrays.hpp"
 #include "bindings/held_texts.hpp"
+#include "bindings/plain_method.hpp"
 #include "bindings/release_gil.hpp"
 #include "bindings/token_arrays.hpp"
 
@@ -40,7 +39,7 @@ py::array_t<std::uint32_t> encode(const Model& model, py::handle object, Allowed
 namespace {
 
 PyObject* call_encode(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
-  try {
+  return translated([&]() -> PyObject* {
     if (count < 1 || count > 3) {
       PyErr_Format(PyExc_TypeError, "encode: takes text, allowed and limit, got %zd arguments",
                    count);
@@ -53,18 +52,7 @@ PyObject* call_encode(PyObject* capsule, PyObject* const* arguments, Py_ssize_t 
     const AllowedSpecial allowed = count > 1 ? allowed_of(model, argument(1)) : AllowedSpecial{};
     const std::int64_t limit = count > 2 ? integer_of(argument(2)) : INT64_MAX;
     return encode(model, arguments[0], allowed, limit).release().ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::invalid_argument& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
+  });
 }
 
 }  // namespace

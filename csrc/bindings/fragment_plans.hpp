@@ -20,11 +20,14 @@ namespace tokfrag {
 constexpr int kMaxArrayAxes = kMaxAxes + 3;  // batch, n, channels, *size
 using Extents = std::array<std::int64_t, kMaxArrayAxes>;
 
-inline Extents extents(const pybind11::tuple& values, std::int64_t scale = 1) {
+inline Extents extents(pybind11::handle values, std::int64_t scale = 1) {
   Extents result{};
-  if (values.size() > result.size()) throw std::invalid_argument("too many axes");
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    result[i] = scale * PyLong_AsLongLong(values[i].ptr());
+  if (!PyTuple_Check(values.ptr())) throw pybind11::type_error("shape, strides: takes tuples");
+  const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(values.ptr()));
+  if (count > result.size()) throw std::invalid_argument("too many axes");
+  for (std::size_t i = 0; i < count; ++i) {
+    PyObject* const value = PyTuple_GET_ITEM(values.ptr(), static_cast<Py_ssize_t>(i));
+    result[i] = scale * PyLong_AsLongLong(value);
   }
   if (PyErr_Occurred() != nullptr) throw pybind11::error_already_set();
   return result;
@@ -163,6 +166,8 @@ class WindowWeights {
       };
       cut(own.sums, shift, length, static_cast<std::size_t>(begin[at]), entry);
       cut(own.inverse, shift, length, static_cast<std::size_t>(begin[at]), entry);
+      own.exact_begin = own.exact_end = 0;  // a part only merges
+      own.fits = false;
       // Axes melt as those of the whole grid do, for the order of sums depends on it.
       keep_axis_[axis] = all.keep_axis_[axis] || !takes_whole_axis(grid);
     }

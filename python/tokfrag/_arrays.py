@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import sys
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -271,8 +271,8 @@ def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
         raise TypeError(
             f"out: got {type(out).__name__}, takes the kind of {name}: {type(x).__name__}"
         )
-    if tuple(out.shape) != tuple(shape):
-        raise ValueError(f"out: got shape {tuple(out.shape)}, takes {tuple(shape)}")
+    if out.shape != shape:
+        raise ValueError(f"out: got shape {tuple(out.shape)}, takes {shape}")
     if out.dtype != x.dtype:
         raise TypeError(f"out: got {dtype_name(out.dtype)}, takes {name}'s {dtype_name(x.dtype)}")
     if tensor:
@@ -292,6 +292,12 @@ def check_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"out: shares memory with {name}, takes an array apart from it")
 
 
+def refuse_out(out: Any, x: Any, name: str, shape: tuple[int, ...]) -> NoReturn:
+    """Says what is wrong with an `out` that a kernel did not take."""
+    check_out(out, x, name, shape)
+    raise ValueError(f"out: got {type(out).__name__}, takes an array like {name}, apart from it")
+
+
 def check_apart(out: Any, other: Any, name: str) -> None:
     """Refuses an `out` that lies over another array or CPU tensor; what is neither is copied."""
     if not isinstance(other, np.ndarray) and not (is_tensor(other) and other.is_cpu):
@@ -304,13 +310,12 @@ def check_apart(out: Any, other: Any, name: str) -> None:
 
 
 def _bounds_overlap(a: Any, b: Any) -> bool:
-    if not is_tensor(a):
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(a, torch.Tensor):
         return bool(np.may_share_memory(a, b))
-    import torch
-
     if torch.compiler.is_compiling():
         return False  # traced tensors have no address; the compiler knows which are aliases
-    if a.device.type != "cpu" and a.device.type != "cuda":
+    if not (a.is_cpu or a.is_cuda):
         return False
     (a_begin, a_end), (b_begin, b_end) = bounds(a), bounds(b)
     return a_begin < b_end and b_begin < a_end
@@ -319,7 +324,10 @@ def _bounds_overlap(a: Any, b: Any) -> bool:
 def bounds(x: Any) -> tuple[int, int]:
     """The addresses between which an array's numbers lie."""
     if is_tensor(x):
-        begin, steps = x.data_ptr(), [step * x.itemsize for step in x.stride()]
+        begin = x.data_ptr()
+        if x.is_contiguous():
+            return begin, begin + x.nbytes
+        steps = [step * x.itemsize for step in x.stride()]
     else:
         begin, steps = x.ctypes.data, x.strides
     if 0 in x.shape:

@@ -71,9 +71,12 @@ class RowCutter {
  private:
   // Finds the row's place in the data and in the fragments; axes outside `moved` have not changed.
   void enter(const Odometer& rows, int moved) {
+    if (rows.axes > 0 && layout_.axes[0].source < 0) channel_ = rows.position[0];
+    const int last = rows.axes - 1;
+    if (moved == last && last >= 0 && slide(layout_.axes[last], rows.position[last])) return;
     for (int axis = moved; axis < rows.axes; ++axis) {
       const LayoutAxis& at = layout_.axes[axis];
-      const std::int64_t position = rows.position[axis] * (axis + 1 == rows.axes ? plan_.group : 1);
+      const std::int64_t position = rows.position[axis] * (axis == last ? plan_.group : 1);
       taps_.clear();
       append_taps(at.grid, position, taps_);
       offsets_[axis].clear();
@@ -81,10 +84,11 @@ class RowCutter {
         offsets_[axis].push_back(tap.window * at.window_stride + tap.index * at.tap_stride);
       }
       source_[axis] = source_position(at.grid.length, layout_.pad_mode, position);
+      if (axis == last) alike_end_ = end_of_alike(at.grid, position) / plan_.group;
     }
+    if (last >= 0) position_ = rows.position[last];
     row_offset_ = 0;
     in_data_ = true;
-    if (rows.axes > 0 && layout_.axes[0].source < 0) channel_ = rows.position[0];
     places_.assign(1, 0);
     for (int axis = 0; axis < rows.axes; ++axis) {
       in_data_ = in_data_ && source_[axis] != kNoSource;
@@ -99,6 +103,26 @@ class RowCutter {
       }
       places_.swap(product_);
     }
+  }
+
+  // The end of the positions in the data that the windows over this one hold: the taps are `taps_`.
+  std::int64_t end_of_alike(const GridAxis& axis, std::int64_t position) const {
+    if (axis.dilation != 1 || taps_.empty() || position >= axis.length) return position;
+    const std::int64_t next = taps_.back().window + 1;
+    std::int64_t end = window_start(axis, taps_.front().window) + axis.size;
+    if (next < axis.count) end = std::min(end, window_start(axis, next));
+    return std::min(end, axis.length);
+  }
+
+  // Enters a later row (or group of rows) that the same windows hold, by additions; false if they
+  // are others.
+  bool slide(const LayoutAxis& axis, std::int64_t position) {
+    const std::int64_t steps = (position - position_) * plan_.group;
+    if (steps <= 0 || position >= alike_end_) return false;
+    position_ = position;
+    row_offset_ += steps * axis.data_stride;
+    for (std::int64_t& place : places_) place += steps * axis.tap_stride;
+    return true;
   }
 
   // Writes one block of windows of the entered row into every fragment that holds the row.
@@ -222,6 +246,8 @@ class RowCutter {
   std::int64_t source_[kMaxLayoutAxes] = {};
   std::vector<std::int64_t> places_;  // of the row in the fragments
   std::vector<std::int64_t> product_;
+  std::int64_t position_ = 0;   // of the row entered, on the last outer axis
+  std::int64_t alike_end_ = 0;  // up to here the same windows hold the rows after it
   std::int64_t row_offset_ = 0;
   std::int64_t channel_ = 0;
   bool in_data_ = true;

@@ -1,6 +1,8 @@
 #include "fragments/merge/adjoint.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "core/parallel.hpp"
 #include "fragments/extract/extract_kernel.hpp"
@@ -13,8 +15,9 @@ namespace {
 
 // Outputs beyond this are written around the cache.
 constexpr std::int64_t kStreamBytes = std::int64_t{4} << 20;
-// Windows of one block span about this many numbers of a row: as doubles, half of the L1 cache.
-constexpr std::int64_t kSpanNumbers = 2048;
+// Windows of one block span about this many numbers of a row: as doubles, a quarter of the
+// L1 cache.
+constexpr std::int64_t kSpanNumbers = 1024;
 // Bytes written that are worth a thread.
 constexpr std::int64_t kGrainBytes = std::int64_t{256} << 10;
 
@@ -30,8 +33,41 @@ struct WeightedPlan : WeightPlan {
   Odometer rows;               // positions of the outer axes, padded ones too
   std::int64_t block_windows;  // windows of the innermost axis that are cut together
   std::int64_t blocks;
-  bool plain;  // the innermost axis has no weights
+  bool plain;                  // all of a row's windows get the same numbers
+  std::vector<float> singles;  // the innermost axis' weights, one a number, if in float32
   bool stream;
+};
+
+// Of positive normal numbers: nothing but an exponent.
+bool is_power_of_two(double value) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  return value > 0 && std::isnormal(value) && bits << 12 == 0;
+}
+
+// What an axis has for each position, for each number of it: spread where that is several.
+template <class Real>
+class NumberFactors {
+ public:
+  // Of positions [begin, begin + count).
+  const Real* of(const std::vector<Real>& own, std::int64_t begin, std::int64_t count,
+                 std::int64_t width) {
+    const Real* from = own.data() + begin;
+    if (width == 1) return from;
+    if (begin == begin_ && count == count_) return spread_.data();
+    begin_ = begin;
+    count_ = count;
+    spread_.clear();
+    for (std::int64_t k = 0; k < count; ++k) {
+      spread_.insert(spread_.end(), static_cast<std::size_t>(width), from[k]);
+    }
+    return spread_.data();
+  }
+
+ private:
+  std::vector<Real> spread_;
+  std::int64_t begin_ = -1;
+  std::int64_t count_ = -1;
 };
 
 // Cuts the rows of one thread's range. Each is widened and normalised once, for all its windows.
@@ -86,41 +122,47 @@ class WeightedCutter {
     const std::int64_t first = block * plan_.block_windows;
     const std::int64_t end = std::min(first + plan_.block_windows, axis.count);
     const std::int64_t begin = window_start(axis, first);
-    widen(row_of(rows, batch), begin, window_start(axis, end - 1) + extent(axis));
+    const std::int64_t span_end = window_start(axis, end - 1) + extent(axis);
+    const char* const row = row_of(rows, batch);
+    if (plan_.plain) {
+      narrow(row, begin, span_end);
+    } else if (!plan_.singles.empty()) {
+      widen_halves(row, begin, span_end);
+    } else {
+      widen(row, begin, span_end);
+    }
     // All windows of the block are regular, but for the last one of the axis.
     const bool odd_end =
         end == axis.count && axis.last_start != (axis.count - 1) * axis.stride && end - first > 1;
-    char* to = plan_.fragments + batch * layout_.fragment_batch_stride;
-    if (plan_.plain) narrow();
+    char* const to = plan_.fragments + batch * layout_.fragment_batch_stride;
     for (const Place& place : finder_.places()) {
-      if (plan_.plain && place.weight == 1.0) {
-        copy(to, place, first, end - (odd_end ? 1 : 0), begin);
-        if (odd_end) copy(to, place, end - 1, end, begin);
-        continue;
-      }
-      weigh(to, place, first, end - (odd_end ? 1 : 0), begin);
-      if (odd_end) weigh(to, place, end - 1, end, begin);
+      write(to, place, first, end - (odd_end ? 1 : 0), begin);
+      if (odd_end) write(to, place, end - 1, end, begin);
     }
   }
 
-  // narrow_ = the span as it is written where no weights are.
-  void narrow() {
-    WeightedRows task{};
-    narrow_.resize(span_.size() * static_cast<std::size_t>(layout_.item));
-    task.to = narrow_.data();
-    task.from = span_.data();
-    task.dilation = 1;
-    task.scale = 1;
-    task.count = static_cast<std::int64_t>(span_.size());
-    task.width = 1;
-    task.rows = 1;
-    kernels_.weigh[static_cast<std::size_t>(plan_.dtype)](task);
-  }
-
-  // The same as `weigh`, of weights of one.
-  void copy(char* fragments, const Place& place, std::int64_t first, std::int64_t end,
-            std::int64_t begin) const {
+  // Windows [first, end) of a row; the span begins at position `begin`.
+  void write(char* fragments, const Place& place, std::int64_t first, std::int64_t end,
+             std::int64_t begin) const {
     const GridAxis& axis = last_.grid;
+    if (!plan_.singles.empty()) {
+      SingleRows task{};
+      task.to = fragments + place.offset + first * last_.window_stride;
+      task.to_step = last_.window_stride;
+      task.from = single_span_.data() + (window_start(axis, first) - begin) * plan_.width;
+      task.from_step = axis.stride * plan_.width;
+      task.weights = plan_.singles.data();
+      task.scale = static_cast<float>(place.weight);
+      task.numbers = axis.size * plan_.width;
+      task.rows = end - first;
+      task.stream = plan_.stream;
+      kernels_.weigh_halves(task);
+      return;
+    }
+    if (!plan_.plain) {
+      weigh(fragments, place, first, end, begin);
+      return;
+    }
     const std::int64_t element = layout_.element;
     extract_kernels().copy_rows(
         fragments + place.offset + first * last_.window_stride, last_.window_stride,
@@ -128,7 +170,6 @@ class WeightedCutter {
         axis.size * element, end - first, plan_.stream);
   }
 
-  // Windows [first, end) of a row; the span begins at position `begin`.
   void weigh(char* fragments, const Place& place, std::int64_t first, std::int64_t end,
              std::int64_t begin) const {
     const GridAxis& axis = last_.grid;
@@ -160,43 +201,99 @@ class WeightedCutter {
     kernels_.weigh[static_cast<std::size_t>(plan_.dtype)](task);
   }
 
+  // Calls `part(to, from, count)` for every stretch of positions [begin, end) of a row, padded ones
+  // too, that lies in the data, `to` the place of its first; the first stretch is what lies inside.
+  template <class Part>
+  void each_stretch(const char* row, std::int64_t begin, std::int64_t end, const Part& part) {
+    const GridAxis& axis = last_.grid;
+    const std::int64_t inside = positions_inside(begin, end);
+    part(0, packed(row, begin, inside), inside);
+    for (std::int64_t at = begin + inside; at < end; ++at) {
+      const std::int64_t source = source_position(axis.length, plan_.pad_mode, at);
+      if (source == kNoSource) break;
+      part(at - begin, packed(row, source, 1), 1);
+    }
+  }
+
+  std::int64_t positions_inside(std::int64_t begin, std::int64_t end) const {
+    return std::max<std::int64_t>(std::min(end, last_.grid.length) - begin, 0);
+  }
+
+  // narrow_ = positions [begin, end) of a row over the counts of windows, rounded.
+  void narrow(const char* row, std::int64_t begin, std::int64_t end) {
+    const auto at_type = static_cast<std::size_t>(plan_.dtype);
+    const std::int64_t width = plan_.width;
+    const std::int64_t element = layout_.element;
+    const std::int64_t inside = row == nullptr ? 0 : positions_inside(begin, end);
+    narrow_.resize(static_cast<std::size_t>((end - begin) * element));
+    std::fill(narrow_.begin() + inside * element, narrow_.end(), char{0});
+    if (row == nullptr) return;
+    fetch_next(row, begin, inside);
+    const bool mean = plan_.window.reduce == Reduce::kMean;
+    const bool normalised = mean && plan_.own != nullptr;
+    const double scale = mean ? finder_.inverse() : 1.0;
+    const bool exact = kernels_.halve[at_type] != nullptr && is_power_of_two(scale) &&
+                       (!normalised || (plan_.own->exact_begin <= begin &&
+                                        begin + inside <= plan_.own->exact_end));
+    each_stretch(row, begin, end, [&](std::int64_t at, const char* from, std::int64_t count) {
+      char* const to = narrow_.data() + at * element;
+      if (exact) {
+        const float* factors =
+            normalised ? single_factors_.of(plan_.own->singles, begin, count, width) : nullptr;
+        kernels_.halve[at_type](to, from, count * width, static_cast<float>(scale), factors);
+      } else {
+        const double* factors =
+            normalised ? factors_.of(plan_.own->inverse, begin, count, width) : nullptr;
+        kernels_.narrow[at_type](to, from, count * width, scale, factors);
+      }
+    });
+  }
+
+  // As `widen`, of halves in float32.
+  void widen_halves(const char* row, std::int64_t begin, std::int64_t end) {
+    const std::int64_t width = plan_.width;
+    const std::int64_t inside = row == nullptr ? 0 : positions_inside(begin, end);
+    single_span_.resize(static_cast<std::size_t>((end - begin) * width));
+    std::fill(single_span_.begin() + inside * width, single_span_.end(), 0.0F);
+    if (row == nullptr) return;
+    fetch_next(row, begin, inside);
+    const float* factors = plan_.own == nullptr
+                               ? nullptr
+                               : single_factors_.of(plan_.own->singles, begin, inside, width);
+    kernels_.widen_halves(single_span_.data(), packed(row, begin, inside), inside * width,
+                          static_cast<float>(finder_.inverse()), factors);
+  }
+
   // span_ = positions [begin, end) of a row, padded ones too, over what depends on them alone.
   void widen(const char* row, std::int64_t begin, std::int64_t end) {
-    const GridAxis& axis = last_.grid;
     const std::int64_t width = plan_.width;
-    const std::int64_t reach = row == nullptr ? 0 : std::min(end, axis.length) - begin;
-    const std::int64_t inside = std::max<std::int64_t>(reach, 0);
+    const std::int64_t inside = row == nullptr ? 0 : positions_inside(begin, end);
     span_.resize(static_cast<std::size_t>((end - begin) * width));
     std::fill(span_.begin() + inside * width, span_.end(), 0.0);
     if (row == nullptr) return;
     fetch_next(row, begin, inside);
     const bool mean = plan_.window.reduce == Reduce::kMean;
     const bool whole = !plan_.window.whole.empty();
-    const bool normalised = plan_.own != nullptr && !plan_.own->inverse.empty();
-    const double* factors = normalised ? plan_.own->inverse.data() + begin : nullptr;
-    const bool at_once = mean && !whole && (factors == nullptr || width == 1);
-    widen_(span_.data(), packed(row, begin, inside), inside * width,
-           at_once ? finder_.inverse() : 1.0, at_once ? factors : nullptr);
-    for (std::int64_t at = begin + inside; at < end; ++at) {
-      const std::int64_t source = source_position(axis.length, plan_.pad_mode, at);
-      if (source == kNoSource) break;
-      widen_(span_.data() + (at - begin) * width, packed(row, source, 1), width, 1.0, nullptr);
-    }
-    if (!mean || at_once) return;
-    if (whole) {
-      sum_weights(begin, begin + inside);
-      for (double& sum : sums_) sum = 1.0 / sum;
-      kernels_.multiply(span_.data(), 1.0, sums_.data(), inside, width);
-      return;
-    }
-    kernels_.multiply(span_.data(), finder_.inverse(), factors, inside, width);
+    const bool normalised = mean && !whole && plan_.own != nullptr && !plan_.own->inverse.empty();
+    const double scale = mean && !whole ? finder_.inverse() : 1.0;
+    each_stretch(row, begin, end, [&](std::int64_t at, const char* from, std::int64_t count) {
+      const double* factors =
+          normalised ? factors_.of(plan_.own->inverse, begin, count, width) : nullptr;
+      widen_(span_.data() + at * width, from, count * width, scale, factors);
+    });
+    if (!mean || !whole) return;
+    sum_weights(begin, begin + inside);
+    for (double& sum : sums_) sum = 1.0 / sum;
+    kernels_.multiply(span_.data(), 1.0, sums_.data(), inside, width);
   }
 
-  // Asks for the same positions of the next row: while this one is written, reading would rest.
+  // Asks for what is cut next: while this row is written, reading would rest.
   void fetch_next(const char* row, std::int64_t begin, std::int64_t count) const {
     constexpr std::int64_t kLine = 64;
-    if (layout_.rank < 2 || last_.data_stride != layout_.element) return;
-    const std::int64_t to_next = layout_.axes[layout_.rank - 2].data_stride;
+    if (last_.data_stride != layout_.element) return;
+    const std::int64_t to_next = plan_.rows.total() == 1
+                                     ? plan_.block_windows * last_.grid.stride * last_.data_stride
+                                     : layout_.axes[layout_.rank - 2].data_stride;
     const auto from = reinterpret_cast<std::uintptr_t>(row + begin * last_.data_stride) +
                       static_cast<std::uintptr_t>(to_next);
     for (std::int64_t at = 0; at < count * layout_.element; at += kLine) {
@@ -258,10 +355,21 @@ class WeightedCutter {
                        const double* factors);
   PlaceFinder finder_;
   std::vector<double> span_;
+  std::vector<float> single_span_;
   std::vector<double> sums_;
   std::vector<char> packed_;
   std::vector<char> narrow_;
+  NumberFactors<double> factors_;
+  NumberFactors<float> single_factors_;
 };
+
+// Whether halves are weighed in float32: weights that are normalised and not negative, where what
+// is lost by a small factor is less than a half's last place.
+bool weighs_singles(const WeightedPlan& plan) {
+  return plan.dtype == Dtype::kF16 && !plan.plain && plan.window.single &&
+         plan.window.reduce == Reduce::kMean && plan.layout.last().grid.dilation == 1 &&
+         (plan.own == nullptr || plan.own->fits);
+}
 
 // An axis' weights, one for each number of its positions.
 std::vector<double> number_weights(const AxisWindow* own, const GridAxis& axis,
@@ -294,11 +402,19 @@ void extract_weighted(const GridLayout& layout, const GridShape& grid, const Mer
                     1,
                     1,
                     false,
+                    {},
                     false};
   plan.own = plan.axis_window(layout.rank - 1);
   plan.taps = number_weights(plan.own, last.grid, plan.width);
-  plan.plain = window.whole.empty() && last.grid.dilation == 1 &&
-               (plan.own == nullptr || plan.own->weights.empty());
+  plan.plain = window.uniform && last.grid.dilation == 1;
+  if (weighs_singles(plan)) {
+    for (std::int64_t tap = 0; tap < last.grid.size; ++tap) {
+      const bool weighted = plan.own != nullptr && !plan.own->weights.empty();
+      const double weight = weighted ? plan.own->weights[static_cast<std::size_t>(tap)] : 1.0;
+      plan.singles.insert(plan.singles.end(), static_cast<std::size_t>(plan.width),
+                          static_cast<float>(weight));
+    }
+  }
   plan.rows.axes = layout.rank - 1;
   std::int64_t fragment_rows = 1;
   for (int axis = 0; axis < layout.rank - 1; ++axis) {

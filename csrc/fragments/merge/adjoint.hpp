@@ -12,7 +12,8 @@
 namespace tokfrag {
 
 // `fragments` is contiguous, must not overlap `data`, and is written whole, each number rounded
-// once (halves through float32). float16, bfloat16, float32, float64; no maximum. Weights that
+// once (halves through float32; float16 under weights of the axes of a mean is multiplied in
+// float32, as merge adds it up). float16, bfloat16, float32, float64; no maximum. Weights that
 // merge refuses, for they sum to zero, give infinities or NaN.
 void extract_weighted(const GridLayout& layout, const GridShape& grid, const MergeWindow& window,
                       Dtype dtype, const void* data, void* fragments, int threads);

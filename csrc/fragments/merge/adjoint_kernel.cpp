@@ -9,6 +9,48 @@ namespace {
 
 constexpr std::uintptr_t kLine = 64;
 
+bool are_lines(const char* to, std::int64_t to_step, std::uintptr_t bytes) {
+  const auto step = static_cast<std::uintptr_t>(to_step);
+  return (reinterpret_cast<std::uintptr_t>(to) | bytes | step) % kLine == 0;
+}
+
+template <int k>
+constexpr std::integral_constant<int, k> constant{};
+
+// Two registers of halves, rounded together.
+template <class T>
+TOKFRAG_INLINE WideShorts halves_of(const Doubles& first, const Doubles& second) {
+  constexpr auto kAll = std::make_integer_sequence<int, kWideLanes>();
+  return packed(joined(floats(first), floats(second), kAll), T{});
+}
+
+template <class T>
+TOKFRAG_INLINE void store_two(T* to, const Doubles& first, const Doubles& second) {
+  if constexpr (sizeof(T) == 2) {
+    store_bytes(to, halves_of<T>(first, second));
+  } else {
+    store(to, first);
+    store(to + kLanes, second);
+  }
+}
+
+// Four registers' numbers. Around the cache a store is a register long, a line with AVX-512: lines
+// that leave in parts take twice the time.
+template <class T, bool kStream>
+TOKFRAG_INLINE void put_four(T* to, const Doubles& a, const Doubles& b, const Doubles& c,
+                             const Doubles& d) {
+  if constexpr (!kStream) {
+    store_two(to, a, b);
+    store_two(to + 2 * kLanes, c, d);
+  } else if constexpr (sizeof(T) == 2) {
+    constexpr auto kAll = std::make_integer_sequence<int, 2 * kWideLanes>();
+    stream_bytes(to, joined(halves_of<T>(a, b), halves_of<T>(c, d), kAll));
+  } else {
+    stream_two(to, a, b);
+    stream_two(to + 2 * kLanes, c, d);
+  }
+}
+
 template <class T, bool kWeighted, bool kStream>
 void weigh_row(T* __restrict to, const double* __restrict from, const double* __restrict weights,
                double scale, std::int64_t numbers) {
@@ -17,10 +59,9 @@ void weigh_row(T* __restrict to, const double* __restrict from, const double* __
     return load(from + at) * (kWeighted ? scales * load(weights + at) : scales);
   };
   std::int64_t i = 0;
-  if constexpr (kStream) {  // whole lines: two registers of doubles make one of floats
-    for (; i + 2 * kLanes <= numbers; i += 2 * kLanes) {
-      stream_two(to + i, weighed(i), weighed(i + kLanes));
-    }
+  for (; i + 4 * kLanes <= numbers; i += 4 * kLanes) {
+    put_four<T, kStream>(to + i, weighed(i), weighed(i + kLanes), weighed(i + 2 * kLanes),
+                         weighed(i + 3 * kLanes));
   }
   for (; i + kLanes <= numbers; i += kLanes) store(to + i, weighed(i));
   for (; i < numbers; ++i) put_number(from[i] * (kWeighted ? scale * weights[i] : scale), to[i]);
@@ -37,38 +78,27 @@ void weigh_rows(const WeightedRows& rows, std::int64_t numbers) {
   }
 }
 
-// Two registers' numbers: halves are rounded together.
-template <class T, bool kStream>
-TOKFRAG_INLINE void put_two(T* to, const Doubles& first, const Doubles& second) {
-  if constexpr (sizeof(T) == 2) {
-    const WideFloats both =
-        joined(floats(first), floats(second), std::make_integer_sequence<int, kWideLanes>());
-    kStream ? stream(to, both) : store(to, both);
-  } else if constexpr (kStream) {
-    stream_two(to, first, second);
-  } else {
-    store(to, first);
-    store(to + kLanes, second);
-  }
-}
-
 // Rows that have the same weights, which stay in registers while all rows pass.
 template <class T, bool kStream>
 void weigh_alike(const WeightedRows& rows, std::int64_t numbers) {
-  constexpr int kPairs = 4;
-  constexpr std::int64_t kNumbers = 2 * kPairs * kLanes;
+  constexpr int kRegisters = 8;
+  constexpr std::int64_t kNumbers = kRegisters * kLanes;
   std::int64_t i = 0;
   for (; i + kNumbers <= numbers; i += kNumbers) {
-    Doubles factors[2 * kPairs];
-    unrolled<2 * kPairs>(
+    Doubles factors[kRegisters];
+    unrolled<kRegisters>(
         [&](auto k) { factors[k] = splat(rows.scale) * load(rows.weights + i + k * kLanes); });
     const double* from = rows.from + i;
     char* to = rows.to + i * static_cast<std::int64_t>(sizeof(T));
     for (std::int64_t row = 0; row < rows.rows; ++row) {
-      unrolled<kPairs>([&](auto pair) {
-        constexpr int at = 2 * kLanes * pair;
-        put_two<T, kStream>(reinterpret_cast<T*>(to) + at, load(from + at) * factors[2 * pair],
-                            load(from + at + kLanes) * factors[2 * pair + 1]);
+      const auto weighed = [&](auto k) __attribute__((always_inline)) {
+        return load(from + k * kLanes) * factors[k];
+      };
+      unrolled<kRegisters / 4>([&](auto k) {
+        constexpr int at = 4 * k;
+        put_four<T, kStream>(reinterpret_cast<T*>(to) + at * kLanes, weighed(constant<at>),
+                             weighed(constant<at + 1>), weighed(constant<at + 2>),
+                             weighed(constant<at + 3>));
       });
       from += rows.from_step;
       to += rows.to_step;
@@ -109,10 +139,7 @@ void weigh(const WeightedRows& rows) {
   }
   const std::int64_t numbers = rows.count * rows.width;
   const auto bytes = static_cast<std::uintptr_t>(numbers) * sizeof(T);
-  const bool whole_lines = (reinterpret_cast<std::uintptr_t>(rows.to) | bytes |
-                            static_cast<std::uintptr_t>(rows.to_step)) %
-                               kLine ==
-                           0;
+  const bool whole_lines = are_lines(rows.to, rows.to_step, bytes);
   if (weighted && rows.weight_row_step == 0) {
     rows.stream&& whole_lines ? weigh_alike<T, true>(rows, numbers)
                               : weigh_alike<T, false>(rows, numbers);
@@ -139,6 +166,108 @@ void widen_row(double* __restrict row, const void* from, std::int64_t numbers, d
     store(row + i, load(values + i) * (scales * load(factors + i)));
   }
   for (; i < numbers; ++i) row[i] = real_of<double>(values[i]) * (scale * factors[i]);
+}
+
+// From one type to the same, past float64: two registers of doubles to a store.
+template <class T>
+void narrow_row(void* out, const void* from, std::int64_t numbers, double scale,
+                const double* __restrict factors) {
+  T* __restrict to = static_cast<T*>(out);
+  const T* __restrict values = static_cast<const T*>(from);
+  const Doubles scales = splat(scale);
+  const bool factored = factors != nullptr;
+  const auto normal = [&](std::int64_t at) __attribute__((always_inline)) {
+    return load(values + at) * (factored ? scales * load(factors + at) : scales);
+  };
+  std::int64_t i = 0;
+  for (; i + 2 * kLanes <= numbers; i += 2 * kLanes) {
+    store_two(to + i, normal(i), normal(i + kLanes));
+  }
+  for (; i < numbers; ++i) {
+    put_number(real_of<double>(values[i]) * (factored ? scale * factors[i] : scale), to[i]);
+  }
+}
+
+// Each number times its factor, in float32.
+template <class T, class To>
+TOKFRAG_INLINE void multiply_singles(To* __restrict to, const void* from, std::int64_t numbers,
+                                     float scale, const float* __restrict factors) {
+  const T* __restrict values = static_cast<const T*>(from);
+  const WideFloats scales = splat(scale);
+  std::int64_t i = 0;
+  if (factors == nullptr) {
+    for (; i + kWideLanes <= numbers; i += kWideLanes) {
+      store(to + i, load_wide(values + i) * scales);
+    }
+  } else {
+    for (; i + kWideLanes <= numbers; i += kWideLanes) {
+      store(to + i, load_wide(values + i) * (scales * load_wide(factors + i)));
+    }
+  }
+  for (; i < numbers; ++i) {
+    put_number(real_of<float>(values[i]) * (factors == nullptr ? scale : scale * factors[i]),
+               to[i]);
+  }
+}
+
+// Products by powers of two are exact until they are rounded, in float32 too.
+template <class T>
+void halve_row(void* out, const void* from, std::int64_t numbers, float scale,
+               const float* factors) {
+  multiply_singles<T>(static_cast<T*>(out), from, numbers, scale, factors);
+}
+
+void widen_halves(float* row, const void* from, std::int64_t numbers, float scale,
+                  const float* factors) {
+  multiply_singles<Half>(row, from, numbers, scale, factors);
+}
+
+// As weigh_alike.
+template <bool kStream>
+void weigh_singles(const SingleRows& rows) {
+  constexpr int kRegisters = 4;
+  constexpr std::int64_t kNumbers = kRegisters * kWideLanes;
+  constexpr auto kAll = std::make_integer_sequence<int, 2 * kWideLanes>();
+  std::int64_t i = 0;
+  for (; i + kNumbers <= rows.numbers; i += kNumbers) {
+    WideFloats factors[kRegisters];
+    unrolled<kRegisters>([&](auto k) {
+      factors[k] = splat(rows.scale) * load_wide(rows.weights + i + k * kWideLanes);
+    });
+    const float* from = rows.from + i;
+    char* to = rows.to + i * static_cast<std::int64_t>(sizeof(Half));
+    for (std::int64_t row = 0; row < rows.rows; ++row) {
+      unrolled<kRegisters / 2>([&](auto pair) {
+        constexpr int first = 2 * pair;
+        constexpr int second = first + 1;
+        const auto halves =
+            joined(packed(load_wide(from + first * kWideLanes) * factors[first], Half{}),
+                   packed(load_wide(from + second * kWideLanes) * factors[second], Half{}), kAll);
+        char* const at = to + first * kWideLanes * static_cast<int>(sizeof(Half));
+        kStream ? stream_bytes(at, halves) : store_bytes(at, halves);
+      });
+      from += rows.from_step;
+      to += rows.to_step;
+    }
+  }
+  if (i == rows.numbers) return;
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    const float* from = rows.from + row * rows.from_step;
+    auto* to = reinterpret_cast<Half*>(rows.to + row * rows.to_step);
+    std::int64_t at = i;
+    for (; at + kWideLanes <= rows.numbers; at += kWideLanes) {
+      store(to + at, load_wide(from + at) * (splat(rows.scale) * load_wide(rows.weights + at)));
+    }
+    for (; at < rows.numbers; ++at) {
+      put_number(from[at] * (rows.scale * rows.weights[at]), to[at]);
+    }
+  }
+}
+
+void weigh_halves(const SingleRows& rows) {
+  const auto bytes = static_cast<std::uintptr_t>(rows.numbers) * sizeof(Half);
+  const bool lines = are_lines(rows.to, rows.to_step, bytes);
+  rows.stream&& lines ? weigh_singles<true>(rows) : weigh_singles<false>(rows);
 }
 
 void multiply(double* __restrict value, double scale, const double* __restrict factors,
@@ -195,6 +324,32 @@ const WeightedKernels weighted_kernels_table{
         &widen_row<float>,
         &widen_row<double>,
     },
+    {
+        nullptr,  // integers
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        &narrow_row<Half>,
+        &narrow_row<BFloat16>,
+        &narrow_row<float>,
+        &narrow_row<double>,
+    },
+    {
+        nullptr,  // integers
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        nullptr,
+        &halve_row<Half>,
+        &halve_row<BFloat16>,
+        &halve_row<float>,
+        nullptr,
+    },
+    &widen_halves,
+    &weigh_halves,
     &multiply,
     &add_weights,
     &fence,

@@ -44,11 +44,20 @@ enum class Reduce : std::int32_t { kMean, kSum, kMax, kMin, kMedian, kVote };
 // More windows over a position are not ordered here: the work grows with the square.
 constexpr std::int64_t kMostOrdered = 64;
 
+// Halves times this are no infinite floats.
+constexpr double kMostInverse = 1e30;
+
 // The weights of one axis.
 struct AxisWindow {
   std::vector<double> weights;  // `size` of them; empty: all 1
   std::vector<double> sums;     // mean: the sum of weights at each position, 0 where uncovered
   std::vector<double> inverse;  // mean: 1 / sums, 0 where uncovered
+  // What extract_weighted needs of a mean: the inverses in float32, which are at most
+  // kMostInverse if `fits`, and positions whose inverses are powers of two.
+  std::vector<float> singles;
+  bool fits = false;
+  std::int64_t exact_begin = 0;
+  std::int64_t exact_end = 0;
 };
 
 // Weights that are one's own, or lie in an array that is kept for as long as they are used.

@@ -1,5 +1,6 @@
 #include "fragments/merge/plan.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace tokfrag {
@@ -27,19 +28,14 @@ WholeSteps whole_steps(const GridLayout& layout, const GridShape& grid, const Me
 }
 
 void PlaceFinder::enter(const Odometer& rows, int moved) {
+  const int last = rows.axes - 1;
+  if (last < 0) return;
+  if (moved == last && slide(last, rows.position[last])) return;
   for (int axis = moved; axis < rows.axes; ++axis) {
     find_axis(axis, rows.position[axis]);
+    count_windows(axis, rows.position[axis]);
     const Level& outer = axis == 0 ? base_ : levels_[axis - 1];
     Level& level = levels_[axis];
-    level.inverse = outer.inverse;
-    level.divisor = outer.divisor;
-    const AxisWindow* own = plan_.axis_window(axis);
-    const bool inside = rows.position[axis] < plan_.layout.axes[axis].grid.length;
-    if (own != nullptr && own->weights.empty() && !own->inverse.empty() && inside) {
-      const auto position = static_cast<std::size_t>(rows.position[axis]);
-      level.inverse *= own->inverse[position];
-      level.divisor *= own->sums[position];
-    }
     level.places.clear();
     for (const Place& from : outer.places) {
       for (const Place& to : axis_places_) {
@@ -48,31 +44,75 @@ void PlaceFinder::enter(const Odometer& rows, int moved) {
       }
     }
   }
-  if (rows.axes > 0) entered_ = &levels_[rows.axes - 1];
+  entered_ = &levels_[last];
+}
+
+// What the unweighted axes' window counts come to, up to this axis.
+void PlaceFinder::count_windows(int axis, std::int64_t position) {
+  const Level& outer = axis == 0 ? base_ : levels_[axis - 1];
+  Level& level = levels_[axis];
+  level.inverse = outer.inverse;
+  level.divisor = outer.divisor;
+  const AxisWindow* own = plan_.axis_window(axis);
+  const bool inside = position < plan_.layout.axes[axis].grid.length;
+  if (own != nullptr && own->weights.empty() && !own->inverse.empty() && inside) {
+    level.inverse *= own->inverse[static_cast<std::size_t>(position)];
+    level.divisor *= own->sums[static_cast<std::size_t>(position)];
+  }
 }
 
 void PlaceFinder::find_axis(int axis, std::int64_t position) {
   const LayoutAxis& at = plan_.layout.axes[axis];
   taps_.clear();
+  position_ = alike_end_ = position;
   if (plan_.fold) {
     append_folded_taps(at.grid, plan_.layout.pad_mode, position, taps_);
   } else {
     append_taps(at.grid, position, taps_);
+    if (at.grid.dilation == 1 && !taps_.empty()) {
+      const std::int64_t next = taps_.back().window + 1;
+      alike_end_ = window_start(at.grid, taps_.front().window) + at.grid.size;
+      if (next < at.grid.count) alike_end_ = std::min(alike_end_, window_start(at.grid, next));
+      if (position < at.grid.length) alike_end_ = std::min(alike_end_, at.grid.length);
+    }
   }
-  const AxisWindow* own = plan_.axis_window(axis);
   axis_places_.clear();
   for (const Tap& tap : taps_) {
-    double weight = 1.0;
-    if (own != nullptr && !own->weights.empty()) {
-      weight = own->weights[static_cast<std::size_t>(tap.index)];
-      if (!own->inverse.empty() && position < at.grid.length) {
-        weight *= own->inverse[static_cast<std::size_t>(position)];
-      }
-    }
     axis_places_.push_back(
-        {tap.window * at.window_stride + tap.index * at.tap_stride, weight,
+        {tap.window * at.window_stride + tap.index * at.tap_stride, weight_of(axis, tap, position),
          tap.window * plan_.whole.windows[axis] + tap.index * plan_.whole.taps[axis]});
   }
+}
+
+double PlaceFinder::weight_of(int axis, const Tap& tap, std::int64_t position) const {
+  const AxisWindow* own = plan_.axis_window(axis);
+  if (own == nullptr || own->weights.empty()) return 1.0;
+  const double weight = own->weights[static_cast<std::size_t>(tap.index)];
+  const bool normalised = !own->inverse.empty() && position < plan_.layout.axes[axis].grid.length;
+  return normalised ? weight * own->inverse[static_cast<std::size_t>(position)] : weight;
+}
+
+// Enters a later row that the same windows hold, by additions; false if they are others.
+bool PlaceFinder::slide(int axis, std::int64_t position) {
+  const std::int64_t steps = position - position_;
+  if (steps <= 0 || position >= alike_end_) return false;
+  position_ = position;
+  const LayoutAxis& at = plan_.layout.axes[axis];
+  const Level& outer = axis == 0 ? base_ : levels_[axis - 1];
+  const AxisWindow* own = plan_.axis_window(axis);
+  const bool weighted = own != nullptr && !own->weights.empty();
+  for (Tap& tap : taps_) tap.index += steps;
+  std::size_t entry = 0;
+  for (const Place& from : outer.places) {
+    for (const Tap& tap : taps_) {
+      Place& place = levels_[axis].places[entry++];
+      place.offset += steps * at.tap_stride;
+      place.whole += steps * plan_.whole.taps[axis];
+      if (weighted) place.weight = from.weight * weight_of(axis, tap, position);
+    }
+  }
+  count_windows(axis, position);
+  return true;
 }
 
 void PlaceFinder::append_weights(const Odometer& rows, std::int64_t count,

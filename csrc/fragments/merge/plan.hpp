@@ -91,6 +91,9 @@ class PlaceFinder {
   };
 
   void find_axis(int axis, std::int64_t position);
+  double weight_of(int axis, const Tap& tap, std::int64_t position) const;
+  void count_windows(int axis, std::int64_t position);
+  bool slide(int axis, std::int64_t position);
 
   const WeightPlan& plan_;
   std::vector<Tap> taps_;
@@ -98,6 +101,8 @@ class PlaceFinder {
   Level base_{{{0, 1.0, 0}}};
   Level levels_[kMaxLayoutAxes];
   const Level* entered_ = &base_;
+  std::int64_t position_ = 0;   // of the row entered, on the last outer axis
+  std::int64_t alike_end_ = 0;  // up to here the same windows hold the rows after it
 };
 
 void fill_value(char* to, std::int64_t bytes, const char* value, std::int64_t item);

@@ -28,6 +28,22 @@ void drop_positive(MergeWindow& window) {
   window.per_fragment = window.constant = false;
 }
 
+// The inverses in float32; and of those that are powers of two the most that lie side by side.
+void find_singles(AxisWindow& own) {
+  own.singles.assign(own.inverse.begin(), own.inverse.end());
+  own.fits = true;
+  std::int64_t begin = 0;
+  for (std::size_t p = 0; p < own.inverse.size(); ++p) {
+    own.fits = own.fits && own.inverse[p] <= kMostInverse;
+    int exponent = 0;
+    const auto end = static_cast<std::int64_t>(p) + 1;
+    if (std::frexp(own.inverse[p], &exponent) != 0.5) begin = end;
+    if (end - begin <= own.exact_end - own.exact_begin) continue;
+    own.exact_begin = begin;
+    own.exact_end = end;
+  }
+}
+
 // float32 sums of this many equal halves are exact.
 constexpr std::int64_t kMostSingles = 4096;
 
@@ -98,6 +114,7 @@ bool prepare(const GridShape& grid, MergeWindow& window, int& axis) {
       if (held[p] > 0 && !finite) return false;
     }
     own.sums = std::move(sums);
+    find_singles(own);
   }
   for (const AxisWindow& own : window.axes) window.uniform = window.uniform && own.weights.empty();
   window.single = sums_singles(grid, window);

@@ -26,7 +26,8 @@ class GridPlan:
         pad: bytes,
         out: NDArray[Any] | None,
         threads: int,
-    ) -> NDArray[Any]: ...
+        /,
+    ) -> NDArray[Any] | None: ...
     def extract_at(
         self,
         address: int,
@@ -37,6 +38,7 @@ class GridPlan:
         pad: bytes,
         out: int,
         threads: int,
+        /,
     ) -> None: ...
 
 def extract_converted(
@@ -77,7 +79,8 @@ class WindowPlan:
         fill: bytes,
         out: NDArray[Any] | None,
         threads: int,
-    ) -> NDArray[Any]: ...
+        /,
+    ) -> NDArray[Any] | None: ...
     def merge_at(
         self,
         address: int,
@@ -89,6 +92,7 @@ class WindowPlan:
         fill: bytes,
         out: int,
         threads: int,
+        /,
     ) -> None: ...
     def extract(
         self,

@@ -14,7 +14,7 @@ from tokfrag.fragments.changing import Change, PerChannel, change_of
 from tokfrag.fragments.data_arrays import is_data_array, named_fragments, numbers_of
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.placing import placed
-from tokfrag.fragments.shapes import check_cut, check_data
+from tokfrag.fragments.shapes import check_data, cut_of, refuse_data
 
 
 def extract(
@@ -111,10 +111,13 @@ def extract(
         from tokfrag.fragments.operators import extract_merge
 
         return extract_merge.extract(x, grid, channels_last, out, count)
-    cut = check_cut(x, grid, channels_last)
-    if out is not None:
-        _arrays.check_out(out, x, "x", check_data(x, grid, channels_last))
-    return cut.plan.extract(x, channels_last, cut.pad, out, count)
+    if not isinstance(grid, FragmentGrid):
+        refuse_data(x, grid, channels_last)
+    cut = grid._cache.get((x.dtype, channels_last)) or cut_of(grid, channels_last, x.dtype)
+    fragments: ArrayT | None = cut.plan.extract(x, channels_last, cut.pad, out, count)
+    if fragments is None:
+        _arrays.refuse_out(out, x, "x", check_data(x, grid, channels_last))
+    return fragments
 
 
 def _extract_changed(

@@ -148,16 +148,22 @@ def merge(
 
         options = (channels_last, fill_value, out, count)
         return extract_merge.merge(fragments, grid, window, reduce, *options)
-    shape = check_fragments(fragments, grid, channels_last)
+    if not isinstance(grid, FragmentGrid):
+        check_fragments(fragments, grid, channels_last)
     merging = merging_of(grid, window, reduce, channels_last, fill_value, fragments.dtype)
-    if out is not None:
-        _arrays.check_out(out, fragments, "fragments", shape)
-        _arrays.check_apart(out, window, "window")
-    if not merging.plain:
-        return host.merge_array(fragments, merging, out, count)  # type: ignore[no-any-return]
-    result: ArrayT = merging.plan.merge(
+    if not merging.plain or not (out is None or isinstance(window, str)):
+        shape = check_fragments(fragments, grid, channels_last)
+        if out is not None:
+            _arrays.check_out(out, fragments, "fragments", shape)
+            _arrays.check_apart(out, window, "window")
+        if not merging.plain:
+            return host.merge_array(fragments, merging, out, count)  # type: ignore[no-any-return]
+    result: ArrayT | None = merging.plan.merge(
         fragments, merging.code, channels_last, merging.fill, out, count
     )
+    if result is None:
+        shape = check_fragments(fragments, grid, channels_last)
+        _arrays.refuse_out(out, fragments, "fragments", shape)
     return result
 
 
@@ -169,9 +175,10 @@ def _has_kernel(fragments: Any, grid: FragmentGrid, reduce: Reduce) -> bool:
         return False
     if isinstance(fragments, np.ndarray):
         return True
+    from tokfrag._operators import is_plain
     from tokfrag.fragments.operators import extract_merge
 
-    if not extract_merge.is_plain(fragments):
+    if not is_plain(fragments):
         return False
     return bool(fragments.is_cpu) or (fragments.is_cuda and extract_merge.has_kernels(fragments))
 

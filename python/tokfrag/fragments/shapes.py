@@ -83,22 +83,10 @@ def check_data(x: Any, grid: FragmentGrid, channels_last: bool) -> tuple[int, ..
         or len(shape) < 3
         or (shape[1:-1] if channels_last else shape[2:]) != grid.shape
     ):
-        _refuse_data(x, grid, channels_last)
+        refuse_data(x, grid, channels_last)
     if channels_last:
         return (shape[0], grid.n, *grid.size, shape[-1])
     return (shape[0], grid.n, shape[1], *grid.size)
-
-
-def check_cut(x: Any, grid: FragmentGrid, channels_last: bool) -> Cut:
-    """The extract of an array that lies on the grid; one call, for small arrays are cut often."""
-    shape = x.shape
-    if (
-        not isinstance(grid, FragmentGrid)
-        or len(shape) < 3
-        or (shape[1:-1] if channels_last else shape[2:]) != grid.shape
-    ):
-        _refuse_data(x, grid, channels_last)
-    return grid._cache.get((x.dtype, channels_last)) or cut_of(grid, channels_last, x.dtype)
 
 
 def cut_of(grid: FragmentGrid, channels_last: bool, dtype: Any) -> Cut:
@@ -340,7 +328,8 @@ def _check_item(dtype: np.dtype[Any]) -> None:
         raise TypeError(f"x: got type {dtype}, takes numbers of 1, 2, 4, 8 or 16 bytes")
 
 
-def _refuse_data(x: Any, grid: FragmentGrid, channels_last: bool) -> NoReturn:
+def refuse_data(x: Any, grid: object, channels_last: bool) -> NoReturn:
+    """Says why `x` is not data on the grid, or that it is none."""
     if not isinstance(grid, FragmentGrid):
         raise TypeError(f"grid: got {type(grid).__name__}, takes a FragmentGrid")
     got = space_time_shape(x.shape, channels_last)

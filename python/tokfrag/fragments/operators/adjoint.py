@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tokfrag import _arrays
-from tokfrag._operators import define, implement, thread_limit
+from tokfrag._operators import define, implement, is_plain, thread_limit
 from tokfrag.fragments.engines import composed, cuda, host
 from tokfrag.fragments.operators.arguments import (
     GRID_SCHEMA,
@@ -91,6 +91,15 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
     given: _Arguments = ctx.given._replace(weights=list(ctx.saved_tensors))
     merged = torch.ops.tokfrag.merge.default(gradient, *given.merge(ctx.shape))
     return merged, *no_gradients(given._fields, len(given.weights))
+
+
+def weighted(x: torch.Tensor, given: MergeArguments, weights: list[torch.Tensor]) -> torch.Tensor:
+    """The adjoint of a merge with these arguments; past the dispatcher where nothing watches."""
+    options = (given.window, weights, given.reduce, given.channels_last, given.threads)
+    if x.is_cpu and is_plain(x):
+        return _native(x, *given.axes, *options)
+    made: torch.Tensor = extract_weighted(x, *given.axes, *options)
+    return made
 
 
 extract_weighted = define(

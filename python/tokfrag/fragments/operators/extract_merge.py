@@ -10,14 +10,13 @@ from tokfrag import _arrays
 from tokfrag._operators import (
     define,
     implement,
-    is_memory,
-    nobody_watches,
+    is_plain,
     thread_limit,
     transformed as is_transformed,
 )
 from tokfrag.fragments.engines import composed, cuda, host, ordered
 from tokfrag.fragments.grid import FragmentGrid
-from tokfrag.fragments.operators.adjoint import extract_weighted
+from tokfrag.fragments.operators.adjoint import weighted
 from tokfrag.fragments.operators.arguments import (
     GRID_SCHEMA,
     ExtractArguments,
@@ -109,14 +108,6 @@ def merge(
     return out
 
 
-def is_plain(x: torch.Tensor) -> bool:
-    """True if nothing but the kernel would see a call on `x`: the dispatcher is left out.
-
-    That saves most of a small call's time.
-    """
-    return nobody_watches() and not (x.requires_grad and torch.is_grad_enabled()) and is_memory(x)
-
-
 def has_kernels(x: torch.Tensor) -> bool:
     """Whether the CUDA kernels run where `x` lies."""
     return cuda.kernels(x.device.index) is not None
@@ -126,13 +117,9 @@ def _check_out(out: torch.Tensor, x: torch.Tensor, name: str, shape: tuple[int, 
     if is_transformed():
         raise ValueError("out: under torch.func or forward-mode differentiation, takes none")
     _arrays.check_out(out, x, name, shape)
-    _refuse_gradient(x, name)
-    _refuse_gradient(out, "out")
-
-
-def _refuse_gradient(x: torch.Tensor, name: str) -> None:
-    if torch.is_grad_enabled() and x.requires_grad:
-        raise ValueError(f"out: with a gradient wanted for {name}, takes none: it would be lost")
+    if (x.requires_grad or out.requires_grad) and torch.is_grad_enabled():
+        of = name if x.requires_grad else "out"
+        raise ValueError(f"out: with a gradient wanted for {of}, takes none: it would be lost")
 
 
 # extract
@@ -194,7 +181,8 @@ def _extract_backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | 
     if gradient.is_complex():
         parts = (_merge(part, *arguments) for part in (gradient.real, gradient.imag))
         return torch.complex(*parts), *none
-    return _merge(gradient, *arguments), *none
+    run = _merge_native if gradient.is_cpu and is_plain(gradient) else _merge
+    return run(gradient, *arguments), *none
 
 
 _EXTRACT_SCHEMA = f"Tensor x, {GRID_SCHEMA}, Scalar pad_value, bool channels_last, int threads"
@@ -280,8 +268,7 @@ def _merge_backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         result = _max_backward(given, gradient, *ctx.saved_tensors)
     else:
         weights = list(ctx.saved_tensors)
-        options = (given.reduce, given.channels_last, given.threads)
-        result = extract_weighted(gradient, *given.axes, given.window, weights, *options)
+        result = weighted(gradient, given, weights)
     return result, *no_gradients(given._fields, len(weights))
 
 
