@@ -133,6 +133,8 @@ TOKFRAG_INLINE Doubles doubles(Floats value) {
   return bits_as<Doubles>(_mm512_maskz_cvtps_pd(0xff, bits_as<__m256>(value)));
 #elif defined(__AVX__)
   return bits_as<Doubles>(_mm256_cvtps_pd(bits_as<__m128>(value)));
+#elif defined(__SSE2__)
+  return _mm_cvtps_pd(_mm_castsi128_ps(_mm_cvtsi64_si128(bits_as<std::int64_t>(value))));
 #else
   return __builtin_convertvector(value, Doubles);
 #endif
@@ -153,6 +155,8 @@ TOKFRAG_INLINE Doubles doubles(Ints value) {
   return bits_as<Doubles>(_mm512_maskz_cvtepi32_pd(0xff, bits_as<__m256i>(value)));
 #elif defined(__AVX__)
   return bits_as<Doubles>(_mm256_cvtepi32_pd(bits_as<__m128i>(value)));
+#elif defined(__SSE2__)
+  return _mm_cvtepi32_pd(_mm_cvtsi64_si128(bits_as<std::int64_t>(value)));
 #else
   return __builtin_convertvector(value, Doubles);
 #endif
@@ -190,11 +194,13 @@ TOKFRAG_INLINE WideFloats wide_floats(WideShorts value, Half) {
 #elif defined(__F16C__)
   return bits_as<WideFloats>(_mm256_cvtph_ps(bits_as<__m128i>(value)));
 #else
+  using Signed = Vector<std::int32_t, kWideLanes>;
   const WideWords words = __builtin_convertvector(value, WideWords);
   const WideWords shifted = (words & 0x7fffu) << 13;
   const WideWords finite = bits_as<WideWords>(bits_as<WideFloats>(shifted) * 0x1p112f);
-  const WideWords magnitude = shifted >= 0x0f800000u ? shifted | 0x7f800000u : finite;
-  return bits_as<WideFloats>(magnitude | ((words & 0x8000u) << 16));
+  // Infinities and NaN have come out with 16 for an exponent, whose bits are among all of them.
+  const auto special = bits_as<WideWords>(bits_as<Signed>(shifted) >= 0x0f800000);
+  return bits_as<WideFloats>(finite | (special & 0x7f800000u) | ((words & 0x8000u) << 16));
 #endif
 }
 
@@ -215,13 +221,20 @@ TOKFRAG_INLINE WideShorts wide_halves(WideFloats value, Half) {
   return bits_as<WideShorts>(_mm256_cvtps_ph(bits_as<__m256>(bits), _MM_FROUND_TO_NEAREST_INT));
 #endif
 #else
-  WideShorts result;
-  for (int i = 0; i < kWideLanes; ++i) {
-    Half lane;
-    narrow(value[i], lane);
-    result[i] = lane.bits;
-  }
-  return result;
+  // Words are compared as signed numbers: no sign is left in them.
+  using Signed = Vector<std::int32_t, kWideLanes>;
+  const WideWords all = bits_as<WideWords>(value);
+  const WideWords sign = all & 0x80000000u;
+  const WideWords magnitude = all ^ sign;
+  const Signed size = bits_as<Signed>(magnitude);
+  const WideWords normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - (112u << 23)) >> 13;
+  // Below 2^-14 a half's last place is 2^-24, as a float's next to a half is.
+  const WideWords small = bits_as<WideWords>(bits_as<WideFloats>(magnitude) + 0.5f) - 0x3f000000u;
+  WideWords half = size < 0x38800000 ? small : normal;
+  half = size >= 0x47800000 ? WideWords{} + 0x7c00u : half;
+  half |= sign >> 16;
+  half = size > 0x7f800000 ? WideWords{} + 0x7e00u : half;
+  return __builtin_convertvector(half, WideShorts);
 #endif
 }
 
