@@ -9,6 +9,8 @@ namespace {
 
 // Bytes of a row, at most, that are read block by block down the rows.
 constexpr std::int64_t kMostDown = 512;
+// Bytes up to which a copy is made here.
+constexpr std::int64_t kFewBytes = 256;
 
 template <int kPart>
 TOKFRAG_INLINE void stream_parts(const char* from, char* out, std::int64_t bytes,
@@ -29,6 +31,12 @@ inline void copy_bytes(const char* from, char* out, std::int64_t bytes, bool str
     stream_parts<64>(from, out, bytes, at);
     stream_parts<32>(from, out, bytes, at);
     stream_parts<16>(from, out, bytes, at);
+  }
+  if (bytes - at <= kFewBytes) {  // a call would take longer
+    for (; at + kVectorBytes <= bytes; at += kVectorBytes) {
+      store_bytes(out + at, load_as<Vector<char, kVectorBytes>>(from + at));
+    }
+    for (; at + 16 <= bytes; at += 16) store_bytes(out + at, load_as<Vector<char, 16>>(from + at));
   }
   if (at < bytes) std::memcpy(out + at, from + at, static_cast<std::size_t>(bytes - at));
 }
@@ -220,11 +228,20 @@ void copy_pieces(const LonePiece* pieces, std::int64_t count, std::int64_t rows,
     end = pieces[i].to + pieces[i].bytes;
   }
   const auto bytes = static_cast<std::uintptr_t>(end - pieces[0].to);
+  // The same row of as many windows further: what these hold ends before the hardware foresees it.
+  const std::int64_t apart = count > 1 ? pieces[1].from - pieces[0].from : 0;
+  const std::int64_t ahead = stream ? count * apart : 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto place = reinterpret_cast<std::uintptr_t>(pieces[0].to + r * to_step) | bytes;
     const bool streamed = parts && place % 64 == 0;
     for (const LonePiece* piece = pieces; piece != pieces + count; ++piece) {
-      copy_bytes(piece->from + r * from_step, piece->to + r * to_step, piece->bytes, streamed);
+      const char* from = piece->from + r * from_step;
+      if (ahead != 0) {
+        for (std::int64_t at = 0; at < piece->bytes; at += 64) {
+          __builtin_prefetch(from + ahead + at);
+        }
+      }
+      copy_bytes(from, piece->to + r * to_step, piece->bytes, streamed);
     }
   }
 }

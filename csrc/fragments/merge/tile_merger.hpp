@@ -18,7 +18,7 @@ namespace tokfrag {
 
 // Lone windows that are copied together: enough to write long pieces of a row, few enough to read
 // on in each window.
-constexpr std::size_t kLonePieces = 8;
+constexpr std::size_t kLonePieces = 16;
 
 // What all threads share: the problem, cut into items of some rows along the last outer axis and
 // some positions of the innermost one. Vectors of the innermost axis hold one entry a number.
