@@ -127,6 +127,18 @@ def wider(dtype: Any) -> Any:
     return None if dtype.isnative or native.name not in KERNEL_DTYPES else native
 
 
+def summed_in(dtype: Any) -> Any:
+    """A type of the same kind whose sums of `dtype` neither saturate nor are rounded early."""
+    kind = dtype_name(native(dtype))
+    if not is_integer(dtype) and kind not in ("float16", "bfloat16"):
+        return dtype
+    if isinstance(dtype, np.dtype):
+        return np.dtype(np.float64)
+    import torch
+
+    return torch.float64
+
+
 def converted(x: Any, dtype: Any) -> Any:
     """`x` in another type of its kind."""
     return x.to(dtype) if is_tensor(x) else x.astype(dtype)

@@ -25,7 +25,11 @@ def add(fragments: Any) -> None:
 
 #: The argument's name, and a call that takes it.
 TAKERS: dict[str, tuple[str, Any, Callable[[Any], Any]]] = {
+    "extract": ("x", X, lambda v: extract(v, GRID)),
+    "merge": ("fragments", FRAGMENTS, lambda v: merge(v, GRID)),
     "merger": ("fragments", FRAGMENTS[0], add),
+    "features": ("x", X, lambda v: tf.fragment_features(v, GRID)),
+    "series": ("x", X, lambda v: tf.fragment_features(v, GRID, ("skewness",))),
     "dataset": ("x", X, lambda v: FragmentDataset(v, GRID)),
     "knn_graph": ("features", X, lambda v: tf.knn_graph(v, 1)),
     "segment_merge": ("x", X, lambda v: tf.segment_merge(v, INDEX, 2)),
@@ -69,6 +73,10 @@ def test_tensors_that_are_not_dense_are_named(name: str, kind: str) -> None:
 
     if name == "boxes" and kind == "mkldnn":
         pytest.skip("torch makes none without numbers")
+    if name in ("extract", "merge") and kind == "quantized":
+        with pytest.raises(ValueError, match="_value: got 0, which quint8 cannot hold"):
+            call(made(name, tensor))
+        return
     with pytest.raises(TypeError, match=f"^{argument}: got a .* tensor, takes dense ones"):
         call(made(name, tensor))
 
@@ -232,6 +240,13 @@ def test_a_pad_value_that_a_dataset_cannot_hold(value: Any) -> None:
     grid = FragmentGrid((8,), 5, 4, pad_value=value)
     with pytest.raises(ValueError, match=r"^pad_value: got .* which int32 cannot hold"):
         FragmentDataset(X.astype(np.int32), grid)
+
+
+def test_features_of_a_negative_view() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(X)
+    got = tf.fragment_features(torch._neg_view(x), GRID, ("skewness", "mean"))
+    torch.testing.assert_close(got, tf.fragment_features(-x, GRID, ("skewness", "mean")))
 
 
 def test_floats_of_eight_bits_are_cut() -> None:

@@ -153,6 +153,28 @@ def test_gradients_flow_through_padding() -> None:
     torch.testing.assert_close(left, (x * merge(y, grid, reduce="sum")).sum())
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint16", "float16"])
+@pytest.mark.parametrize("pad_mode", ["reflect", "replicate", "circular"])
+def test_what_is_folded_is_added_before_it_is_rounded(dtype: Any, pad_mode: Any) -> None:
+    torch = pytest.importorskip("torch")
+    grid = FragmentGrid((6,), 4, 2, padding=3, pad_mode=pad_mode)
+    kind = np.dtype(dtype)
+    numbers = np.random.default_rng(0).uniform(-0.9, 0.9, (2, grid.n, 2, 4))
+    if kind.kind != "f":
+        numbers = np.abs(numbers) if kind.kind == "u" else numbers
+        numbers *= np.iinfo(kind).max
+    fragments = numbers.astype(kind)
+    want = merge(fragments.astype(np.float64), grid, reduce="sum")
+    if kind.kind != "f":
+        limits = np.iinfo(kind)
+        assert ((want < limits.min) | (want > limits.max)).any()
+        want = want.clip(limits.min, limits.max)
+    for own in fragments, torch.from_numpy(fragments):
+        got = merge(own, grid, reduce="sum")
+        assert got.dtype == own.dtype
+        np.testing.assert_array_equal(np.asarray(got), want.astype(kind))
+
+
 def test_random_starts_keep_whole_windows() -> None:
     rng = np.random.default_rng(0)
     grid = FragmentGrid((40, 30), (8, 6), edge="drop")

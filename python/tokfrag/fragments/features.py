@@ -104,6 +104,7 @@ def fragment_features(
         columns = [column for name in names for column in _columns(name, lags)]
         return named_features(made, x, grid, columns)
     x = _arrays.from_protocols(x)
+    _arrays.check_plain(x, "x")
     if any(name not in FEATURES and series_feature(name) is not None for name in names):
         return _with_series(x, grid, names, lags, axis, threads)
     if isinstance(grid, FragmentGrid) and grid.inner is not None:
@@ -160,7 +161,7 @@ def _with_series(
     x = _arrays.kernel_array(x if tensors else np.asarray(x))
     check_feature_data(x, grid)
     bfloat16 = tensors and _arrays.dtype_name(x.dtype) == "bfloat16"
-    array = (x.float() if bfloat16 else x).numpy() if tensors else x
+    array = (x.float() if bfloat16 else x).numpy(force=True) if tensors else x
     found = [feature for feature in known.values() if feature is not None]
     table = _series_table(array, grid, found, threads)
     per_name = {"lag_corr": len(lags) if "lag_corr" in own else 1}

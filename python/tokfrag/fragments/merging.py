@@ -116,8 +116,11 @@ def merge(
     count = 0 if threads is None else _arrays.thread_count(threads)
     if isinstance(grid, FragmentGrid) and grid.inner is not None:
         chosen = None if where is None else chosen_windows(grid, where)
+        folds = reduce == "sum" and grid.pad_mode != "constant"
+        # What is folded is added up before it is rounded and saturated.
+        wide = _arrays.summed_in(fragments.dtype) if folds else fragments.dtype
         over_reach: ArrayT = merge(
-            fragments,
+            fragments if wide == fragments.dtype else _arrays.converted(fragments, wide),
             grid.inner,
             window=window,
             reduce=reduce,
@@ -130,9 +133,11 @@ def merge(
             over_reach,
             grid,
             channels_last=channels_last,
-            fold=reduce == "sum",
+            fold=folds,
             fill_value=fill_value,
         )
+        if wide != fragments.dtype:
+            own = _arrays.narrowed(own, fragments.dtype)
         if out is None:
             return own
         _arrays.check_out(out, fragments, "fragments", tuple(own.shape))

@@ -61,6 +61,7 @@ def extract(
             return target
     if is_transformed():
         return composed.extract(x, grid, channels_last)
+    _arrays.check_plain(x, "x")
     arguments = ExtractArguments.of(grid, channels_last, threads)
     if out is None:
         fragments: torch.Tensor = _extract(x, *arguments)
@@ -100,6 +101,7 @@ def merge(
         merging = merging_of(*options, fragments.dtype)
         host.check_sums(merging)
         return composed.merge(fragments, merging)
+    _arrays.check_plain(fragments, "fragments")
     arguments = merge_arguments(*options, threads)
     if out is None:
         merged: torch.Tensor = _merge(fragments, *arguments)
