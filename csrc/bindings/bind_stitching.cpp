@@ -2,7 +2,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
-#include "bindings/fragment_plans.hpp"
+#include "bindings/cut_plan.hpp"
 #include "fragments/extract/cut.hpp"
 #include "fragments/stitch/stitch.hpp"
 
@@ -87,7 +87,7 @@ class Slab {
 };
 
 // (count, 1 + rank): the batch entry and the origin of windows counted over the batch and the grid.
-Indices window_places(const GridPlan& plan, const Indices& numbers) {
+Indices window_places(const CutPlan& plan, const Indices& numbers) {
   const GridShape& grid = plan.grid();
   if (plan.fragments() == 0 && numbers.size() > 0) throw py::value_error("the grid has no windows");
   const py::ssize_t columns = 1 + grid.rank;
