@@ -103,6 +103,7 @@ def is_memory(x: torch.Tensor) -> bool:
     return (
         type(x) in _PLAIN
         and x.layout is torch.strided
+        and not x.is_quantized
         and not x.is_neg()
         and not x.is_conj()
         and not x._is_zerotensor()

@@ -58,8 +58,15 @@ def test_masks_are_not_lost_in_silence(name: str) -> None:
         call(made(name, np.ma.masked_array))
 
 
-@pytest.mark.parametrize("name", TAKERS)
-@pytest.mark.parametrize("kind", ["sparse", "quantized", "mkldnn"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for name in TAKERS
+        for kind in ("sparse", "quantized", "mkldnn")
+        if (name, kind) != ("boxes", "mkldnn")  # torch makes none without numbers
+    ],
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_tensors_that_are_not_dense_are_named(name: str, kind: str) -> None:
     torch = pytest.importorskip("torch")
@@ -71,12 +78,6 @@ def test_tensors_that_are_not_dense_are_named(name: str, kind: str) -> None:
             return torch.quantize_per_tensor(dense, 0.1, 0, torch.quint8)
         return dense.to_sparse() if kind == "sparse" else dense.to_mkldnn()
 
-    if name == "boxes" and kind == "mkldnn":
-        pytest.skip("torch makes none without numbers")
-    if name in ("extract", "merge") and kind == "quantized":
-        with pytest.raises(ValueError, match="_value: got 0, which quint8 cannot hold"):
-            call(made(name, tensor))
-        return
     with pytest.raises(TypeError, match=f"^{argument}: got a .* tensor, takes dense ones"):
         call(made(name, tensor))
 
