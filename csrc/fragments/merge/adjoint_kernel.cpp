@@ -222,33 +222,40 @@ void widen_halves(float* row, const void* from, std::int64_t numbers, float scal
   multiply_singles<Half>(row, from, numbers, scale, factors);
 }
 
-// As weigh_alike.
+// All rows' numbers from `i` on, so many registers of them, whose weights stay in registers.
+template <int kRegisters, bool kStream>
+TOKFRAG_INLINE void weigh_single_block(const SingleRows& rows, std::int64_t i) {
+  constexpr auto kAll = std::make_integer_sequence<int, 2 * kWideLanes>();
+  WideFloats factors[kRegisters];
+  unrolled<kRegisters>([&](auto k) {
+    factors[k] = splat(rows.scale) * load_wide(rows.weights + i + k * kWideLanes);
+  });
+  const float* from = rows.from + i;
+  char* to = rows.to + i * static_cast<std::int64_t>(sizeof(Half));
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    unrolled<kRegisters / 2>([&](auto pair) {
+      constexpr int first = 2 * pair;
+      constexpr int second = first + 1;
+      const auto halves =
+          joined(packed(load_wide(from + first * kWideLanes) * factors[first], Half{}),
+                 packed(load_wide(from + second * kWideLanes) * factors[second], Half{}), kAll);
+      char* const at = to + first * kWideLanes * static_cast<int>(sizeof(Half));
+      kStream ? stream_bytes(at, halves) : store_bytes(at, halves);
+    });
+    from += rows.from_step;
+    to += rows.to_step;
+  }
+}
+
+// As weigh_alike. Whole lines are pairs of registers, so that none is left for the end.
 template <bool kStream>
 void weigh_singles(const SingleRows& rows) {
-  constexpr int kRegisters = 4;
-  constexpr std::int64_t kNumbers = kRegisters * kWideLanes;
-  constexpr auto kAll = std::make_integer_sequence<int, 2 * kWideLanes>();
   std::int64_t i = 0;
-  for (; i + kNumbers <= rows.numbers; i += kNumbers) {
-    WideFloats factors[kRegisters];
-    unrolled<kRegisters>([&](auto k) {
-      factors[k] = splat(rows.scale) * load_wide(rows.weights + i + k * kWideLanes);
-    });
-    const float* from = rows.from + i;
-    char* to = rows.to + i * static_cast<std::int64_t>(sizeof(Half));
-    for (std::int64_t row = 0; row < rows.rows; ++row) {
-      unrolled<kRegisters / 2>([&](auto pair) {
-        constexpr int first = 2 * pair;
-        constexpr int second = first + 1;
-        const auto halves =
-            joined(packed(load_wide(from + first * kWideLanes) * factors[first], Half{}),
-                   packed(load_wide(from + second * kWideLanes) * factors[second], Half{}), kAll);
-        char* const at = to + first * kWideLanes * static_cast<int>(sizeof(Half));
-        kStream ? stream_bytes(at, halves) : store_bytes(at, halves);
-      });
-      from += rows.from_step;
-      to += rows.to_step;
-    }
+  for (; i + 4 * kWideLanes <= rows.numbers; i += 4 * kWideLanes) {
+    weigh_single_block<4, kStream>(rows, i);
+  }
+  for (; i + 2 * kWideLanes <= rows.numbers; i += 2 * kWideLanes) {
+    weigh_single_block<2, kStream>(rows, i);
   }
   if (i == rows.numbers) return;
   for (std::int64_t row = 0; row < rows.rows; ++row) {
