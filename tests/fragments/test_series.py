@@ -170,12 +170,20 @@ def test_dataframes_in_and_out() -> None:
     assert table.index.tolist() == ["a", "b", "c"]
     assert table.columns.tolist() == step.get_feature_names_out().tolist()
     np.testing.assert_array_equal(table.to_numpy(), step.transform(series))
-    polars = pytest.importorskip("polars")
-    other = step.fit_transform(polars.DataFrame(series))
-    assert isinstance(other, polars.DataFrame)
-    np.testing.assert_array_equal(other.to_numpy(), table.to_numpy())
+
+
+def test_tables_of_any_library_in_and_out() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    narwhals = pytest.importorskip("narwhals")
+    series = np.random.default_rng(0).standard_normal((3, 8))
+    columns = pyarrow.table({str(k): column for k, column in enumerate(series.T)})
+    step = FragmentFeatures(4, features=("mean", "maximum"))
+    table = step.fit_transform(columns)
+    assert isinstance(table, pyarrow.Table)
+    np.testing.assert_array_equal(np.stack(list(table.columns), axis=1), step.transform(series))
+    lazy = narwhals.from_native(columns).lazy()
     with pytest.raises(TypeError, match="X: got LazyFrame"):
-        step.fit(polars.LazyFrame(series))
+        step.fit(lazy)
 
 
 def test_known_values() -> None:

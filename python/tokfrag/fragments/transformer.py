@@ -195,7 +195,7 @@ class FragmentFeatures:
         if _is_frame(X):
             try:
                 X = _narwhals().from_native(X, eager_only=True).to_numpy()
-            except TypeError as error:  # a lazy one, say
+            except (AttributeError, TypeError) as error:  # a lazy one, say
                 raise TypeError(f"X: got {type(X).__name__}: {error}") from None
         X = _arrays.from_protocols(X)
         _arrays.check_plain(X, "X")
