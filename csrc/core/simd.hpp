@@ -166,19 +166,21 @@ TOKFRAG_INLINE Doubles doubles(Ints value) {
 template <class T>
 TOKFRAG_INLINE Ints ints(const T* from) {
 #if defined(__AVX2__)
-  using Packed = Vector<std::int64_t, 2>;
-  Packed packed = {};
-  std::memcpy(&packed, from, kLanes * sizeof(T));
-  const __m128i raw = bits_as<__m128i>(packed);
+  if constexpr (sizeof(T) < sizeof(std::int32_t)) {  // a register of 16 bytes holds them
+    using Packed = Vector<std::int64_t, 2>;
+    Packed packed = {};
+    std::memcpy(&packed, from, kLanes * sizeof(T));
+    const __m128i raw = bits_as<__m128i>(packed);
 #if defined(__AVX512F__)
-  if constexpr (std::is_same_v<T, std::uint8_t>) return bits_as<Ints>(_mm256_cvtepu8_epi32(raw));
-  if constexpr (std::is_same_v<T, std::int8_t>) return bits_as<Ints>(_mm256_cvtepi8_epi32(raw));
-  if constexpr (std::is_same_v<T, std::int16_t>) return bits_as<Ints>(_mm256_cvtepi16_epi32(raw));
+    if constexpr (std::is_same_v<T, std::uint8_t>) return bits_as<Ints>(_mm256_cvtepu8_epi32(raw));
+    if constexpr (std::is_same_v<T, std::int8_t>) return bits_as<Ints>(_mm256_cvtepi8_epi32(raw));
+    if constexpr (std::is_same_v<T, std::int16_t>) return bits_as<Ints>(_mm256_cvtepi16_epi32(raw));
 #else
-  if constexpr (std::is_same_v<T, std::uint8_t>) return bits_as<Ints>(_mm_cvtepu8_epi32(raw));
-  if constexpr (std::is_same_v<T, std::int8_t>) return bits_as<Ints>(_mm_cvtepi8_epi32(raw));
-  if constexpr (std::is_same_v<T, std::int16_t>) return bits_as<Ints>(_mm_cvtepi16_epi32(raw));
+    if constexpr (std::is_same_v<T, std::uint8_t>) return bits_as<Ints>(_mm_cvtepu8_epi32(raw));
+    if constexpr (std::is_same_v<T, std::int8_t>) return bits_as<Ints>(_mm_cvtepi8_epi32(raw));
+    if constexpr (std::is_same_v<T, std::int16_t>) return bits_as<Ints>(_mm_cvtepi16_epi32(raw));
 #endif
+  }
 #endif
   using Numbers = Vector<T, kLanes>;
   return __builtin_convertvector(load_as<Numbers>(from), Ints);
