@@ -64,3 +64,19 @@ def source_positions(
     period = max(2 * (length - 1), 1)
     folded = position % period
     return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(position)
+
+
+def windows_over(
+    length: int, size: int, dilation: int, starts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """How many windows hold each position of an axis: (length,) integers."""
+    if not len(starts):
+        return np.zeros(length, np.int64)
+    # Of positions a dilation apart, windows begin at some and end before some.
+    first, extent = min(int(starts[0]), 0), size * dilation
+    span = max(int(starts[-1]) + extent + 1, length) - first
+    span += -span % dilation
+    changes = np.bincount(starts - first, minlength=span)
+    changes -= np.bincount(starts - first + extent, minlength=span)
+    counts: NDArray[np.int64] = changes.reshape(-1, dilation).cumsum(axis=0).reshape(-1)
+    return counts[-first : length - first]

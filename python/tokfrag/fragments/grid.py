@@ -30,6 +30,7 @@ from tokfrag.fragments.axes import (
     axis_covered,
     axis_starts,
     source_positions,
+    windows_over,
 )
 
 if TYPE_CHECKING:
@@ -304,22 +305,8 @@ class FragmentGrid:
         -------
         list of (length,) arrays, int64
         """
-        covered = []
-        for length, size, dilation, starts in zip(
-            self.shape, self.size, self.dilation, self.starts, strict=True
-        ):
-            if not len(starts):
-                covered.append(np.zeros(length, np.int64))
-                continue
-            # Of positions a dilation apart, windows begin at some and end before some.
-            first, extent = min(int(starts[0]), 0), size * dilation
-            span = max(int(starts[-1]) + extent + 1, length) - first
-            span += -span % dilation
-            changes = np.bincount(starts - first, minlength=span)
-            changes -= np.bincount(starts - first + extent, minlength=span)
-            counts = changes.reshape(-1, dilation).cumsum(axis=0).reshape(-1)
-            covered.append(counts[-first : length - first])
-        return covered
+        spec = zip(self.shape, self.size, self.dilation, self.starts, strict=True)
+        return [windows_over(*axis) for axis in spec]
 
     @property
     def uncovered(self) -> int:

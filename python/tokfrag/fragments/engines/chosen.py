@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokfrag import _arrays
-from tokfrag._core.stitching import Slab
+from tokfrag._core.stitching import Slab, window_places
 from tokfrag.fragments.grid import FragmentGrid
 from tokfrag.fragments.selection import reached
 from tokfrag.fragments.windows import SUMMED, Weights
@@ -152,8 +152,7 @@ def add(
 
 
 def _origins(grid: FragmentGrid, windows: NDArray[np.int64]) -> NDArray[np.int64]:
-    places = np.unravel_index(windows, grid.counts)
-    return np.stack([s[at] for s, at in zip(grid.starts, places, strict=True)], 1)
+    return window_places(grid.plan, windows)[:, 1:]
 
 
 def _extents(grid: FragmentGrid) -> NDArray[np.int64]:
